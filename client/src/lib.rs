@@ -1,0 +1,1 @@
+//! Async Rust client of imgd.

@@ -1,0 +1,3 @@
+//! The daemon: keeps image-generation models resident and serves them over a Unix socket.
+
+fn main() {}
