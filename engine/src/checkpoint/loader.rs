@@ -1,0 +1,97 @@
+//! Reading tensors by name, with the shape the network expects.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::{Weights, convert};
+use crate::{Error, Result};
+
+/// Told after each tensor how many bytes were just read.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A place in a component's tensors: a prefix of their names, and the device they are read to. Cheap to clone.
+#[derive(Clone)]
+pub struct Loader {
+    weights: Weights,
+    device: Device,
+    progress: Option<Progress>,
+    prefix: String,
+}
+
+impl Loader {
+    pub(super) fn new(weights: Weights, device: Device, progress: Option<Progress>) -> Self {
+        Self {
+            weights,
+            device,
+            progress,
+            prefix: String::new(),
+        }
+    }
+
+    /// The place below `name`: `loader.pp("down_blocks").pp(0)` reads tensors called `down_blocks.0.…`.
+    #[must_use]
+    pub fn pp(&self, name: impl Display) -> Self {
+        Self {
+            prefix: self.full_name(name),
+            ..self.clone()
+        }
+    }
+
+    /// Reads a tensor as f32.
+    ///
+    /// Fails when it is missing, has another shape than `shape` (the message gives both), or is not f32, f16 or bf16.
+    pub fn get(&self, shape: &[usize], name: &str) -> Result<Tensor> {
+        let name = self.full_name(name);
+        let (blob, info) = self.weights.find(&name).ok_or_else(|| {
+            Error::model(format!(
+                "the tensor `{name}` is missing: {} does not have it",
+                self.weights.file_names()
+            ))
+        })?;
+        if info.shape != shape {
+            return Err(Error::model(format!(
+                "`{}`: the tensor `{name}` has the shape {:?}, and the configuration asks for {shape:?}",
+                blob.name, info.shape
+            )));
+        }
+        if !info.dtype.is_read() {
+            return Err(Error::model(format!(
+                "`{}`: the tensor `{name}` is {}; f32, f16 and bf16 are supported",
+                blob.name,
+                info.dtype.name()
+            )));
+        }
+        let values = convert::to_f32(blob, info)?;
+        let tensor = Tensor::from_vec(values, shape, &self.device)?;
+        if let Some(progress) = &self.progress {
+            progress(info.bytes);
+        }
+        Ok(tensor)
+    }
+
+    /// Whether there is such a tensor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.weights.find(&self.full_name(name)).is_some()
+    }
+
+    /// The shape of a tensor as the file has it.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.weights
+            .find(&self.full_name(name))
+            .map(|(_, info)| info.shape.clone())
+    }
+
+    /// The device that tensors are read to.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn full_name(&self, name: impl Display) -> String {
+        match self.prefix.as_str() {
+            "" => name.to_string(),
+            prefix => format!("{prefix}.{name}"),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Where a model's files are: a directory, or the program itself.
+
+use std::borrow::Cow;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind as IoKind, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{Weights, refused, weights};
+use crate::{Error, ErrorKind, Result};
+
+/// The largest configuration or tokenizer file that is read: 16 MiB.
+pub const SMALL_FILE_LIMIT_BYTES: u64 = 16 << 20;
+
+/// The files of one model in diffusers' layout.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A directory that holds `model_index.json`. Symbolic links are followed, since download caches are made of them.
+    Directory(PathBuf),
+    /// Files inside the program.
+    Embedded(&'static [EmbeddedFile]),
+}
+
+/// One file inside the program.
+#[derive(Clone, Copy)]
+pub struct EmbeddedFile {
+    /// Path below the model's directory, separated by `/`.
+    pub path: &'static str,
+    /// What the file holds. No alignment is assumed.
+    pub bytes: &'static [u8],
+}
+
+impl std::fmt::Debug for EmbeddedFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} ({} bytes)", self.path, self.bytes.len())
+    }
+}
+
+impl Source {
+    /// The model in the directory `path`.
+    ///
+    /// Fails with `NotFound` when there is nothing at `path`, and with `ModelInvalid` when it is not a diffusers
+    /// directory: a single file, or a directory without `model_index.json`.
+    pub fn directory(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let metadata = std::fs::metadata(&path).map_err(|error| match error.kind() {
+            IoKind::NotFound => Error::new(
+                ErrorKind::NotFound,
+                format!("there is no directory `{}`", path.display()),
+            )
+            .with_hint(
+                "give the path of a diffusers directory, the one that holds `model_index.json`",
+            ),
+            _ => Error::model(format!("cannot look at `{}`", path.display())).with_source(error),
+        })?;
+        if !metadata.is_dir() {
+            return Err(refused::not_a_directory(&path));
+        }
+        let source = Self::Directory(path);
+        source.check()?;
+        Ok(source)
+    }
+
+    /// Fails when the model has no `model_index.json`, saying what is there instead.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            _ if self.contains("model_index.json") => Ok(()),
+            Self::Directory(path) if !path.exists() => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no directory `{}`", path.display()),
+            )),
+            Self::Directory(path) if !path.is_dir() => Err(refused::not_a_directory(path)),
+            Self::Directory(path) => Err(refused::not_diffusers(path)),
+            Self::Embedded(_) => Err(Error::new(
+                ErrorKind::NotFound,
+                "the built-in model has no `model_index.json`",
+            )),
+        }
+    }
+
+    /// The whole of a small file, or `None` when the model has no such file.
+    ///
+    /// Fails when it is no regular file, is larger than [`SMALL_FILE_LIMIT_BYTES`] or cannot be read.
+    pub fn read(&self, path: &str) -> Result<Option<Cow<'static, [u8]>>> {
+        let Some(blob) = self.open(path)? else {
+            return Ok(None);
+        };
+        if blob.len() > SMALL_FILE_LIMIT_BYTES {
+            let limit = SMALL_FILE_LIMIT_BYTES >> 20;
+            return Err(Error::model(format!(
+                "`{}` has {} bytes; at most {limit} MiB are read",
+                blob.name,
+                blob.len()
+            )));
+        }
+        match blob.place {
+            Place::Embedded(bytes) => Ok(Some(Cow::Borrowed(bytes))),
+            Place::File(file, length) => {
+                let mut bytes = Vec::new();
+                let read = (&*file).take(length).read_to_end(&mut bytes);
+                read.map_err(|error| {
+                    Error::model(format!("cannot read `{}`", blob.name)).with_source(error)
+                })?;
+                Ok(Some(Cow::Owned(bytes)))
+            }
+        }
+    }
+
+    /// A JSON file. Fails with `NotFound` when it is missing; other errors name the file and the line and column.
+    pub fn read_json<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let bytes = self.read(path)?.ok_or_else(|| self.missing(path))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::model(format!("`{}`: {error}", self.full_name(path))))
+    }
+
+    /// The tensors of a component, such as `unet`: headers are read and checked, data is not touched.
+    ///
+    /// Looks for one safetensors file, then for a sharded index, then for the same with the variant `fp16`.
+    pub fn open_weights(&self, component: &str) -> Result<Weights> {
+        weights::open(self, component)
+    }
+
+    /// Whether the model has such a regular file.
+    pub fn contains(&self, path: &str) -> bool {
+        matches!(self.open(path), Ok(Some(_)))
+    }
+
+    /// The name of a file in messages: its whole path, or its path inside the built-in model.
+    pub(super) fn full_name(&self, path: &str) -> String {
+        match self {
+            Self::Directory(root) => root.join(path).display().to_string(),
+            Self::Embedded(_) => format!("built-in:{path}"),
+        }
+    }
+
+    /// The failure for a file that has to be there.
+    pub(super) fn missing(&self, path: &str) -> Error {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("the model has no file `{}`", self.full_name(path)),
+        )
+    }
+
+    /// Opens a regular file below the model's directory; `None` when there is no such file.
+    pub(super) fn open(&self, path: &str) -> Result<Option<Blob>> {
+        if path.is_empty()
+            || !Path::new(path)
+                .components()
+                .all(|part| matches!(part, Component::Normal(_)))
+        {
+            return Err(Error::model(format!(
+                "`{path}` is not a path inside a model"
+            )));
+        }
+        match self {
+            Self::Directory(root) => open_regular(&root.join(path)),
+            Self::Embedded(files) => {
+                Ok(files
+                    .iter()
+                    .find(|file| file.path == path)
+                    .map(|file| Blob {
+                        name: self.full_name(path),
+                        place: Place::Embedded(file.bytes),
+                    }))
+            }
+        }
+    }
+}
+
+/// The bytes of one file, read by position.
+#[derive(Clone, Debug)]
+pub(super) struct Blob {
+    /// The file's name in messages.
+    pub(super) name: String,
+    pub(super) place: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// An open file and its length when it was opened.
+    File(Arc<File>, u64),
+    Embedded(&'static [u8]),
+}
+
+impl Blob {
+    pub(super) fn len(&self) -> u64 {
+        match &self.place {
+            Place::File(_, length) => *length,
+            Place::Embedded(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Fills `buffer` from `offset` on. Fails when the file has become shorter since it was opened.
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        match &self.place {
+            Place::File(file, length) => file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+                IoKind::UnexpectedEof => Error::model(format!(
+                    "`{}` is truncated: it had {length} bytes when it was opened and has fewer now",
+                    self.name
+                )),
+                _ => Error::model(format!("cannot read `{}`", self.name)).with_source(error),
+            }),
+            Place::Embedded(bytes) => {
+                let start = usize::try_from(offset).ok();
+                let slice = start.and_then(|start| bytes.get(start..start.checked_add(buffer.len())?));
+                buffer.copy_from_slice(slice.ok_or_else(|| Error::model(format!("`{}` is truncated", self.name)))?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Opens `path` for reading when it is a regular file, or a link to one.
+fn open_regular(path: &Path) -> Result<Option<Blob>> {
+    let name = path.display().to_string();
+    let cannot = |error: std::io::Error| {
+        Error::model(format!("cannot open `{name}`: {error}")).with_source(error)
+    };
+    let irregular = || Error::model(format!("`{name}` is not a regular file"));
+    // Looked at before it is opened, since opening a device can act on it.
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(irregular()),
+        Err(error) if matches!(error.kind(), IoKind::NotFound | IoKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(cannot(error)),
+    }
+    // Without NONBLOCK, a fifo that was put in the file's place meanwhile would hold this thread.
+    let flags =
+        i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are an int of C");
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(cannot)?;
+    let metadata = file.metadata().map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(irregular());
+    }
+    Ok(Some(Blob {
+        name,
+        place: Place::File(Arc::new(file), metadata.len()),
+    }))
+}
