@@ -4,5 +4,6 @@
 
 pub mod checkpoint;
 mod error;
+pub mod sampling;
 
 pub use error::{Error, ErrorKind, Result};
