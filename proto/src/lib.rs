@@ -1,14 +1,35 @@
-//! The contract between `imgd` and its clients: generated types, where the socket is, why things fail.
+//! The contract between `imgd` and its clients.
+//!
+//! * [`v1`]: the messages and services, generated from `proto/imgd/v1`.
+//! * [`errors`]: why things fail, on the wire and as exit codes.
+//! * [`limits`]: the one table of what a request may ask for.
+//! * [`socket`]: where the daemon's socket is and who may stand around it.
 //!
 //! Knows nothing of tokio, engines or command lines.
+#![warn(missing_docs)]
 
-#![expect(missing_docs, reason = "filled in with the modules below")]
+pub mod errors;
+pub mod limits;
+pub mod socket;
+
+pub use errors::{Failure, Reason};
 
 /// The messages and services of package `imgd.v1`, generated from `proto/imgd/v1`.
 pub mod v1 {
-    #![expect(clippy::all, reason = "generated")]
+    #![expect(
+        clippy::all,
+        clippy::allow_attributes,
+        clippy::cast_possible_truncation,
+        missing_docs,
+        unused_qualifications,
+        reason = "generated code"
+    )]
     tonic::include_proto!("imgd.v1");
 }
+
+/// Version of the contract. The daemon says its own in `GetStatusResponse.protocol`; a client of another number must
+/// not go on. It grows when an old client would misunderstand a new daemon, not when fields are added.
+pub const PROTOCOL: u32 = 1;
 
 /// The encoded `FileDescriptorSet` of the contract, for reflection and compatibility checks.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/imgd.bin"));

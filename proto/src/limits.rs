@@ -1,0 +1,457 @@
+//! What a request may ask for: one table that the validator, the documentation and the tests read.
+//!
+//! Names of samplers, schedules and models are looked up by the daemon, and the multiple that a size must be of comes
+//! from the model: this file checks what is the same for all. Nothing is allocated before a request has passed here.
+
+use std::{fmt::Write as _, time::Duration};
+
+use crate::{
+    errors::{Failure, Reason},
+    v1::{GenerateRequest, ImageFormat, LoadModelRequest, Precision, Priority},
+};
+
+/// What a field may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Range {
+    /// A whole number, both ends included.
+    Integer {
+        /// Least value.
+        min: u64,
+        /// Greatest value.
+        max: u64,
+    },
+    /// A finite number, both ends included.
+    Number {
+        /// Least value.
+        min: f64,
+        /// Greatest value.
+        max: f64,
+    },
+    /// A text of so many bytes of UTF-8.
+    Bytes {
+        /// Most bytes.
+        max: u64,
+    },
+    /// A text of so many characters of `[A-Za-z0-9_-]`.
+    Characters {
+        /// Most characters.
+        max: u64,
+    },
+    /// A time longer than nothing.
+    Hours {
+        /// Longest time.
+        max: u64,
+    },
+}
+
+/// One field and what it may be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// The contract's name of the field.
+    pub field: &'static str,
+    /// What it may be.
+    pub range: Range,
+    /// Its unit; empty for a plain number.
+    pub unit: &'static str,
+    /// What it is when absent.
+    pub default: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+}
+
+impl Limit {
+    /// The range as the comments of the contract write it: `8 to 4,096`, `up to 24 hours`.
+    pub fn phrase(&self) -> String {
+        match self.range {
+            Range::Integer { min, max } => format!("{} to {}", grouped(min), grouped(max)),
+            Range::Number { min, max } => format!("{min} to {max}"),
+            Range::Bytes { max } => format!("0 to {} bytes", grouped(max)),
+            Range::Characters { max } => format!("up to {max} characters"),
+            Range::Hours { max } => format!("up to {max} hours"),
+        }
+    }
+}
+
+macro_rules! table {
+    ($($constant:ident: $field:literal, $range:expr, $unit:literal, $default:literal, $meaning:literal;)*) => {
+        $(#[doc = $meaning] pub const $constant: Limit =
+            Limit { field: $field, range: $range, unit: $unit, default: $default, meaning: $meaning };)*
+        /// Every limit, in the order of the contract.
+        pub const LIMITS: &[Limit] = &[$($constant),*];
+    };
+}
+
+const fn integer(min: u64, max: u64) -> Range {
+    Range::Integer { min, max }
+}
+
+table! {
+    PROMPT: "prompt", Range::Bytes { max: 32_768 }, "bytes", "", "What the picture shows";
+    NEGATIVE_PROMPT: "negative_prompt", Range::Bytes { max: 32_768 }, "bytes", "absent", "What the picture avoids";
+    MODEL: "model", Range::Bytes { max: 4_096 }, "bytes", "the daemon's", "Name or absolute path of the model";
+    WIDTH_PX: "width_px", integer(8, 4_096), "px", "the model's", "Width of the picture";
+    HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
+    NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
+    GUIDANCE_SCALE: "guidance_scale", Range::Number { min: 0.0, max: 100.0 }, "", "the model's", "Classifier-free guidance";
+    NUM_IMAGES: "num_images", integer(1, 64), "", "1", "Number of pictures";
+    SAMPLER: "sampler", Range::Bytes { max: 64 }, "bytes", "the model's", "Name of the solver";
+    SCHEDULE: "schedule", Range::Bytes { max: 64 }, "bytes", "the model's", "Name of the list of noise levels";
+    CLIP_SKIP: "clip_skip", integer(1, 12), "", "the model's", "Layer of the text encoder, counted from the last";
+    JPEG_QUALITY: "jpeg_quality", integer(1, 100), "", "95", "Quality of a JPEG";
+    PREVIEW_EVERY_N_STEPS: "preview_every_n_steps", integer(0, 1_000), "steps", "0", "Distance between previews";
+    REQUEST_ID: "request_id", Range::Characters { max: 64 }, "characters", "none", "The client's own name for the request";
+    TIMEOUT: "timeout", Range::Hours { max: 24 }, "", "none", "Gives the work up after this long";
+}
+
+/// Most pixels x steps x images of one request: a picture of 4,096 x 4,096 in 1,000 steps fits, 64 of them do not.
+pub const MAX_PIXEL_STEPS: u64 = 1 << 34;
+
+/// Every width and height is a multiple of this in pixels; a model's own factor is this or a multiple of it.
+pub const SIZE_MULTIPLE_PX: u32 = 8;
+
+/// Largest message a daemon accepts for one call, in bytes: two prompts at their limits fit several times.
+pub const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// Largest part of a picture's file in one event, in bytes.
+pub const IMAGE_CHUNK_BYTES: usize = 256 << 10;
+
+/// A field that is not what it may be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct FieldError {
+    /// The contract's name of the field.
+    pub field: &'static str,
+    /// What is wrong and what it may be.
+    pub message: String,
+    /// What to do, where that says more than the message.
+    pub hint: Option<String>,
+}
+
+impl FieldError {
+    fn new(field: &'static str, message: String) -> Self {
+        Self {
+            field,
+            message,
+            hint: None,
+        }
+    }
+
+    fn with_hint(mut self, hint: String) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+}
+
+impl From<FieldError> for Failure {
+    fn from(error: FieldError) -> Self {
+        Self {
+            hint: error.hint,
+            ..Self::new(Reason::InvalidField, error.message).with_field(error.field)
+        }
+    }
+}
+
+/// Checks every field of a request that can be checked without its model.
+pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
+    text(&PROMPT, &request.prompt)?;
+    text(
+        &NEGATIVE_PROMPT,
+        request.negative_prompt.as_deref().unwrap_or_default(),
+    )?;
+    validate_model(&request.model)?;
+    for (limit, value) in [
+        (&WIDTH_PX, request.width_px),
+        (&HEIGHT_PX, request.height_px),
+    ] {
+        if let Some(value) = value {
+            whole(limit, value)?;
+            multiple(limit.field, value, SIZE_MULTIPLE_PX)?;
+        }
+    }
+    for (limit, value) in [
+        (&NUM_INFERENCE_STEPS, request.num_inference_steps),
+        (&NUM_IMAGES, request.num_images),
+        (&CLIP_SKIP, request.clip_skip),
+        (&JPEG_QUALITY, request.jpeg_quality),
+        (&PREVIEW_EVERY_N_STEPS, Some(request.preview_every_n_steps)),
+    ] {
+        value.map_or(Ok(()), |value| whole(limit, value))?;
+    }
+    request
+        .guidance_scale
+        .map_or(Ok(()), |value| number(&GUIDANCE_SCALE, value))?;
+    text(&SAMPLER, &request.sampler)?;
+    text(&SCHEDULE, &request.schedule)?;
+    enumeration::<Precision>("precision", request.precision)?;
+    enumeration::<ImageFormat>("format", request.format)?;
+    enumeration::<Priority>("priority", request.priority)?;
+    if request.jpeg_quality.is_some() && request.format != i32::from(ImageFormat::Jpeg) {
+        let message = "jpeg_quality is set, but the format is not JPEG".to_owned();
+        return Err(FieldError::new(JPEG_QUALITY.field, message)
+            .with_hint("leave it out, or ask for JPEG".to_owned()));
+    }
+    identifier(&REQUEST_ID, &request.request_id)?;
+    request
+        .keep_alive
+        .as_ref()
+        .map_or(Ok(()), |value| keep_alive(value).map(drop))?;
+    request
+        .timeout
+        .as_ref()
+        .map_or(Ok(()), |value| timeout(value).map(drop))?;
+    // What is absent counts as the most that a model's defaults are.
+    check_budget(
+        request.width_px.unwrap_or(1024),
+        request.height_px.unwrap_or(1024),
+        request.num_inference_steps.unwrap_or(50),
+        request.num_images.unwrap_or(1),
+    )
+}
+
+/// Checks the fields of a request to load a model.
+pub fn validate_load(request: &LoadModelRequest) -> Result<(), FieldError> {
+    validate_model(&request.model)?;
+    enumeration::<Precision>("precision", request.precision)?;
+    request
+        .keep_alive
+        .as_ref()
+        .map_or(Ok(()), |value| keep_alive(value).map(drop))
+}
+
+/// Checks the name or path of a model: empty for the default; an absolute path; or one to four parts of
+/// `[A-Za-z0-9_][A-Za-z0-9_.-]*`, 80 characters each, separated by `/`. Says nothing of whether it exists.
+pub fn validate_model(model: &str) -> Result<(), FieldError> {
+    text(&MODEL, model)?;
+    let wrong = |why: &str| {
+        let message = format!("model {model:?} is no name of a model: {why}");
+        let hint =
+            "give a name that `imgctl models` lists, or the absolute path of a diffusers directory";
+        Err(FieldError::new(MODEL.field, message).with_hint(hint.to_owned()))
+    };
+    if model.contains('\0') {
+        return wrong("it holds a NUL character");
+    }
+    if model.is_empty() || model.starts_with('/') {
+        return Ok(());
+    }
+    let parts: Vec<&str> = model.split('/').collect();
+    if parts.len() > 4 {
+        return wrong("it has more than four parts");
+    }
+    for part in parts {
+        let Some(first) = part.bytes().next() else {
+            return wrong("one of its parts is empty");
+        };
+        if !first.is_ascii_alphanumeric() && first != b'_' {
+            return wrong("a part begins with a letter, a digit or `_`");
+        }
+        if part.len() > 80 {
+            return wrong("a part has at most 80 characters");
+        }
+        if !part
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        {
+            return wrong("only letters, digits, `_`, `.` and `-` are allowed");
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a size is a multiple of a model's factor, both in pixels, and names the nearest sizes that are.
+pub fn multiple(field: &'static str, value_px: u32, multiple_px: u32) -> Result<(), FieldError> {
+    if multiple_px == 0 || value_px.is_multiple_of(multiple_px) {
+        return Ok(());
+    }
+    let below = value_px - value_px % multiple_px;
+    let max = u32::try_from(4_096 / u64::from(multiple_px)).unwrap_or(0) * multiple_px;
+    let above = below.saturating_add(multiple_px);
+    let nearest: Vec<String> = [below, above]
+        .into_iter()
+        .filter(|size| (multiple_px..=max).contains(size))
+        .map(|size| size.to_string())
+        .collect();
+    let message = format!("{field} is {value_px}: it must be a multiple of {multiple_px}");
+    Err(FieldError::new(field, message)
+        .with_hint(format!("the nearest is {}", nearest.join(" or "))))
+}
+
+/// Checks pixels x steps x images against [`MAX_PIXEL_STEPS`]. Call it again once the model's defaults are filled in.
+pub fn check_budget(
+    width_px: u32,
+    height_px: u32,
+    steps: u32,
+    images: u32,
+) -> Result<(), FieldError> {
+    let asked = [width_px, height_px, steps, images]
+        .into_iter()
+        .map(u128::from)
+        .product::<u128>();
+    if asked <= u128::from(MAX_PIXEL_STEPS) {
+        return Ok(());
+    }
+    let message = format!(
+        "{width_px} x {height_px} pixels x {steps} steps x {images} images is {asked}: a request has at most {}",
+        grouped(MAX_PIXEL_STEPS)
+    );
+    let field = if images > 1 {
+        NUM_IMAGES.field
+    } else {
+        NUM_INFERENCE_STEPS.field
+    };
+    Err(FieldError::new(field, message)
+        .with_hint("ask for fewer images, fewer steps or a smaller size".to_owned()))
+}
+
+/// How long a model stays resident when idle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// This long; zero unloads at once.
+    For(Duration),
+    /// Until someone unloads it.
+    Forever,
+}
+
+/// Reads `keep_alive`: negative is for ever.
+pub fn keep_alive(value: &prost_types::Duration) -> Result<KeepAlive, FieldError> {
+    well_formed("keep_alive", value)?;
+    Ok(Duration::try_from(*value).map_or(KeepAlive::Forever, KeepAlive::For))
+}
+
+/// Reads `timeout`.
+pub fn timeout(value: &prost_types::Duration) -> Result<Duration, FieldError> {
+    well_formed(TIMEOUT.field, value)?;
+    let Range::Hours { max } = TIMEOUT.range else {
+        unreachable!("timeout is limited in hours")
+    };
+    match Duration::try_from(*value) {
+        Ok(timeout) if !timeout.is_zero() && timeout <= Duration::from_secs(max * 3600) => {
+            Ok(timeout)
+        }
+        _ => {
+            let seconds = value.seconds as f64 + f64::from(value.nanos) / 1e9;
+            let message = format!(
+                "timeout is {seconds} s: it must be longer than 0 s and {}",
+                TIMEOUT.phrase()
+            );
+            Err(FieldError::new(TIMEOUT.field, message))
+        }
+    }
+}
+
+/// The table as Markdown, for the documentation.
+pub fn table() -> String {
+    let mut table = "| field | range | unit | default | |\n|---|---|---|---|---|\n".to_owned();
+    for limit in LIMITS {
+        let Limit {
+            field,
+            unit,
+            default,
+            meaning,
+            ..
+        } = limit;
+        // Writing to a String cannot fail.
+        writeln!(
+            table,
+            "| `{field}` | {} | {unit} | {default} | {meaning} |",
+            limit.phrase()
+        )
+        .unwrap_or_default();
+    }
+    table
+}
+
+fn outside(limit: &Limit, value: impl std::fmt::Display) -> FieldError {
+    let Limit { field, unit, .. } = limit;
+    let space = if unit.is_empty() { "" } else { " " };
+    FieldError::new(
+        field,
+        format!(
+            "{field} is {value}{space}{unit}: it must be {}",
+            limit.phrase()
+        ),
+    )
+}
+
+fn whole(limit: &Limit, value: u32) -> Result<(), FieldError> {
+    match limit.range {
+        Range::Integer { min, max } if (min..=max).contains(&u64::from(value)) => Ok(()),
+        _ => Err(outside(limit, value)),
+    }
+}
+
+fn number(limit: &Limit, value: f64) -> Result<(), FieldError> {
+    match limit.range {
+        // NaN is in no range.
+        Range::Number { min, max } if (min..=max).contains(&value) => Ok(()),
+        _ => Err(outside(limit, value)),
+    }
+}
+
+fn text(limit: &Limit, value: &str) -> Result<(), FieldError> {
+    match limit.range {
+        Range::Bytes { max } if value.len() as u64 <= max => Ok(()),
+        _ => {
+            let Limit { field, .. } = limit;
+            let message = format!(
+                "{field} has {} bytes: it may have {}",
+                value.len(),
+                limit.phrase()
+            );
+            Err(FieldError::new(field, message))
+        }
+    }
+}
+
+fn identifier(limit: &Limit, value: &str) -> Result<(), FieldError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match limit.range {
+        Range::Characters { max } if value.len() as u64 <= max && value.bytes().all(allowed) => {
+            Ok(())
+        }
+        _ => {
+            let Limit { field, .. } = limit;
+            let message = format!("{field} may have {} of [A-Za-z0-9_-]", limit.phrase());
+            Err(FieldError::new(field, message))
+        }
+    }
+}
+
+fn enumeration<E: TryFrom<i32>>(field: &'static str, value: i32) -> Result<(), FieldError> {
+    match E::try_from(value) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(FieldError::new(
+            field,
+            format!("{field} is {value}: the contract has no such value"),
+        )
+        .with_hint("the client may be newer than the daemon".to_owned())),
+    }
+}
+
+/// Seconds up to 10,000 years and nanoseconds of the same sign, as google.protobuf.Duration demands.
+fn well_formed(field: &'static str, value: &prost_types::Duration) -> Result<(), FieldError> {
+    let prost_types::Duration { seconds, nanos } = *value;
+    let opposed = (seconds > 0 && nanos < 0) || (seconds < 0 && nanos > 0);
+    if seconds.unsigned_abs() > 315_576_000_000 || nanos.unsigned_abs() > 999_999_999 || opposed {
+        let message = format!("{field} is {seconds} s and {nanos} ns: that is no duration");
+        return Err(FieldError::new(field, message));
+    }
+    Ok(())
+}
+
+/// A number with commas between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod tests;

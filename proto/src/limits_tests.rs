@@ -1,0 +1,314 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const IMAGE_PROTO: &str = include_str!("../imgd/v1/image.proto");
+
+/// The comment above a field of `message GenerateRequest`, its lines joined.
+fn comment_of(field: &str) -> String {
+    let message = IMAGE_PROTO
+        .split("message GenerateRequest {")
+        .nth(1)
+        .unwrap();
+    let message = message.split("\n}").next().unwrap();
+    let mut comment = String::new();
+    for line in message.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("//") {
+            comment.push_str(text);
+        } else if line.contains(&format!(" {field} = ")) {
+            return comment;
+        } else {
+            comment.clear();
+        }
+    }
+    panic!("GenerateRequest has no field {field}");
+}
+
+fn request() -> GenerateRequest {
+    GenerateRequest {
+        prompt: "a red apple".into(),
+        ..Default::default()
+    }
+}
+
+fn refused(change: impl FnOnce(&mut GenerateRequest)) -> FieldError {
+    let mut request = request();
+    change(&mut request);
+    validate_generate(&request).unwrap_err()
+}
+
+#[test]
+fn the_contract_says_what_the_table_says() {
+    for limit in LIMITS {
+        let comment = comment_of(limit.field);
+        let phrase = limit.phrase();
+        assert!(
+            comment.contains(&phrase),
+            "{}: the table says {phrase:?}, the contract {comment:?}",
+            limit.field
+        );
+    }
+}
+
+#[test]
+fn every_number_and_text_of_a_request_has_a_limit() {
+    let message = IMAGE_PROTO
+        .split("message GenerateRequest {")
+        .nth(1)
+        .unwrap();
+    let message = message.split("\n}").next().unwrap();
+    let fields = message
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.ends_with(';') && !line.starts_with("//"));
+    for field in fields {
+        let words: Vec<_> = field.trim_start_matches("optional ").split(' ').collect();
+        // Every 64-bit seed is a seed; every duration keeps a model.
+        if ["string", "uint32", "uint64", "double"].contains(&words[0]) && words[1] != "seed" {
+            assert!(
+                LIMITS.iter().any(|limit| limit.field == words[1]),
+                "{field}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_prompt_alone_is_enough_and_may_be_empty() {
+    validate_generate(&request()).unwrap();
+    validate_generate(&GenerateRequest::default()).unwrap();
+}
+
+#[test]
+fn numbers_outside_their_range_name_field_and_range() {
+    for steps in [0, 1001, u32::MAX] {
+        let error = refused(|request| request.num_inference_steps = Some(steps));
+        assert_eq!(error.field, "num_inference_steps");
+        assert_eq!(
+            error.message,
+            format!("num_inference_steps is {steps}: it must be 1 to 1,000")
+        );
+    }
+    for guidance in [
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        -0.5,
+        100.5,
+        f64::MAX,
+    ] {
+        let error = refused(|request| request.guidance_scale = Some(guidance));
+        assert_eq!(error.field, "guidance_scale");
+        assert!(error.message.contains("0 to 100"), "{error}");
+    }
+    for images in [0, 65] {
+        assert_eq!(
+            refused(|request| request.num_images = Some(images)).field,
+            "num_images"
+        );
+    }
+    for skip in [0, 13] {
+        assert_eq!(
+            refused(|request| request.clip_skip = Some(skip)).field,
+            "clip_skip"
+        );
+    }
+    assert_eq!(
+        refused(|request| request.preview_every_n_steps = 1001).field,
+        "preview_every_n_steps"
+    );
+    assert_eq!(
+        refused(|request| request.width_px = Some(4104)).message,
+        "width_px is 4104 px: it must be 8 to 4,096"
+    );
+}
+
+#[test]
+fn a_size_that_is_no_multiple_names_the_nearest() {
+    let error = refused(|request| request.height_px = Some(513));
+    assert_eq!(
+        error.message,
+        "height_px is 513: it must be a multiple of 8"
+    );
+    assert_eq!(error.hint.unwrap(), "the nearest is 512 or 520");
+    assert_eq!(
+        multiple("width_px", 4095, 64).unwrap_err().hint.unwrap(),
+        "the nearest is 4032 or 4096"
+    );
+    assert_eq!(
+        multiple("width_px", 9, 64).unwrap_err().hint.unwrap(),
+        "the nearest is 64"
+    );
+}
+
+#[test]
+fn the_whole_work_is_bounded() {
+    let error = refused(|request| {
+        (request.width_px, request.height_px) = (Some(4096), Some(4096));
+        (request.num_inference_steps, request.num_images) = (Some(1000), Some(64));
+    });
+    assert_eq!(error.field, "num_images");
+    check_budget(4096, 4096, 1000, 1).unwrap();
+    check_budget(u32::MAX, u32::MAX, u32::MAX, u32::MAX).unwrap_err();
+}
+
+#[test]
+fn texts_are_bounded() {
+    let long = "é".repeat(16_385);
+    assert_eq!(
+        refused(|request| request.prompt = long.clone()).field,
+        "prompt"
+    );
+    assert!(
+        !refused(|request| request.prompt = long.clone())
+            .message
+            .contains('é')
+    );
+    assert_eq!(
+        refused(|request| request.negative_prompt = Some(long.clone())).field,
+        "negative_prompt"
+    );
+    assert_eq!(
+        refused(|request| request.sampler = "s".repeat(65)).field,
+        "sampler"
+    );
+    assert_eq!(
+        refused(|request| request.request_id = "r".repeat(65)).field,
+        "request_id"
+    );
+    assert_eq!(
+        refused(|request| request.request_id = "a b".into()).field,
+        "request_id"
+    );
+}
+
+#[test]
+fn names_of_models_cannot_leave_their_place() {
+    for good in [
+        "",
+        "starter",
+        "org/model",
+        "a/b/c/d",
+        "v1.5",
+        "_x",
+        "/home/a/models/sd",
+        "/with space",
+    ] {
+        validate_model(good).unwrap();
+    }
+    let too_long = "m".repeat(81);
+    for bad in [
+        "..",
+        "../x",
+        "a/../b",
+        ".hidden",
+        "a//b",
+        "a/",
+        "a/b/c/d/e",
+        "a b",
+        "-x",
+        "a\\b",
+        "a\0",
+        "/a\0",
+        &too_long,
+    ] {
+        assert_eq!(validate_model(bad).unwrap_err().field, "model", "{bad:?}");
+    }
+}
+
+#[test]
+fn jpeg_quality_belongs_to_jpeg() {
+    assert_eq!(
+        refused(|request| request.jpeg_quality = Some(90)).field,
+        "jpeg_quality"
+    );
+    let jpeg = |quality| GenerateRequest {
+        jpeg_quality: Some(quality),
+        format: ImageFormat::Jpeg.into(),
+        ..request()
+    };
+    validate_generate(&jpeg(90)).unwrap();
+    validate_generate(&jpeg(101)).unwrap_err();
+}
+
+#[test]
+fn unknown_values_of_enumerations_are_refused() {
+    assert_eq!(refused(|request| request.format = 77).field, "format");
+    assert_eq!(refused(|request| request.precision = -1).field, "precision");
+    assert_eq!(refused(|request| request.priority = 9).field, "priority");
+}
+
+#[test]
+fn durations() {
+    let of = |seconds, nanos| prost_types::Duration { seconds, nanos };
+    assert_eq!(keep_alive(&of(-1, 0)).unwrap(), KeepAlive::Forever);
+    assert_eq!(keep_alive(&of(0, -1)).unwrap(), KeepAlive::Forever);
+    assert_eq!(
+        keep_alive(&of(0, 0)).unwrap(),
+        KeepAlive::For(Duration::ZERO)
+    );
+    assert_eq!(
+        keep_alive(&of(300, 0)).unwrap(),
+        KeepAlive::For(Duration::from_secs(300))
+    );
+    for wrong in [
+        of(i64::MAX, 0),
+        of(i64::MIN, 0),
+        of(0, i32::MIN),
+        of(1, -1),
+        of(0, 1_000_000_000),
+    ] {
+        assert_eq!(keep_alive(&wrong).unwrap_err().field, "keep_alive");
+        assert_eq!(timeout(&wrong).unwrap_err().field, "timeout");
+    }
+    assert_eq!(
+        timeout(&of(0, 1_000_000)).unwrap(),
+        Duration::from_millis(1)
+    );
+    for wrong in [of(0, 0), of(-5, 0), of(86_400, 1)] {
+        assert_eq!(timeout(&wrong).unwrap_err().field, "timeout");
+    }
+    timeout(&of(86_400, 0)).unwrap();
+}
+
+#[test]
+fn the_table_prints_every_limit() {
+    let table = table();
+    assert!(
+        table.contains("| `width_px` | 8 to 4,096 | px | the model's | Width of the picture |"),
+        "{table}"
+    );
+    assert_eq!(table.lines().count(), LIMITS.len() + 2);
+}
+
+proptest! {
+    /// What passes is within every limit: nothing that is allocated later can be larger.
+    #[test]
+    fn what_passes_is_bounded(
+        width in any::<Option<u32>>(), height in any::<Option<u32>>(), steps in any::<Option<u32>>(),
+        images in any::<Option<u32>>(), clip_skip in any::<Option<u32>>(), previews in any::<u32>(),
+        guidance in proptest::option::of(prop::num::f64::ANY), seed in any::<Option<u64>>(),
+        seconds in any::<i64>(), nanos in any::<i32>(), enumeration in any::<i32>(),
+    ) {
+        let duration = Some(prost_types::Duration { seconds, nanos });
+        let request = GenerateRequest {
+            width_px: width, height_px: height, num_inference_steps: steps, num_images: images, clip_skip,
+            preview_every_n_steps: previews, guidance_scale: guidance, seed, keep_alive: duration, timeout: duration,
+            precision: enumeration, ..request()
+        };
+        if validate_generate(&request).is_ok() {
+            prop_assert!(width.is_none_or(|width| (8..=4096).contains(&width) && width % 8 == 0));
+            prop_assert!(height.is_none_or(|height| (8..=4096).contains(&height) && height % 8 == 0));
+            prop_assert!(guidance.is_none_or(|guidance| guidance.is_finite() && guidance >= 0.0));
+            prop_assert!(steps.is_none_or(|steps| (1..=1000).contains(&steps)));
+            prop_assert!(timeout(&duration.unwrap()).is_ok());
+        }
+    }
+
+    /// Sizes within the limits pass exactly when they are multiples.
+    #[test]
+    fn sizes(width in 8u32..=4096) {
+        let request = GenerateRequest { width_px: Some(width), height_px: Some(64), ..request() };
+        prop_assert_eq!(validate_generate(&request).is_ok(), width % 8 == 0);
+    }
+}
