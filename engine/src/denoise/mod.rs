@@ -1,0 +1,3 @@
+//! The networks that take noise away, one file each.
+
+pub mod unet_2d_condition;

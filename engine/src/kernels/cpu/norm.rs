@@ -1,0 +1,241 @@
+//! Normalisation: over groups of channels of one image, or over the channels of one token.
+
+use rayon::prelude::*;
+
+use super::math;
+use super::output::Output;
+use super::simd::for_each_instruction_set;
+use crate::kernels::Activation;
+
+/// A batch of channels-last images and how their channels are grouped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupNormShape {
+    /// Elements of the batch.
+    pub elements: usize,
+    /// Height times width.
+    pub pixels: usize,
+    /// Numbers of a pixel; a multiple of `groups`.
+    pub channels: usize,
+    /// At least 1.
+    pub groups: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// Numbers that one task reads or writes.
+const BLOCK: usize = 32 * 1024;
+
+/// `(elements, pixels, channels)` normalised over the pixels and channels of each group, then scaled by `weight` and
+/// shifted by `bias` (one number a channel), then activated.
+pub fn group_norm(
+    x: &[f32],
+    shape: GroupNormShape,
+    weight: &[f32],
+    bias: &[f32],
+    activation: Activation,
+) -> Vec<f32> {
+    let GroupNormShape {
+        elements,
+        pixels,
+        channels,
+        groups,
+        ..
+    } = shape;
+    assert_eq!(
+        x.len(),
+        elements * pixels * channels,
+        "images of a group norm"
+    );
+    assert!(
+        groups > 0 && channels.is_multiple_of(groups),
+        "channels are a multiple of groups"
+    );
+    assert_eq!(
+        (weight.len(), bias.len()),
+        (channels, channels),
+        "one weight and bias for each channel"
+    );
+    if x.is_empty() {
+        return Vec::new();
+    }
+    let image = pixels * channels;
+    let block = (BLOCK / channels).max(1) * channels;
+    let blocks = image.div_ceil(block);
+    let part = |index: usize| {
+        let from = index % blocks * block;
+        let element = &x[index / blocks * image..][..image];
+        (
+            &element[..channels],
+            &element[from..image.min(from + block)],
+        )
+    };
+
+    let sums: Vec<Vec<f64>> = (0..elements * blocks)
+        .into_par_iter()
+        .map(|index| {
+            let (origin, part) = part(index);
+            let mut sums = vec![0.0; 2 * channels];
+            sum_channels(part, origin, &mut sums);
+            sums
+        })
+        .collect();
+    let maps: Vec<Vec<f32>> = sums
+        .chunks_exact(blocks)
+        .enumerate()
+        .map(|(element, sums)| {
+            channel_maps(&x[element * image..][..channels], sums, shape, weight, bias)
+        })
+        .collect();
+
+    // SAFETY: the blocks cover each image once, and each is written whole.
+    unsafe {
+        Output::fill(x.len(), |output| {
+            (0..elements * blocks).into_par_iter().for_each(|index| {
+                let (_, part) = part(index);
+                let (scale, shift) = maps[index / blocks].split_at(channels);
+                let mut row = vec![0.0; part.len().min(channels.max(1024 / channels * channels))];
+                let first = index / blocks * image + index % blocks * block;
+                let rows = row.len();
+                for (i, part) in part.chunks(rows).enumerate() {
+                    let row = &mut row[..part.len()];
+                    scale_and_activate(part, scale, shift, row, activation);
+                    output.write(first + i * rows, row);
+                }
+            });
+        })
+    }
+}
+
+for_each_instruction_set! {
+    /// For each channel, the sum and the sum of squares of its distance from `origin`: first all sums, then all squares.
+    /// Runs of 32 pixels are summed in `f32`, those in `f64`.
+    fn sum_channels(pixels: &[f32], origin: &[f32], sums: &mut [f64]) {
+        let channels = origin.len();
+        let mut run_sums = vec![0f32; 2 * channels];
+        let (sum, square) = run_sums.split_at_mut(channels);
+        for run in pixels.chunks(32 * channels) {
+            sum.fill(0.0);
+            square.fill(0.0);
+            for pixel in run.chunks_exact(channels) {
+                for (((x, origin), sum), square) in pixel.iter().zip(origin).zip(&mut *sum).zip(&mut *square) {
+                    let distance = x - origin;
+                    *sum += distance;
+                    *square += distance * distance;
+                }
+            }
+            for (total, run) in sums.iter_mut().zip(sum.iter().chain(square.iter())) {
+                *total += f64::from(*run);
+            }
+        }
+    }
+}
+
+/// For each channel the factor and then the shift that normalise it: `y = factor * x + shift`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "counts are far below 2^53; f32 is wanted"
+)]
+fn channel_maps(
+    origin: &[f32],
+    blocks: &[Vec<f64>],
+    shape: GroupNormShape,
+    weight: &[f32],
+    bias: &[f32],
+) -> Vec<f32> {
+    let GroupNormShape {
+        pixels,
+        channels,
+        groups,
+        epsilon,
+        ..
+    } = shape;
+    let pixels = pixels as f64;
+    let total = |index: usize| blocks.iter().map(|sums| sums[index]).sum::<f64>();
+    // Mean and sum of squared distances from it, for each channel.
+    let moments: Vec<(f64, f64)> = (0..channels)
+        .map(|c| {
+            let (sum, square) = (total(c), total(channels + c));
+            (
+                f64::from(origin[c]) + sum / pixels,
+                square - sum * sum / pixels,
+            )
+        })
+        .collect();
+    let in_group = channels / groups;
+    let mut maps = vec![0.0; 2 * channels];
+    for (group, moments) in moments.chunks_exact(in_group).enumerate() {
+        let mean = moments.iter().map(|m| m.0).sum::<f64>() / in_group as f64;
+        let squares: f64 = moments
+            .iter()
+            .map(|m| m.1 + pixels * (m.0 - mean) * (m.0 - mean))
+            .sum();
+        let variance = (squares / (pixels * in_group as f64)).max(0.0);
+        // `max` would hide a NaN.
+        let variance = if squares.is_nan() { squares } else { variance };
+        let factor = 1.0 / (variance + epsilon).sqrt();
+        for c in group * in_group..(group + 1) * in_group {
+            let scale = factor * f64::from(weight[c]);
+            maps[c] = scale as f32;
+            maps[channels + c] = (f64::from(bias[c]) - mean * scale) as f32;
+        }
+    }
+    maps
+}
+
+for_each_instruction_set! {
+    fn scale_and_activate(pixels: &[f32], scale: &[f32], shift: &[f32], to: &mut [f32], activation: Activation) {
+        for (pixel, to) in pixels.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len())) {
+            for (((x, scale), shift), to) in pixel.iter().zip(scale).zip(shift).zip(to) {
+                *to = x * scale + shift;
+            }
+        }
+        math::activate_slice(to, activation);
+    }
+}
+
+/// `(rows, channels)`, each row normalised to mean 0 and variance 1, scaled by `weight` and shifted by `bias`.
+pub fn layer_norm(
+    x: &[f32],
+    channels: usize,
+    epsilon: f64,
+    weight: &[f32],
+    bias: &[f32],
+) -> Vec<f32> {
+    assert!(
+        channels > 0 && x.len().is_multiple_of(channels),
+        "rows of a layer norm"
+    );
+    assert_eq!(
+        (weight.len(), bias.len()),
+        (channels, channels),
+        "one weight and bias for each channel"
+    );
+    let block = (BLOCK / channels).max(1) * channels;
+    // SAFETY: the blocks cover `x` once, and each is written row by row.
+    unsafe {
+        Output::fill(x.len(), |output| {
+            x.par_chunks(block).enumerate().for_each(|(index, rows)| {
+                let mut result = vec![0.0; rows.len()];
+                normalise_rows(rows, epsilon, weight, bias, &mut result);
+                output.write(index * block, &result);
+            });
+        })
+    }
+}
+
+for_each_instruction_set! {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "channels are far below 2^24; f32 is wanted")]
+    fn normalise_rows(rows: &[f32], epsilon: f64, weight: &[f32], bias: &[f32], to: &mut [f32]) {
+        let channels = weight.len();
+        for (row, to) in rows.chunks_exact(channels).zip(to.chunks_exact_mut(channels)) {
+            let mean = math::sum(row, |x| x) / channels as f64;
+            let center = mean as f32;
+            let variance = math::sum(row, |x| (x - center) * (x - center)) / channels as f64;
+            let factor = (1.0 / (variance + epsilon).sqrt()) as f32;
+            for (((x, weight), bias), to) in row.iter().zip(weight).zip(bias).zip(to) {
+                *to = (x - center) * factor * weight + bias;
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Convolution over images.
+
+use candle_core::Tensor;
+
+use super::memory::{check_channels, image_dims, internal, numbers, tensor, weight};
+use crate::Result;
+use crate::checkpoint::Loader;
+use crate::kernels::Activation;
+use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Panels};
+
+/// Shape of a convolution with a square kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conv2dConfig {
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the result.
+    pub out_channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: usize,
+    /// Step in both directions, at least 1.
+    pub stride: usize,
+    /// Zeros above and left, and below and right of the image.
+    pub padding: (usize, usize),
+}
+
+impl Conv2dConfig {
+    /// A kernel of odd size that keeps height and width.
+    pub fn same(in_channels: usize, out_channels: usize, kernel: usize) -> Self {
+        Self {
+            in_channels,
+            out_channels,
+            kernel,
+            stride: 1,
+            padding: (kernel / 2, kernel / 2),
+        }
+    }
+}
+
+/// What goes into a convolution beside its input.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConvExtras<'a> {
+    /// The input is first enlarged (or reduced) to this height and width by repeating its nearest pixels.
+    pub resized_to: Option<(usize, usize)>,
+    /// `(b, out_channels)`, added to every pixel of the element.
+    pub per_element: Option<&'a Tensor>,
+    /// Added at last; the shape of the result.
+    pub residual: Option<&'a Tensor>,
+}
+
+/// A two-dimensional convolution with bias.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    weight: Panels,
+    bias: Vec<f32>,
+    config: Conv2dConfig,
+}
+
+impl Conv2d {
+    /// Reads `weight (out_channels, in_channels, kernel, kernel)` and `bias (out_channels)`.
+    pub fn load(loader: &Loader, config: Conv2dConfig) -> Result<Self> {
+        let Conv2dConfig {
+            in_channels,
+            out_channels,
+            kernel,
+            ..
+        } = config;
+        let bias = weight(&loader.get(&[out_channels], "bias")?)?;
+        let numbers = weight(&loader.get(&[out_channels, in_channels, kernel, kernel], "weight")?)?;
+        Ok(Self {
+            weight: Panels::from_conv2d(&numbers, out_channels, in_channels, kernel),
+            bias,
+            config,
+        })
+    }
+
+    /// `x`: `(b, h, w, in_channels)`; gives `(b, h', w', out_channels)`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, ConvExtras::default())
+    }
+
+    /// As [`Self::forward`], with what `extras` says.
+    pub fn forward_with(&self, x: &Tensor, extras: ConvExtras<'_>) -> Result<Tensor> {
+        let Conv2dConfig {
+            in_channels,
+            out_channels,
+            kernel,
+            stride,
+            padding,
+        } = self.config;
+        check_channels(x, in_channels, "convolution")?;
+        let (elements, height, width, channels) = image_dims(x)?;
+        let seen_as = extras.resized_to.unwrap_or((height, width));
+        let geometry = ConvGeometry {
+            kernel,
+            stride,
+            padding_before: padding.0,
+            padding_after: padding.1,
+        };
+        let (to_height, to_width) = (
+            geometry.output_size(seen_as.0),
+            geometry.output_size(seen_as.1),
+        );
+        let dims = [elements, to_height, to_width, out_channels];
+        if elements == 0 || height == 0 || width == 0 || to_height == 0 || to_width == 0 {
+            return Err(internal(format!(
+                "an image of {:?} is too small for its convolution",
+                x.dims()
+            )));
+        }
+        for (extra, wanted) in [
+            (extras.per_element, &[elements, out_channels][..]),
+            (extras.residual, &dims[..]),
+        ] {
+            if let Some(extra) = extra.filter(|extra| extra.dims() != wanted) {
+                return Err(internal(format!(
+                    "{:?} cannot be added to a convolution's {dims:?}",
+                    extra.dims()
+                )));
+            }
+        }
+        let (per_element, residual) = (
+            extras.per_element.map(numbers).transpose()?,
+            extras.residual.map(numbers).transpose()?,
+        );
+        let extras = Extras {
+            bias: Some(&self.bias),
+            element_bias: per_element.as_deref(),
+            activation: Activation::Identity,
+            residual: residual.as_deref(),
+        };
+        let input = numbers(x)?;
+        let input = ConvInput {
+            numbers: &input,
+            elements,
+            height,
+            width,
+            channels,
+            seen_as,
+        };
+        tensor(cpu::conv2d(&input, geometry, &self.weight, &extras), &dims)
+    }
+}

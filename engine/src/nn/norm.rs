@@ -1,0 +1,101 @@
+//! Normalisation layers.
+
+use candle_core::Tensor;
+
+use super::memory::{batch_and_rows, check_channels, numbers, tensor, weight};
+use crate::checkpoint::Loader;
+use crate::kernels::Activation;
+use crate::kernels::cpu::{self, GroupNormShape};
+use crate::{Error, Result};
+
+/// Group normalisation with a weight and a bias for each channel.
+#[derive(Debug, Clone)]
+pub struct GroupNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    groups: usize,
+    epsilon: f64,
+}
+
+impl GroupNorm {
+    /// Reads `weight (channels)` and `bias (channels)`. Fails when `channels` is not a multiple of `groups`.
+    pub fn load(loader: &Loader, groups: usize, channels: usize, epsilon: f64) -> Result<Self> {
+        if groups == 0 || !channels.is_multiple_of(groups) {
+            return Err(Error::model(format!(
+                "config: {channels} channels cannot be normalised in {groups} groups (`norm_num_groups`)"
+            )));
+        }
+        let (w, b) = (
+            loader.get(&[channels], "weight")?,
+            loader.get(&[channels], "bias")?,
+        );
+        Ok(Self {
+            weight: weight(&w)?,
+            bias: weight(&b)?,
+            groups,
+            epsilon,
+        })
+    }
+
+    /// `x`: `(b, ..., channels)`; gives the same shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_activate(x, Activation::Identity)
+    }
+
+    /// As [`Self::forward`], then `activation`.
+    pub fn forward_activate(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let channels = self.weight.len();
+        check_channels(x, channels, "group norm")?;
+        let (elements, pixels) = batch_and_rows(x);
+        let shape = GroupNormShape {
+            elements,
+            pixels,
+            channels,
+            groups: self.groups,
+            epsilon: self.epsilon,
+        };
+        tensor(
+            cpu::group_norm(&numbers(x)?, shape, &self.weight, &self.bias, activation),
+            x.dims(),
+        )
+    }
+}
+
+/// Layer normalisation over the last dimension, with a weight and a bias for each channel.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// Reads `weight (channels)` and `bias (channels)`.
+    pub fn load(loader: &Loader, channels: usize, epsilon: f64) -> Result<Self> {
+        let (w, b) = (
+            loader.get(&[channels], "weight")?,
+            loader.get(&[channels], "bias")?,
+        );
+        Ok(Self {
+            weight: weight(&w)?,
+            bias: weight(&b)?,
+            epsilon,
+        })
+    }
+
+    /// `x`: `(..., channels)`; gives the same shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let channels = self.weight.len();
+        check_channels(x, channels, "layer norm")?;
+        tensor(
+            cpu::layer_norm(
+                &numbers(x)?,
+                channels,
+                self.epsilon,
+                &self.weight,
+                &self.bias,
+            ),
+            x.dims(),
+        )
+    }
+}

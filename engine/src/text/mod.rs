@@ -1,0 +1,3 @@
+//! From a prompt to what the networks are conditioned on.
+
+pub mod clip;

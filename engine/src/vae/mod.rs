@@ -1,0 +1,3 @@
+//! The networks between pixels and latents.
+
+pub mod autoencoder_kl;
