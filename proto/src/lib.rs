@@ -8,10 +8,12 @@
 //! Knows nothing of tokio, engines or command lines.
 #![warn(missing_docs)]
 
+mod build_id;
 pub mod errors;
 pub mod limits;
 pub mod socket;
 
+pub use build_id::build_id;
 pub use errors::{Failure, Reason};
 
 /// The messages and services of package `imgd.v1`, generated from `proto/imgd/v1`.
@@ -30,6 +32,10 @@ pub mod v1 {
 /// Version of the contract. The daemon says its own in `GetStatusResponse.protocol`; a client of another number must
 /// not go on. It grows when an old client would misunderstand a new daemon, not when fields are added.
 pub const PROTOCOL: u32 = 1;
+
+/// Argument by which a client tells an `imgd` that it starts that nobody else looks after it: it makes itself the
+/// leader of a session of its own and reports `STARTED_BY_CLIENT`.
+pub const STARTED_BY_CLIENT_ARGUMENT: &str = "--started-by-client";
 
 /// The encoded `FileDescriptorSet` of the contract, for reflection and compatibility checks.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/imgd.bin"));
