@@ -1,1 +1,47 @@
-//! Async Rust client of imgd.
+//! Async client of `imgd`, the daemon that keeps image models resident.
+//!
+//! [`Client::connect`] finds the daemon's socket, starts the daemon when nobody listens, and refuses to talk to
+//! one of another protocol. [`Client::generate`] streams what happens; [`Client::generate_images`] waits for the
+//! pictures.
+//!
+//! ```no_run
+//! use imgd_client::{Client, ConnectOptions, GenerateRequest};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(ConnectOptions::default()).await?;
+//! let mut request = GenerateRequest::new("a red apple");
+//! request.seed = Some(7);
+//! let images = client.generate_images(request).await?;
+//! std::fs::write("a-red-apple.png", &images[0].bytes)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The daemon draws one request after another; dropping the stream cancels the request within one network
+//! evaluation. A [`Client`] is one connection: when the daemon ends, calls fail with [`Error::Lost`], and
+//! connecting again is the way to a new daemon.
+
+#![warn(missing_docs)]
+
+mod build;
+mod calls;
+mod connect;
+mod error;
+mod event;
+mod generation;
+mod link;
+mod locate;
+mod options;
+mod request;
+mod service_manager;
+mod start;
+
+pub use calls::Loading;
+pub use connect::Client;
+pub use error::{Error, Result};
+pub use event::{Event, Image, Preview, Started, Step, Timings};
+pub use generation::Generation;
+pub use imgd_proto::{Failure, Reason, v1};
+pub use options::{ConnectNotice, ConnectOptions};
+pub use request::{GenerateRequest, ImageFormat, KeepAlive, Precision, Priority};
