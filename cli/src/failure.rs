@@ -1,0 +1,117 @@
+//! Why a command failed: what is printed and the exit status, in one place.
+
+use std::{error::Error as _, fmt::Write as _, io};
+
+use imgd_client::Reason;
+use imgd_proto::limits::FieldError;
+
+/// Exit statuses, after `sysexits.h`.
+pub(crate) mod exit {
+    /// The work failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// The command line or the request is wrong.
+    pub(crate) const USAGE: u8 = 2;
+    /// The picture cannot be written (`EX_CANTCREAT`).
+    pub(crate) const CANNOT_CREATE: u8 = 73;
+    /// Ended by Ctrl-C (128 + SIGINT).
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// Exit status.
+    pub(crate) code: u8,
+    /// Machine-readable, `UPPER_SNAKE_CASE`.
+    pub(crate) reason: String,
+    /// What happened.
+    pub(crate) message: String,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// The request's field that is at fault, as the contract names it.
+    pub(crate) field: Option<String>,
+    /// The reader of the output has gone: nobody wants to know more.
+    pub(crate) is_broken_pipe: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(code: u8, message: impl Into<String>) -> Self {
+        let reason = match code {
+            exit::USAGE => Reason::InvalidField,
+            exit::CANNOT_CREATE => Reason::OutputNotCreated,
+            exit::INTERRUPTED => Reason::Cancelled,
+            _ => Reason::Internal,
+        };
+        Self {
+            code,
+            reason: reason.as_str().to_owned(),
+            message: message.into(),
+            hint: None,
+            field: None,
+            is_broken_pipe: false,
+        }
+    }
+
+    /// The command line is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, message)
+    }
+
+    /// The picture cannot be written.
+    pub(crate) fn cannot_create(message: impl Into<String>) -> Self {
+        Self::new(exit::CANNOT_CREATE, message)
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(exit::INTERRUPTED, "interrupted; the work was cancelled")
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Writing results to standard output failed.
+    pub(crate) fn stdout(error: &io::Error) -> Self {
+        let mut failure = Self::cannot_create(format!("cannot write to standard output: {error}"));
+        failure.is_broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        failure
+    }
+}
+
+impl From<FieldError> for Failure {
+    /// A request that the daemon would refuse, found before it is asked.
+    fn from(error: FieldError) -> Self {
+        let mut failure = Self::usage(error.message).field(error.field);
+        failure.hint = error.hint;
+        failure
+    }
+}
+
+impl From<imgd_client::Error> for Failure {
+    fn from(error: imgd_client::Error) -> Self {
+        let mut message = error.to_string();
+        // What gRPC says about a lost connection helps nobody.
+        let mut source = error
+            .source()
+            .filter(|_| !matches!(error, imgd_client::Error::Lost(_)));
+        while let Some(cause) = source {
+            // Writing to a string cannot fail.
+            write!(message, ": {cause}").ok();
+            source = cause.source();
+        }
+        Self {
+            code: error.exit_code(),
+            reason: error.reason().as_str().to_owned(),
+            message,
+            hint: error.hint(),
+            field: error.field().map(str::to_owned),
+            is_broken_pipe: false,
+        }
+    }
+}

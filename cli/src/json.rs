@@ -1,0 +1,173 @@
+//! The `--json` output: one object a line on standard output.
+//!
+//! Every object has `schema` (1; it grows when a field changes its meaning or goes) and `event`. Fields may be added
+//! at any time; unknown ones are to be ignored. `docs/json.md` lists them. Times are in seconds, sizes in bytes.
+
+use std::path::Path;
+
+use imgd_client::{Event, Image, ImageFormat, Precision, Priority, v1};
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
+
+/// Version of the objects.
+const SCHEMA: u32 = 1;
+
+/// An object of kind `event` with the fields of `fields`.
+pub(crate) fn object(event: &str, fields: Value) -> Value {
+    let mut object = Map::from_iter([
+        ("schema".to_owned(), json!(SCHEMA)),
+        ("event".to_owned(), json!(event)),
+    ]);
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
+    }
+    Value::Object(object)
+}
+
+/// The last object of a command that failed.
+pub(crate) fn failure(failure: &Failure) -> Value {
+    object(
+        "error",
+        json!({
+            "reason": failure.reason,
+            "message": failure.message,
+            "hint": failure.hint,
+            "field": failure.field,
+            "exit_code": failure.code,
+        }),
+    )
+}
+
+/// An event of `imgctl generate`. A picture is reported by [`image`], when it is written.
+pub(crate) fn event(event: &Event, job_id: &str) -> Option<Value> {
+    let (name, fields) = match event {
+        Event::Queued {
+            position,
+            request_id,
+            priority,
+        } => (
+            "queued",
+            json!({ "position": position, "request_id": request_id, "priority": priority_name(*priority) }),
+        ),
+        Event::Loading { model, fraction } => {
+            ("loading", json!({ "model": model, "fraction": fraction }))
+        }
+        Event::Started(started) => (
+            "started",
+            json!({
+                "image_index": started.image_index,
+                "image_count": started.image_count,
+                "evaluation_count": started.evaluation_count,
+                "settings": settings(&started.settings),
+            }),
+        ),
+        Event::Step(step) => (
+            "step",
+            json!({
+                "image_index": step.image_index,
+                "index": step.index,
+                "count": step.count,
+                "inference_step": step.inference_step,
+                "sigma": step.sigma,
+                "eta_secs": step.eta.map(|eta| eta.as_secs_f64()),
+            }),
+        ),
+        Event::Finished(timings) => (
+            "finished",
+            json!({
+                "image_count": timings.image_count,
+                "queued_secs": timings.queued.as_secs_f64(),
+                "loading_secs": timings.loading.as_secs_f64(),
+                "starting_secs": timings.starting.as_secs_f64(),
+                "stepping_secs": timings.stepping.as_secs_f64(),
+                "finishing_secs": timings.finishing.as_secs_f64(),
+            }),
+        ),
+        Event::Notice {
+            reason,
+            message,
+            field,
+        } => (
+            "notice",
+            json!({ "reason": reason, "message": message, "field": field }),
+        ),
+        _ => return None,
+    };
+    let mut object = object(name, fields);
+    object["job_id"] = json!(job_id);
+    Some(object)
+}
+
+/// A picture that was written to `path` (none: to standard output).
+pub(crate) fn image(image: &Image, path: Option<&Path>, job_id: &str) -> Value {
+    object(
+        "image",
+        json!({
+            "job_id": job_id,
+            "image_index": image.index,
+            "path": path.map(|path| path.to_string_lossy()),
+            "format": format_name(image.format),
+            "bytes": image.bytes.len(),
+            "sha256": image.sha256,
+            "model_hash": image.model_hash,
+            "settings": settings(&image.settings),
+            "parameters": image.parameters,
+        }),
+    )
+}
+
+/// Every setting of an image.
+pub(crate) fn settings(settings: &v1::Settings) -> Value {
+    json!({
+        "model": settings.model,
+        "width_px": settings.width_px,
+        "height_px": settings.height_px,
+        "num_inference_steps": settings.num_inference_steps,
+        "guidance_scale": settings.guidance_scale,
+        "seed": settings.seed,
+        "sampler": settings.sampler,
+        "schedule": settings.schedule,
+        "prediction": settings.prediction,
+        "clip_skip": settings.clip_skip,
+        "precision": precision_name(settings.precision()),
+    })
+}
+
+/// A model in memory.
+pub(crate) fn loaded_model(model: &v1::LoadedModel) -> Value {
+    let expires_in = model
+        .expires_in
+        .and_then(|time| std::time::Duration::try_from(time).ok());
+    json!({
+        "name": model.name,
+        "model_hash": model.model_hash,
+        "memory_bytes": model.memory_bytes,
+        "device": model.device,
+        "expires_in_secs": expires_in.map(|time| time.as_secs_f64()),
+        "precision": precision_name(model.precision()),
+    })
+}
+
+pub(crate) fn precision_name(precision: Precision) -> &'static str {
+    match precision {
+        Precision::Unspecified | Precision::Auto => "auto",
+        Precision::F32 => "f32",
+    }
+}
+
+fn priority_name(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Unspecified | Priority::Interactive => "interactive",
+        Priority::Batch => "batch",
+        Priority::Background => "background",
+    }
+}
+
+fn format_name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Unspecified | ImageFormat::Png => "png",
+        ImageFormat::Jpeg => "jpeg",
+        ImageFormat::Webp => "webp",
+    }
+}

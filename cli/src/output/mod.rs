@@ -1,0 +1,231 @@
+//! Where pictures go: decided and checked before the work begins, so that none is drawn in vain.
+//!
+//! Without `-o` a picture is `<prompt>-<seed>.png` in the current folder. `-o` names a folder, a file, a template
+//! with `{…}` placeholders, a device such as `/dev/null`, or `-` for standard output. Nothing is ever overwritten
+//! without `--force`: a default or template name that is taken gets `-2`, `-3`…, a named file is refused.
+
+mod format;
+mod template;
+mod write;
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use imgd_client::{Image, ImageFormat};
+use rustix::fs::statvfs;
+
+pub(crate) use self::format::Format;
+use self::{
+    format::Name,
+    template::{Template, Values},
+    write::Taken,
+};
+use crate::failure::Failure;
+
+/// The name of a picture when none is given.
+const DEFAULT_NAME: &str = "{prompt}-{seed}";
+
+/// Where the pictures of one request go.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// File format of the pictures.
+    pub(crate) format: ImageFormat,
+    target: Target,
+    prompt: String,
+}
+
+#[derive(Debug)]
+enum Target {
+    /// Standard output.
+    Stdout,
+    /// A character device or a pipe, written as it is.
+    Device(PathBuf),
+    /// A file name with placeholders, and what to do when the name is taken.
+    Named { template: Template, taken: Taken },
+}
+
+/// What the command line says about the output.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// `-o`.
+    pub(crate) path: Option<&'a Path>,
+    /// `--format`.
+    pub(crate) format: Option<Format>,
+    /// `--force`.
+    pub(crate) overwrites: bool,
+    /// Number of pictures.
+    pub(crate) num_images: u32,
+    /// The prompt, for names.
+    pub(crate) prompt: &'a str,
+}
+
+impl Output {
+    /// Decides the target and checks what can be known now: exit status 2 for a wrong name, 73 for one that cannot
+    /// be written.
+    pub(crate) fn plan(wanted: Wanted<'_>) -> Result<Self, Failure> {
+        let (target, format) = match wanted.path {
+            None => (in_folder("", wanted)?, wanted.format),
+            Some(path) if path == Path::new("-") => {
+                if wanted.num_images > 1 {
+                    let message = "only one picture can go to standard output";
+                    return Err(Failure::usage(message).field("num_images"));
+                }
+                (Target::Stdout, wanted.format)
+            }
+            Some(path) => named(path, wanted)?,
+        };
+        let format = format.unwrap_or(Format::Png);
+        Ok(Self {
+            format: format.into(),
+            target,
+            prompt: wanted.prompt.to_owned(),
+        })
+    }
+
+    /// Whether pictures take standard output for themselves.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self.target, Target::Stdout)
+    }
+
+    /// Writes a picture; returns its path, none for standard output.
+    ///
+    /// Where it cannot be written it is put into the folder for temporary files, and the failure says so.
+    pub(crate) fn write(&self, image: &Image) -> Result<Option<PathBuf>, Failure> {
+        let (template, taken) = match &self.target {
+            Target::Stdout => {
+                return write::stdout(&image.bytes)
+                    .map(|()| None)
+                    .map_err(|error| Failure::stdout(&error));
+            }
+            Target::Device(path) => {
+                return write::device(path, &image.bytes)
+                    .map(|()| Some(path.clone()))
+                    .map_err(|error| cannot_write(path, &error));
+            }
+            Target::Named { template, taken } => (template, *taken),
+        };
+        let path = template.path(&Values::new(&self.prompt, image));
+        write::file(&path, &image.bytes, taken)
+            .map(Some)
+            .map_err(|error| {
+                let failure = cannot_write(&path, &error);
+                match rescue(&path, &image.bytes) {
+                    Ok(rescued) => {
+                        failure.hint(format!("the picture is in `{}`", rescued.display()))
+                    }
+                    Err(_) => failure.hint("the picture is lost; draw it again with the same seed"),
+                }
+            })
+    }
+}
+
+/// The default name in `folder`, which is empty or ends in `/`.
+fn in_folder(folder: &str, wanted: Wanted<'_>) -> Result<Target, Failure> {
+    check_folder(Path::new(folder))?;
+    let mut template = Template::parse(&format!("{}{DEFAULT_NAME}", template::escape(folder)))?;
+    template.push_extension(wanted.format.unwrap_or(Format::Png).extension());
+    let taken = if wanted.overwrites {
+        Taken::Replace
+    } else {
+        Taken::Number
+    };
+    Ok(Target::Named { template, taken })
+}
+
+/// The target that `-o` names, and the format that its extension names.
+fn named(path: &Path, wanted: Wanted<'_>) -> Result<(Target, Option<Format>), Failure> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| Failure::usage("the path after -o is not UTF-8"))?;
+    if text.is_empty() {
+        return Err(Failure::usage("the path after -o is empty"));
+    }
+    if path.is_dir() || text.ends_with('/') {
+        let folder = format!("{}/", text.trim_end_matches('/'));
+        return Ok((in_folder(&folder, wanted)?, wanted.format));
+    }
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok((Target::Device(path.to_owned()), wanted.format));
+    }
+    let Name {
+        stem,
+        extension,
+        format,
+    } = format::split(text, wanted.format)?;
+    let mut template = Template::parse(stem)?;
+    let is_template = template.has_placeholders();
+    if !is_template && wanted.num_images > 1 {
+        template.push_index();
+    }
+    let taken = match (wanted.overwrites, is_template) {
+        (true, _) => Taken::Replace,
+        (false, true) => Taken::Number,
+        (false, false) => Taken::Refuse,
+    };
+    template.push_extension(extension);
+    if taken == Taken::Refuse {
+        for index in 0..wanted.num_images {
+            check_free(&template.path(&Values::of_index(index)))?;
+        }
+    }
+    // The folder of a template that has placeholders in it is known later.
+    if let Some(folder) = template.fixed_folder() {
+        check_folder(&folder)?;
+    }
+    Ok((Target::Named { template, taken }, Some(format)))
+}
+
+fn check_free(path: &Path) -> Result<(), Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Err(
+            Failure::cannot_create(format!("`{}` exists already", path.display()))
+                .hint("choose another name, or overwrite it with --force"),
+        ),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Fails unless files can be made in `folder` (empty: the current one) and its disk has room.
+fn check_folder(folder: &Path) -> Result<(), Failure> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let name = folder.display();
+    let metadata = fs::metadata(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::cannot_create(format!("there is no folder `{name}`"))
+            .hint(format!("make it with `mkdir -p '{name}'`")),
+        _ => Failure::cannot_create(format!("cannot write to `{name}`: {error}")),
+    })?;
+    if !metadata.is_dir() {
+        return Err(Failure::cannot_create(format!("`{name}` is not a folder")));
+    }
+    // A file without a name: what permissions alone do not say (read-only disks, quotas) shows.
+    tempfile::tempfile_in(folder).map_err(|error| cannot_write(folder, &error))?;
+    if statvfs(folder).is_ok_and(|disk| disk.f_bavail == 0 && disk.f_blocks > 0) {
+        return Err(cannot_write(folder, &io::ErrorKind::StorageFull.into()));
+    }
+    Ok(())
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::cannot_create(format!("cannot write `{}`: {error}", path.display()))
+}
+
+/// Saves a picture whose place failed under its own name in a new folder for temporary files.
+fn rescue(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let folder = tempfile::Builder::new()
+        .prefix("imgctl-")
+        .tempdir_in(env::temp_dir())?;
+    let name = path.file_name().unwrap_or("picture".as_ref());
+    let rescued = write::file(&folder.path().join(name), bytes, Taken::Number)?;
+    // From here on the folder stays.
+    drop(folder.keep());
+    Ok(rescued)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! File names with placeholders, and names made from prompts.
+
+use std::path::{Path, PathBuf};
+
+use imgd_client::Image;
+
+use crate::failure::Failure;
+
+/// A prompt's part of a file name has at most this many bytes.
+const MAX_SLUG_BYTES: usize = 60;
+
+/// The placeholders and what they stand for, as the help text has them.
+const PLACEHOLDERS: [&str; 8] = [
+    "prompt", "seed", "index", "model", "sampler", "steps", "width", "height",
+];
+
+/// A file name with placeholders.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Placeholder(&'static str),
+}
+
+/// What placeholders stand for in one picture's name, in the order of the placeholders.
+#[derive(Debug, Default)]
+pub(crate) struct Values([String; PLACEHOLDERS.len()]);
+
+impl Values {
+    /// The values of a finished picture.
+    pub(crate) fn new(prompt: &str, image: &Image) -> Self {
+        let settings = &image.settings;
+        let model = settings
+            .model
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
+        Self([
+            slug(prompt),
+            settings.seed.to_string(),
+            (image.index + 1).to_string(),
+            slug(model),
+            slug(&settings.sampler),
+            settings.num_inference_steps.to_string(),
+            settings.width_px.to_string(),
+            settings.height_px.to_string(),
+        ])
+    }
+
+    /// The values of a name in which only the picture's index (from 0) may stand.
+    pub(crate) fn of_index(index: u32) -> Self {
+        let mut values = Self::default();
+        values.0[2] = (index + 1).to_string();
+        values
+    }
+}
+
+impl Template {
+    /// Reads `{name}` as placeholders and `{{`, `}}` as braces. Fails on a placeholder there is not.
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
+        let mut parts = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            literal.push_str(&rest[..at]);
+            let tail = &rest[at..];
+            if let Some(after) = tail.strip_prefix("{{").or(tail.strip_prefix("}}")) {
+                literal.push_str(&tail[..1]);
+                rest = after;
+                continue;
+            }
+            let end = tail.find('}').filter(|_| tail.starts_with('{'));
+            let name = end.map_or(tail, |end| &tail[1..end]);
+            let known = end.and_then(|_| PLACEHOLDERS.into_iter().find(|known| *known == name));
+            let Some(known) = known else {
+                return Err(unknown(name));
+            };
+            parts.push(Part::Text(std::mem::take(&mut literal)));
+            parts.push(Part::Placeholder(known));
+            rest = &tail[name.len() + 2..];
+        }
+        literal.push_str(rest);
+        parts.push(Part::Text(literal));
+        Ok(Self { parts })
+    }
+
+    pub(crate) fn has_placeholders(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Placeholder(_)))
+    }
+
+    /// Appends `-{index}`.
+    pub(crate) fn push_index(&mut self) {
+        self.parts
+            .extend([Part::Text("-".into()), Part::Placeholder("index")]);
+    }
+
+    /// Appends the extension, without its dot.
+    pub(crate) fn push_extension(&mut self, extension: &str) {
+        self.parts.push(Part::Text(format!(".{extension}")));
+    }
+
+    /// The folder, where no placeholder stands in it.
+    pub(crate) fn fixed_folder(&self) -> Option<PathBuf> {
+        let last_slash = self.parts.iter().rposition(|part| match part {
+            Part::Text(text) => text.contains('/'),
+            Part::Placeholder(_) => false,
+        });
+        let Some(last) = last_slash else {
+            return Some(PathBuf::new());
+        };
+        let mut folder = String::new();
+        for part in &self.parts[..=last] {
+            match part {
+                Part::Text(text) => folder.push_str(text),
+                Part::Placeholder(_) => return None,
+            }
+        }
+        let end = folder.rfind('/').map_or(0, |slash| slash + 1);
+        Some(Path::new(&folder[..end]).to_owned())
+    }
+
+    /// The path with values in the places of placeholders.
+    pub(crate) fn path(&self, values: &Values) -> PathBuf {
+        let text = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Placeholder(name) => PLACEHOLDERS
+                .iter()
+                .position(|known| known == name)
+                .map(|i| values.0[i].clone())
+                .unwrap_or_default(),
+        };
+        self.parts.iter().map(text).collect::<String>().into()
+    }
+}
+
+/// A text that [`Template::parse`] reads as itself.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
+
+/// A file name's part: lower-case letters and digits of any script, words joined by `-`, cut between words.
+///
+/// Never empty, never with a dot, slash or control character.
+pub(crate) fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    let lower = text.to_lowercase();
+    for word in lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+    {
+        let room = MAX_SLUG_BYTES - slug.len();
+        if slug.is_empty() {
+            let end = (0..=word.len().min(room))
+                .rev()
+                .find(|&end| word.is_char_boundary(end));
+            slug.push_str(&word[..end.unwrap_or(0)]);
+        } else if word.len() < room {
+            slug.push('-');
+            slug.push_str(word);
+        } else {
+            break;
+        }
+    }
+    if slug.is_empty() {
+        "picture".into()
+    } else {
+        slug
+    }
+}
+
+fn unknown(name: &str) -> Failure {
+    let nearest = PLACEHOLDERS
+        .into_iter()
+        .max_by(|a, b| strsim::jaro(a, name).total_cmp(&strsim::jaro(b, name)))
+        .filter(|near| strsim::jaro(near, name) > 0.7);
+    let known = PLACEHOLDERS.map(|known| format!("{{{known}}}")).join(" ");
+    let hint = match nearest {
+        Some(near) => format!("did you mean `{{{near}}}`? There are {known}"),
+        None => format!("there are {known}; a brace itself is `{{{{` or `}}}}`"),
+    };
+    Failure::usage(format!(
+        "the name after -o has an unknown placeholder `{name}`"
+    ))
+    .hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values() -> Values {
+        Values(
+            [
+                "a-red-apple",
+                "7",
+                "2",
+                "starter",
+                "euler",
+                "14",
+                "256",
+                "128",
+            ]
+            .map(str::to_owned),
+        )
+    }
+
+    fn expand(text: &str) -> String {
+        Template::parse(text)
+            .unwrap()
+            .path(&values())
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn every_placeholder_stands_for_its_value() {
+        assert_eq!(expand("{prompt}-{seed}"), "a-red-apple-7");
+        assert_eq!(
+            expand("x/{index}_{model}_{sampler}_{steps}_{width}x{height}"),
+            "x/2_starter_euler_14_256x128"
+        );
+        assert_eq!(expand("{{{seed}}}"), "{7}");
+        assert_eq!(expand(&escape("a{b}c")), "a{b}c");
+    }
+
+    #[test]
+    fn unknown_placeholders_are_refused_with_the_nearest() {
+        let failure = Template::parse("{sead}").unwrap_err();
+        assert_eq!(failure.code, 2);
+        assert!(failure.hint.unwrap().contains("did you mean `{seed}`"));
+        for wrong in ["{", "}", "a{seed", "seed}", "{}"] {
+            assert!(Template::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_known_unless_a_placeholder_stands_in_it() {
+        let folder = |text| Template::parse(text).unwrap().fixed_folder();
+        assert_eq!(folder("{seed}"), Some("".into()));
+        assert_eq!(folder("a/b/{seed}"), Some("a/b/".into()));
+        assert_eq!(folder("/x{index}"), Some("/".into()));
+        assert_eq!(folder("{model}/x"), None);
+    }
+
+    #[test]
+    fn names_from_prompts_are_safe_and_short() {
+        assert_eq!(slug("A red apple!"), "a-red-apple");
+        assert_eq!(slug("../../etc/passwd"), "etc-passwd");
+        assert_eq!(slug("ein grüner Apfel"), "ein-grüner-apfel");
+        assert_eq!(slug("赤い林檎"), "赤い林檎");
+        assert_eq!(slug("-rf .\u{0}\n"), "rf");
+        for nothing in ["", " ", "…", "🍎"] {
+            assert_eq!(slug(nothing), "picture");
+        }
+        assert!(slug(&"word ".repeat(50)).len() <= MAX_SLUG_BYTES);
+        assert!(!slug(&"word ".repeat(50)).ends_with("wor"));
+        assert!(slug(&"é".repeat(200)).len() <= MAX_SLUG_BYTES);
+    }
+}

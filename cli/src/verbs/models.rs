@@ -1,0 +1,162 @@
+//! `imgctl models`: what can be drawn with.
+
+use clap::{Args, Subcommand};
+use imgd_client::{Client, v1};
+use serde_json::json;
+
+use super::model_name;
+use crate::{Context, failure::Failure, json, table};
+
+#[derive(Debug, Args)]
+pub(crate) struct Models {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the models that have a name
+    #[command(visible_alias = "ls")]
+    List,
+    /// Describe a model without loading it
+    Show {
+        /// A name from `imgctl models`, or a diffusers folder [default: the daemon's default]
+        #[arg(value_name = "NAME|PATH")]
+        model: Option<String>,
+    },
+}
+
+impl Models {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let client = Client::connect(context.connect.clone()).await?;
+        match self.action {
+            None | Some(Action::List) => list(&client, context).await,
+            Some(Action::Show { model }) => {
+                let name = model.as_deref().map(model_name);
+                show(&client.model(name.as_deref()).await?, context)
+            }
+        }
+    }
+}
+
+async fn list(client: &Client, context: &Context) -> Result<(), Failure> {
+    let models = client.models().await?;
+    if context.json {
+        for model in &models {
+            let fields = json!({
+                "name": model.name,
+                "path": model.path,
+                "is_default": model.is_default,
+                "is_loaded": model.is_loaded,
+            });
+            context
+                .terminal
+                .line(&json::object("model", fields).to_string())?;
+        }
+        return Ok(());
+    }
+    let mut rows = vec![["NAME", "STATE", "PATH"].map(str::to_owned).to_vec()];
+    for model in models {
+        let state = match (model.is_default, model.is_loaded) {
+            (true, true) => "default, loaded",
+            (true, false) => "default",
+            (false, true) => "loaded",
+            (false, false) => "",
+        };
+        let path = if model.path.is_empty() {
+            "(inside imgd)".into()
+        } else {
+            model.path
+        };
+        rows.push(vec![model.name, state.to_owned(), path]);
+    }
+    context.terminal.line(&table::lines(&rows).join("\n"))
+}
+
+fn show(model: &v1::Model, context: &Context) -> Result<(), Failure> {
+    let defaults = model.defaults.clone().unwrap_or_default();
+    if context.json {
+        let components = model.components.iter().map(|part| {
+            json!({
+                "name": part.name,
+                "class": part.class,
+                "parameter_count": part.parameter_count,
+                "dtype": part.dtype,
+            })
+        });
+        let fields = json!({
+            "name": model.name,
+            "path": model.path,
+            "family": model.family,
+            "pipeline_class": model.pipeline_class,
+            "parameter_count": model.parameter_count,
+            "weights_bytes": model.weights_bytes,
+            "memory_bytes": model.memory_bytes,
+            "size_multiple_px": model.size_multiple_px,
+            "prompt_positions": model.prompt_positions,
+            "defaults": json::settings(&defaults),
+            "components": components.collect::<Vec<_>>(),
+        });
+        return context
+            .terminal
+            .line(&json::object("model", fields).to_string());
+    }
+    let path = if model.path.is_empty() {
+        "(inside imgd)"
+    } else {
+        &model.path
+    };
+    let steps = format!("{} of {}", defaults.num_inference_steps, defaults.sampler);
+    let rows = [
+        ("model", model.name.clone()),
+        ("path", path.to_owned()),
+        (
+            "family",
+            format!("{} ({})", model.family, model.pipeline_class),
+        ),
+        ("parameters", table::count(model.parameter_count)),
+        (
+            "weights",
+            format!("{} on disk", table::size(model.weights_bytes)),
+        ),
+        (
+            "memory",
+            format!("about {}", table::size(model.memory_bytes)),
+        ),
+        (
+            "size",
+            format!(
+                "{}x{}, multiples of {} px",
+                defaults.width_px, defaults.height_px, model.size_multiple_px
+            ),
+        ),
+        (
+            "steps",
+            format!(
+                "{steps}, schedule {}, {}",
+                defaults.schedule, defaults.prediction
+            ),
+        ),
+        ("guidance", format!("{}", defaults.guidance_scale)),
+        (
+            "prompt",
+            format!("up to {} tokens", model.prompt_positions.saturating_sub(2)),
+        ),
+    ];
+    let mut lines = table::lines(&rows.map(|(name, value)| vec![name.to_owned(), value]));
+    let parts: Vec<_> = model
+        .components
+        .iter()
+        .map(|part| {
+            vec![
+                format!("  {}", part.name),
+                part.class.clone(),
+                table::count(part.parameter_count),
+                part.dtype.clone(),
+            ]
+        })
+        .collect();
+    lines.push("parts".into());
+    lines.extend(table::lines(&parts));
+    context.terminal.line(&lines.join("\n"))
+}
