@@ -5,6 +5,7 @@
 pub mod checkpoint;
 pub mod denoise;
 mod error;
+pub mod image;
 pub mod kernels;
 pub mod nn;
 pub mod sampling;

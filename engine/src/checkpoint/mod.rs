@@ -14,6 +14,8 @@ mod index;
 mod loader;
 mod refused;
 mod source;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 pub use hash::{Sha256, model_sha256};

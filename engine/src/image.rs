@@ -1,0 +1,72 @@
+//! Pictures: from the decoder's numbers to the bytes of a file.
+//!
+//! Nothing in a file varies between two runs: encoders have fixed settings, and [`Metadata`] has no time, host or path.
+
+mod encode;
+mod exif;
+mod metadata;
+mod parameters;
+mod read;
+#[cfg(test)]
+mod tests;
+
+pub use encode::{Format, encode, encode_preview_png};
+pub use metadata::{METADATA_VERSION, Metadata};
+pub use read::{Found, TEXT_LIMIT_BYTES, read_metadata};
+
+use crate::{Error, ErrorKind, Result};
+
+/// A picture of 8 bits a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rgb8 {
+    /// Width in pixels.
+    pub width_px: u32,
+    /// Height in pixels.
+    pub height_px: u32,
+    /// Red, green, blue, row by row from the top: `3 * width_px * height_px` bytes.
+    pub pixels: Vec<u8>,
+}
+
+impl Rgb8 {
+    /// The picture an autoencoder decoded: `values` is `(height, width, 3)` in `[-1, 1]`; what lies outside is clipped.
+    ///
+    /// Rounds half to even, as diffusers' `VaeImageProcessor` does by way of numpy. Fails with `Numerics` when a value
+    /// is not finite, and with `Internal` when there are not `3 * width_px * height_px` of them.
+    pub fn from_decoded(values: &[f32], width_px: u32, height_px: u32) -> Result<Self> {
+        let expected = u64::from(width_px) * u64::from(height_px) * 3;
+        if values.len() as u64 != expected {
+            let message = format!(
+                "{} values make no picture of {width_px}x{height_px}",
+                values.len()
+            );
+            return Err(Error::new(ErrorKind::Internal, message));
+        }
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(Error::new(
+                ErrorKind::Numerics,
+                "the autoencoder gave numbers that are not finite",
+            ));
+        }
+        let pixels = values.iter().map(|&value| to_byte(value)).collect();
+        Ok(Self {
+            width_px,
+            height_px,
+            pixels,
+        })
+    }
+
+    /// Whether every pixel has the same colour, as pictures of a network that has failed do.
+    pub fn is_constant(&self) -> bool {
+        let first = self.pixels.get(..3);
+        self.pixels.chunks(3).all(|pixel| Some(pixel) == first)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "in 0..=255 after the clamp, and whole"
+)]
+fn to_byte(value: f32) -> u8 {
+    ((value * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
+}

@@ -1,0 +1,81 @@
+//! What a picture's file says of how it was made: everything needed to make it again.
+
+use serde::{Deserialize, Serialize};
+
+use super::parameters;
+
+/// The form of the record. A reader that knows a lower number may miss fields.
+pub const METADATA_VERSION: u32 = 1;
+
+/// How a picture was made. A record of it lies in the file as JSON, and A1111's settings text is made from it.
+///
+/// Nothing in it varies between runs: no time, duration, host, path or thread count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// [`METADATA_VERSION`].
+    pub version: u32,
+    /// Version of the program, such as `0.1.0`.
+    pub imgd: String,
+    /// Version of the numerics: two builds with the same one give the same picture on one instruction set.
+    pub numerics: String,
+    /// The model's name.
+    pub model: String,
+    /// SHA-256 of the model's weights, 64 hexadecimal digits. See `checkpoint::Sha256`.
+    pub model_hash: String,
+    /// The prompt, exactly.
+    pub prompt: String,
+    /// The negative prompt; absent is not the same as empty.
+    pub negative_prompt: Option<String>,
+    /// Seed of this picture's noise, not of the request's first picture.
+    pub seed: u64,
+    /// Name of the noise generator, such as `torch`.
+    pub noise_generator: String,
+    /// Name of the solver, such as `dpmpp_2m`.
+    pub sampler: String,
+    /// Name of the list of sigmas, such as `karras`; absent when the sampler has only its own.
+    pub schedule: Option<String>,
+    /// What the network outputs: `epsilon`, `v_prediction` or `sample`.
+    pub prediction: String,
+    /// Steps of the solver.
+    pub num_inference_steps: u32,
+    /// Weight of the prompt against the negative prompt; 1 or less is without guidance.
+    pub guidance_scale: f64,
+    /// Width of the picture in pixels.
+    pub width_px: u32,
+    /// Height of the picture in pixels.
+    pub height_px: u32,
+    /// Layer of the text encoder, counted from the end as A1111 does; absent is the model's own.
+    pub clip_skip: Option<u32>,
+    /// Precision of the network, such as `f32`.
+    pub precision: String,
+}
+
+impl Metadata {
+    /// The settings text of AUTOMATIC1111's web UI, which galleries and other programs read.
+    pub fn parameters(&self) -> String {
+        parameters::text(self)
+    }
+
+    /// The record as JSON in ASCII: other characters are written as `\u` escapes, so that every container can hold it.
+    pub fn to_json(&self) -> String {
+        let json = serde_json::to_string(self).expect("plain fields are always JSON");
+        let mut ascii = String::with_capacity(json.len());
+        for character in json.chars() {
+            // Characters beyond ASCII stand only inside strings. DEL is legal there, and not everywhere else.
+            if matches!(character, ' '..='~') {
+                ascii.push(character);
+            } else {
+                let mut units = [0; 2];
+                for unit in character.encode_utf16(&mut units) {
+                    ascii.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+        ascii
+    }
+
+    /// The record from its JSON; `None` when it is none.
+    pub(super) fn from_json(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+}

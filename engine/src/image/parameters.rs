@@ -1,0 +1,114 @@
+//! The settings text that AUTOMATIC1111's web UI writes, as that program writes it.
+//!
+//! ```text
+//! a red apple
+//! Negative prompt: blurry
+//! Steps: 14, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 3.5, Seed: 1, Size: 256x256, …
+//! ```
+//!
+//! It cannot be read back without doubt when a prompt looks like it; the JSON record can.
+
+use super::Metadata;
+
+/// Our names of samplers and A1111's. Those that A1111 lacks are written in its manner.
+const SAMPLERS: &[(&str, &str)] = &[
+    ("ddim", "DDIM"),
+    ("ddpm", "DDPM"),
+    ("dpm2", "DPM2"),
+    ("dpm2_a", "DPM2 a"),
+    ("dpmpp_2m", "DPM++ 2M"),
+    ("dpmpp_2m_sde", "DPM++ 2M SDE"),
+    ("dpmpp_2s", "DPM++ 2S"),
+    ("euler", "Euler"),
+    ("euler_a", "Euler a"),
+    ("heun", "Heun"),
+    ("lcm", "LCM"),
+    ("lms", "LMS"),
+    ("pndm", "PLMS"),
+    ("unipc", "UniPC"),
+];
+
+/// Our names of schedules and A1111's.
+const SCHEDULES: &[(&str, &str)] = &[
+    ("beta", "Beta"),
+    ("exponential", "Exponential"),
+    ("karras", "Karras"),
+    ("normal", "Normal"),
+    ("sgm_uniform", "SGM Uniform"),
+    ("simple", "Simple"),
+];
+
+/// Digits of the model's hash that the text shows.
+const SHORT_HASH_DIGITS: usize = 10;
+
+pub(super) fn text(metadata: &Metadata) -> String {
+    let fields = [
+        ("Steps", Some(metadata.num_inference_steps.to_string())),
+        ("Sampler", Some(their_name(SAMPLERS, &metadata.sampler))),
+        (
+            "Schedule type",
+            metadata
+                .schedule
+                .as_deref()
+                .map(|name| their_name(SCHEDULES, name)),
+        ),
+        ("CFG scale", Some(metadata.guidance_scale.to_string())),
+        ("Seed", Some(metadata.seed.to_string())),
+        (
+            "Size",
+            Some(format!("{}x{}", metadata.width_px, metadata.height_px)),
+        ),
+        (
+            "Model hash",
+            Some(
+                metadata
+                    .model_hash
+                    .chars()
+                    .take(SHORT_HASH_DIGITS)
+                    .collect(),
+            ),
+        ),
+        ("Model", Some(metadata.model.clone())),
+        (
+            "Clip skip",
+            metadata
+                .clip_skip
+                .filter(|&skip| skip > 1)
+                .map(|skip| skip.to_string()),
+        ),
+        // Where the noise comes from: their word for torch's generator on the CPU.
+        (
+            "RNG",
+            (metadata.noise_generator == "torch").then(|| "CPU".to_owned()),
+        ),
+        ("Version", Some(format!("imgd {}", metadata.imgd))),
+    ];
+    let settings: Vec<_> = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}: {}", quoted(value?))))
+        .collect();
+    let negative = match metadata.negative_prompt.as_deref() {
+        None | Some("") => String::new(),
+        Some(negative) => format!("\nNegative prompt: {negative}"),
+    };
+    let text = format!("{}{negative}\n{}", metadata.prompt, settings.join(", "));
+    // No container of text allows NUL; the record has the prompt exactly.
+    text.trim().replace('\0', "\u{fffd}")
+}
+
+fn their_name(table: &[(&str, &str)], ours: &str) -> String {
+    table
+        .iter()
+        .find(|entry| entry.0 == ours)
+        .map_or(ours, |entry| entry.1)
+        .to_owned()
+}
+
+/// A value that has a separator in it stands in quotation marks, escaped as JSON.
+fn quoted(value: String) -> String {
+    if value.contains([',', '\n', ':']) {
+        serde_json::Value::String(value).to_string()
+    } else {
+        value
+    }
+}
