@@ -1,1 +1,15 @@
-//! Tests of the whole: real daemon, real client, real pictures.
+//! Tests of the whole: the real `imgd`, the real `imgctl`, real pictures of the starter model.
+//!
+//! The library is what the tests stand on: where the two programs are ([`program`]), a private home for them
+//! ([`Home`]) and a daemon in it ([`Daemon`]). It knows the programs from outside only: their arguments, their
+//! output, their socket. Other packages' doc examples use it to have a daemon to talk to.
+
+mod daemon;
+mod home;
+pub mod processes;
+mod programs;
+pub mod run;
+
+pub use daemon::Daemon;
+pub use home::Home;
+pub use programs::program;

@@ -1,0 +1,117 @@
+//! Where the programs under test are.
+//!
+//! `cargo test --workspace` builds them before any test runs, since their packages have integration tests. When one
+//! package is tested alone they may be missing or older than their sources, and are built here.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::SystemTime,
+};
+
+/// Path of `imgd` or `imgctl`, built from the sources as they are.
+///
+/// `IMGD_E2E_BIN` names a folder to take both from instead, such as that of a release build.
+///
+/// # Panics
+/// When there is none and none can be built.
+pub fn program(name: &'static str) -> PathBuf {
+    static IMGD: OnceLock<PathBuf> = OnceLock::new();
+    static IMGCTL: OnceLock<PathBuf> = OnceLock::new();
+    let cell = match name {
+        "imgd" => &IMGD,
+        "imgctl" => &IMGCTL,
+        other => panic!("no program is called `{other}`"),
+    };
+    cell.get_or_init(|| find(name)).clone()
+}
+
+fn find(name: &str) -> PathBuf {
+    if let Some(folder) = environment("IMGD_E2E_BIN") {
+        let path = Path::new(&folder).join(name);
+        assert!(path.is_file(), "IMGD_E2E_BIN has no `{name}`");
+        return path;
+    }
+    if let Some(path) = profile_folder().map(|folder| folder.join(name))
+        && is_current(&path)
+    {
+        return path;
+    }
+    build(name)
+}
+
+/// The folder of the build profile this test was built in; none for a doc example, which lies elsewhere.
+fn profile_folder() -> Option<PathBuf> {
+    let test = std::env::current_exe().ok()?;
+    let deps = test.parent()?;
+    (deps.file_name() == Some(OsStr::new("deps")))
+        .then(|| deps.parent().map(Path::to_path_buf))
+        .flatten()
+        .or_else(|| {
+            let target = environment("CARGO_TARGET_DIR")
+                .map_or_else(|| workspace().join("target"), PathBuf::from);
+            Some(target.join("debug"))
+        })
+}
+
+/// Whether the program is there and no source it was made from is younger. Cargo lists the sources beside it.
+fn is_current(program: &Path) -> bool {
+    let Ok(built) = modified(program) else {
+        return false;
+    };
+    let Ok(sources) = fs::read_to_string(program.with_extension("d")) else {
+        return true;
+    };
+    // `program: source source …`, with spaces inside names written `\ `
+    let sources = sources.split_once(": ").map_or("", |(_, list)| list);
+    let sources = sources.replace("\\ ", "\u{0}");
+    sources
+        .split_whitespace()
+        .all(|source| modified(Path::new(&source.replace('\u{0}', " "))).is_ok_and(|t| t <= built))
+}
+
+fn modified(path: &Path) -> std::io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// Builds the program and returns where Cargo says it is.
+fn build(name: &str) -> PathBuf {
+    let profile = profile_folder().and_then(|folder| {
+        let name = folder.file_name()?.to_str()?.to_owned();
+        Some(if name == "debug" { "dev".into() } else { name })
+    });
+    let output = Command::new(environment("CARGO").unwrap_or_else(|| "cargo".into()))
+        .current_dir(workspace())
+        .args(["build", "--bin", name, "--package", name])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(["--profile", profile.as_deref().unwrap_or("dev")])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs: it runs this test");
+    assert!(output.status.success(), "`{name}` does not build");
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo says where it put what it built")
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this package lies in the workspace")
+        .to_path_buf()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests find the programs by what Cargo sets; no program of ours links this"
+)]
+fn environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
