@@ -1,0 +1,149 @@
+//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// A crate of ours, those of ours that it may know, and those that its tests may know besides.
+type Arrow = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const ARROWS: [Arrow; 8] = [
+    ("imgd-proto", &[], &[]),
+    ("imgd-engine", &[], &[]),
+    ("imgd", &["imgd-proto", "imgd-engine"], &["imgd-client"]),
+    ("imgd-client", &["imgd-proto"], &["imgd-e2e"]),
+    ("imgctl", &["imgd-client", "imgd-proto"], &["imgd-e2e"]),
+    // it knows the programs from outside; its tests may talk to them
+    ("imgd-e2e", &[], &["imgd-client", "imgd-proto"]),
+    ("imgd-benches", &["imgd-client", "imgd-engine", "imgd-e2e"], &["imgd-e2e"]),
+    ("xtask", &[], &[]),
+];
+
+/// A crate of ours and the foreign crates that must not be in it, directly or through others.
+const FREE_OF: [(&str, &[&str]); 4] = [
+    ("imgd-engine", &["tokio", "tonic", "prost", "clap", "hyper", "tracing-subscriber"]),
+    ("imgd-proto", &["candle-core", "clap", "rusqlite"]),
+    ("imgd-client", &["candle-core", "clap", "rusqlite"]),
+    ("imgctl", &["candle-core", "rusqlite", "gemm", "tokenizers"]),
+];
+
+/// What Cargo says about the workspace.
+struct Metadata {
+    json: Value,
+}
+
+impl Metadata {
+    fn read(root: &Path) -> io::Result<Self> {
+        let output = Command::new("cargo")
+            .current_dir(root)
+            .args(["metadata", "--format-version", "1", "--locked"])
+            .args(["--filter-platform", host()])
+            .output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr)));
+        }
+        let json = serde_json::from_slice(&output.stdout)?;
+        Ok(Self { json })
+    }
+
+    fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+        value[key].as_array().map_or(&[], Vec::as_slice)
+    }
+
+    /// Names of all crates by id, and whether they are ours.
+    fn names(&self) -> BTreeMap<&str, (&str, bool)> {
+        Self::list(&self.json, "packages")
+            .iter()
+            .filter_map(|package| {
+                let ours = package["source"].is_null();
+                Some((package["id"].as_str()?, (package["name"].as_str()?, ours)))
+            })
+            .collect()
+    }
+
+    /// The crates that `id` was resolved to need, each with whether only its tests do.
+    fn needs(&self, id: &str) -> Vec<(&str, bool)> {
+        let node = Self::list(&self.json["resolve"], "nodes")
+            .iter()
+            .find(|node| node["id"] == id);
+        node.map_or(&[][..], |node| Self::list(node, "deps"))
+            .iter()
+            .filter_map(|dependency| {
+                let mut kinds = Self::list(dependency, "dep_kinds").iter();
+                let only_tests = kinds.all(|kind| kind["kind"] == "dev");
+                Some((dependency["pkg"].as_str()?, only_tests))
+            })
+            .collect()
+    }
+}
+
+/// Crates of ours that know one of ours which they must not know.
+pub fn between_crates(root: &Path) -> io::Result<Vec<String>> {
+    let metadata = Metadata::read(root)?;
+    let names = metadata.names();
+    let mut broken = Vec::new();
+    for (id, (name, _)) in names.iter().filter(|(_, (_, ours))| *ours) {
+        let Some((_, allowed, in_tests)) = ARROWS.iter().find(|(known, ..)| known == name) else {
+            broken.push(format!("`{name}` has no line in ARROWS of xtask/src/arrows.rs"));
+            continue;
+        };
+        for (needed, only_tests) in metadata.needs(id) {
+            let Some((needed, true)) = names.get(needed) else {
+                continue;
+            };
+            if !allowed.contains(needed) && !(only_tests && in_tests.contains(needed)) {
+                let tests = if only_tests { " (in tests)" } else { "" };
+                broken.push(format!("`{name}` must not know `{needed}`{tests}"));
+            }
+        }
+    }
+    Ok(broken)
+}
+
+/// Foreign crates in the tree of a crate of ours that must be free of them.
+pub fn to_foreign_crates(root: &Path) -> io::Result<Vec<String>> {
+    let metadata = Metadata::read(root)?;
+    let names = metadata.names();
+    let mut broken = Vec::new();
+    for (name, forbidden) in FREE_OF {
+        let Some((id, _)) = names.iter().find(|(_, (known, ours))| *ours && *known == name) else {
+            broken.push(format!("there is no crate `{name}`"));
+            continue;
+        };
+        // breadth first, remembering through whom, so that the sentence can say it
+        let mut seen = BTreeSet::from([*id]);
+        let mut paths = vec![(*id, name.to_owned())];
+        while let Some((id, path)) = paths.pop() {
+            for (needed, only_tests) in metadata.needs(id) {
+                if only_tests || !seen.insert(needed) {
+                    continue;
+                }
+                let needed_name = names.get(needed).map_or("?", |(name, _)| name);
+                let path = format!("{path} → {needed_name}");
+                if forbidden.contains(&needed_name) {
+                    broken.push(path.clone());
+                }
+                paths.push((needed, path));
+            }
+        }
+    }
+    Ok(broken)
+}
+
+/// The platform this was built for, in Cargo's words.
+const fn host() -> &'static str {
+    if cfg!(all(target_os = "macos", target_arch = "aarch64")) {
+        "aarch64-apple-darwin"
+    } else if cfg!(target_os = "macos") {
+        "x86_64-apple-darwin"
+    } else if cfg!(target_arch = "aarch64") {
+        "aarch64-unknown-linux-gnu"
+    } else {
+        "x86_64-unknown-linux-gnu"
+    }
+}
