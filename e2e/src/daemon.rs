@@ -32,7 +32,10 @@ impl Daemon {
     pub fn start_in(home: Home, adapt: impl FnOnce(&mut Command)) -> Self {
         let log = File::create(home.path().join("imgd.log")).expect("the home is ours");
         let mut command = home.command(program("imgd"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         adapt(&mut command);
         let child = command.spawn().expect("the program was just built");
         let daemon = Self { child, home };
@@ -97,10 +100,16 @@ impl Daemon {
     pub fn exit_code_within(&mut self, limit: Duration) -> Option<i32> {
         let mut code = None;
         processes::within(limit, || {
-            code = self.child.try_wait().expect("the child is ours").map(|status| {
-                use std::os::unix::process::ExitStatusExt as _;
-                status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
-            });
+            code = self
+                .child
+                .try_wait()
+                .expect("the child is ours")
+                .map(|status| {
+                    use std::os::unix::process::ExitStatusExt as _;
+                    status
+                        .code()
+                        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+                });
             code.is_some()
         });
         code

@@ -31,7 +31,8 @@ impl Home {
         for (name, mode) in [("run", 0o700), ("home", 0o755), ("work", 0o755)] {
             let path = directory.path().join(name);
             fs::create_dir(&path).expect("a new folder is empty");
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("the folder is ours");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+                .expect("the folder is ours");
         }
         Self { directory }
     }

@@ -46,7 +46,11 @@ pub fn signal(pid: u32, signal: Signal) {
 pub fn is_alive(pid: u32) -> bool {
     let there = as_pid(pid).is_some_and(|pid| test_kill_process(pid).is_ok());
     let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    there && !state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    there
+        && !state
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 /// Waits until the process is gone; false when it is still there after `limit`.
@@ -74,7 +78,11 @@ pub fn family(pid: u32) -> BTreeSet<u32> {
     loop {
         let before = family.len();
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let Some(candidate) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            let Some(candidate) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
                 continue;
             };
             if parent(candidate).is_some_and(|parent| family.contains(&parent)) {
@@ -90,7 +98,12 @@ pub fn family(pid: u32) -> BTreeSet<u32> {
 fn parent(pid: u32) -> Option<u32> {
     // pid (name) state parent …, where the name may hold anything
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat.rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// Inode numbers of the sockets the process has open.

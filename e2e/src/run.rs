@@ -61,7 +61,12 @@ impl Run {
             thread::sleep(Duration::from_millis(2));
         };
         let took = start.elapsed();
-        Self { code: code(status), stdout: text(stdout), stderr: text(stderr), took }
+        Self {
+            code: code(status),
+            stdout: text(stdout),
+            stderr: text(stderr),
+            took,
+        }
     }
 
     /// The run, if it succeeded.
@@ -81,7 +86,9 @@ impl Run {
     pub fn json(&self) -> Vec<serde_json::Value> {
         self.stdout
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
             .collect()
     }
 }
@@ -100,5 +107,7 @@ fn text(pipe: thread::JoinHandle<Vec<u8>>) -> String {
 
 fn code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

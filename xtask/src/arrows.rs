@@ -10,7 +10,11 @@ use std::{
 use serde_json::Value;
 
 /// A crate of ours, those of ours that it may know, and those that its tests may know besides.
-type Arrow = (&'static str, &'static [&'static str], &'static [&'static str]);
+type Arrow = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 const ARROWS: [Arrow; 8] = [
     ("imgd-proto", &[], &[]),
@@ -20,13 +24,27 @@ const ARROWS: [Arrow; 8] = [
     ("imgctl", &["imgd-client", "imgd-proto"], &["imgd-e2e"]),
     // it knows the programs from outside; its tests may talk to them
     ("imgd-e2e", &[], &["imgd-client", "imgd-proto"]),
-    ("imgd-benches", &["imgd-client", "imgd-engine", "imgd-e2e"], &["imgd-e2e"]),
+    (
+        "imgd-benches",
+        &["imgd-client", "imgd-engine", "imgd-e2e"],
+        &["imgd-e2e"],
+    ),
     ("xtask", &[], &[]),
 ];
 
 /// A crate of ours and the foreign crates that must not be in it, directly or through others.
 const FREE_OF: [(&str, &[&str]); 4] = [
-    ("imgd-engine", &["tokio", "tonic", "prost", "clap", "hyper", "tracing-subscriber"]),
+    (
+        "imgd-engine",
+        &[
+            "tokio",
+            "tonic",
+            "prost",
+            "clap",
+            "hyper",
+            "tracing-subscriber",
+        ],
+    ),
     ("imgd-proto", &["candle-core", "clap", "rusqlite"]),
     ("imgd-client", &["candle-core", "clap", "rusqlite"]),
     ("imgctl", &["candle-core", "rusqlite", "gemm", "tokenizers"]),
@@ -89,7 +107,9 @@ pub fn between_crates(root: &Path) -> io::Result<Vec<String>> {
     let mut broken = Vec::new();
     for (id, (name, _)) in names.iter().filter(|(_, (_, ours))| *ours) {
         let Some((_, allowed, in_tests)) = ARROWS.iter().find(|(known, ..)| known == name) else {
-            broken.push(format!("`{name}` has no line in ARROWS of xtask/src/arrows.rs"));
+            broken.push(format!(
+                "`{name}` has no line in ARROWS of xtask/src/arrows.rs"
+            ));
             continue;
         };
         for (needed, only_tests) in metadata.needs(id) {
@@ -111,7 +131,10 @@ pub fn to_foreign_crates(root: &Path) -> io::Result<Vec<String>> {
     let names = metadata.names();
     let mut broken = Vec::new();
     for (name, forbidden) in FREE_OF {
-        let Some((id, _)) = names.iter().find(|(_, (known, ours))| *ours && *known == name) else {
+        let Some((id, _)) = names
+            .iter()
+            .find(|(_, (known, ours))| *ours && *known == name)
+        else {
             broken.push(format!("there is no crate `{name}`"));
             continue;
         };

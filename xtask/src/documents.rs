@@ -5,12 +5,17 @@ use std::{fs, io, path::Path};
 use crate::files;
 
 /// Documents at the root, besides those in `docs/`.
-const AT_ROOT: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const AT_ROOT: [&str; 4] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+];
 
 /// Folders whose paths a document may name.
 const HOUSE: [&str; 14] = [
-    "benches/", "cli/", "client/", "daemon/", "docs/", "e2e/", "engine/", "launchd/", "models/", "proto/",
-    "systemd/", "xtask/", ".ci/", ".cargo/",
+    "benches/", "cli/", "client/", "daemon/", "docs/", "e2e/", "engine/", "launchd/", "models/",
+    "proto/", "systemd/", "xtask/", ".ci/", ".cargo/",
 ];
 
 /// Links to files, paths in backticks, and `path.rs::name`s that lead nowhere.
@@ -30,11 +35,15 @@ pub fn names(root: &Path) -> io::Result<Vec<String>> {
                 complain(target);
             }
         }
-        for name in backticked(&text).filter(|name| HOUSE.iter().any(|house| name.starts_with(house))) {
+        for name in
+            backticked(&text).filter(|name| HOUSE.iter().any(|house| name.starts_with(house)))
+        {
             if name.contains([' ', '<', '*', '{', '…']) {
                 continue;
             }
-            let (path, item) = name.split_once("::").map_or((name, None), |(path, item)| (path, Some(item)));
+            let (path, item) = name
+                .split_once("::")
+                .map_or((name, None), |(path, item)| (path, Some(item)));
             let path = root.join(path);
             if !path.exists() || item.is_some_and(|item| !defines(&path, item)) {
                 complain(name);
@@ -49,26 +58,42 @@ fn defines(path: &Path, item: &str) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
     item.split("::").all(|name| {
         let name = name.trim_end_matches("()");
-        ["fn", "struct", "enum", "trait", "const", "static", "type", "mod", "macro_rules!", "impl", "rpc"]
-            .iter()
-            .any(|keyword| {
-                text.match_indices(&format!("{keyword} {name}")).any(|(at, found)| {
+        [
+            "fn",
+            "struct",
+            "enum",
+            "trait",
+            "const",
+            "static",
+            "type",
+            "mod",
+            "macro_rules!",
+            "impl",
+            "rpc",
+        ]
+        .iter()
+        .any(|keyword| {
+            text.match_indices(&format!("{keyword} {name}"))
+                .any(|(at, found)| {
                     let after = text[at + found.len()..].chars().next();
                     !after.is_some_and(|character| character.is_alphanumeric() || character == '_')
                 })
-            })
+        })
     })
 }
 
 /// Targets of Markdown links and pictures.
 fn links(text: &str) -> impl Iterator<Item = &str> {
-    text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next())
+    text.match_indices("](")
+        .filter_map(|(at, _)| text[at + 2..].split(')').next())
 }
 
 /// What stands between single backticks, outside fenced blocks.
 fn backticked(text: &str) -> impl Iterator<Item = &str> {
     let outside = text.split("\n```").step_by(2);
-    outside.flat_map(|part| part.lines()).flat_map(|line| line.split('`').skip(1).step_by(2))
+    outside
+        .flat_map(|part| part.lines())
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
 }
 
 #[cfg(test)]
@@ -83,6 +108,9 @@ mod tests {
 
     #[test]
     fn links_are_found() {
-        assert_eq!(links("[a](b.md) ![c](d/e.png)").collect::<Vec<_>>(), ["b.md", "d/e.png"]);
+        assert_eq!(
+            links("[a](b.md) ![c](d/e.png)").collect::<Vec<_>>(),
+            ["b.md", "d/e.png"]
+        );
     }
 }

@@ -15,20 +15,34 @@ use std::{
 };
 
 /// The folders of the workspace's crates.
-pub const CRATES: [&str; 8] = ["benches", "cli", "client", "daemon", "e2e", "engine", "proto", "xtask"];
+pub const CRATES: [&str; 8] = [
+    "benches", "cli", "client", "daemon", "e2e", "engine", "proto", "xtask",
+];
 
 /// A rule: its name and the function that finds what breaks it.
 pub type Rule = (&'static str, fn(&Path) -> io::Result<Vec<String>>);
 
 /// All rules.
 pub const RULES: [Rule; 8] = [
-    ("crates know only what the arrows allow", arrows::between_crates),
-    ("crates stay free of what they must not know", arrows::to_foreign_crates),
+    (
+        "crates know only what the arrows allow",
+        arrows::between_crates,
+    ),
+    (
+        "crates stay free of what they must not know",
+        arrows::to_foreign_crates,
+    ),
     ("unsafe code is where it may be", sources::unsafe_code),
-    ("the environment is read where it may be", sources::environment),
+    (
+        "the environment is read where it may be",
+        sources::environment,
+    ),
     ("the supervisor computes nothing", sources::supervisor),
     ("no source file is left out of its crate", lists::no_orphans),
-    ("every file of a listed folder is in its list", lists::listed),
+    (
+        "every file of a listed folder is in its list",
+        lists::listed,
+    ),
     ("the documents name what exists", documents::names),
 ];
 

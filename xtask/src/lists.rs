@@ -6,7 +6,10 @@ use crate::{CRATES, files};
 
 /// A folder whose every file (or sub-folder) is one of a kind, and the file with the list of them.
 const LISTED: [(&str, &str); 3] = [
-    ("engine/src/sampling/samplers", "engine/src/sampling/samplers/mod.rs"),
+    (
+        "engine/src/sampling/samplers",
+        "engine/src/sampling/samplers/mod.rs",
+    ),
     ("engine/src/families", "engine/src/families/mod.rs"),
     ("cli/src/verbs", "cli/src/verbs/mod.rs"),
 ];
@@ -22,7 +25,10 @@ pub fn no_orphans(root: &Path) -> io::Result<Vec<String>> {
             // `a/mod.rs` is declared beside `a/`, `a/b.rs` in `a/mod.rs`, `a.rs` or the crate's root
             let (name, home) = match stem {
                 "lib" | "main" => continue,
-                "mod" => (parent.file_name().and_then(|name| name.to_str()), parent.parent()),
+                "mod" => (
+                    parent.file_name().and_then(|name| name.to_str()),
+                    parent.parent(),
+                ),
                 stem => (Some(stem), Some(parent)),
             };
             let (Some(name), Some(home)) = (name, home) else {
@@ -41,8 +47,12 @@ pub fn no_orphans(root: &Path) -> io::Result<Vec<String>> {
             // a module may also be declared under another name, by its path: `#[path = "limits_tests.rs"]`
             let by_path = format!("\"{name}.rs\"");
             let siblings = files(root, &home.to_string_lossy(), "rs")?;
-            let declared = homes.iter().any(|home| contains(&root.join(home), &declaration))
-                || siblings.iter().any(|file| contains(&root.join(file), &by_path));
+            let declared = homes
+                .iter()
+                .any(|home| contains(&root.join(home), &declaration))
+                || siblings
+                    .iter()
+                    .any(|file| contains(&root.join(file), &by_path));
             if !declared {
                 broken.push(format!("{} is in no module", file.display()));
             }

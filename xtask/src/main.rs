@@ -1,5 +1,8 @@
 //! `cargo xtask check`: prints what breaks the rules of the house.
-#![expect(clippy::print_stderr, reason = "a chore talks to the person who runs it")]
+#![expect(
+    clippy::print_stderr,
+    reason = "a chore talks to the person who runs it"
+)]
 
 use std::process::ExitCode;
 
@@ -12,7 +15,14 @@ fn main() -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for (name, rule) in xtask::RULES {
         let broken = rule(&xtask::root()).unwrap_or_else(|error| vec![error.to_string()]);
-        eprintln!("{} {name}", if broken.is_empty() { "ok    " } else { "BROKEN" });
+        eprintln!(
+            "{} {name}",
+            if broken.is_empty() {
+                "ok    "
+            } else {
+                "BROKEN"
+            }
+        );
         for sentence in broken {
             eprintln!("       {sentence}");
             code = ExitCode::FAILURE;

@@ -1,14 +1,15 @@
 //! Rules about the text of the sources.
 
-use std::{
-    fs, io,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use crate::rust_files;
 
 /// Where unsafe code may be; each block says why it is sound.
-const UNSAFE: [&str; 3] = ["engine/src/kernels", "engine/src/checkpoint", "daemon/src/sys.rs"];
+const UNSAFE: [&str; 3] = [
+    "engine/src/kernels",
+    "engine/src/checkpoint",
+    "daemon/src/sys.rs",
+];
 
 /// Where the environment may be read.
 const ENVIRONMENT: [&str; 6] = [
@@ -22,7 +23,11 @@ const ENVIRONMENT: [&str; 6] = [
 ];
 
 /// Where the daemon may know the engine: the worker. `main.rs` hands over.
-const WORKER: [&str; 3] = ["daemon/src/worker", "daemon/src/main.rs", "daemon/src/starter.rs"];
+const WORKER: [&str; 3] = [
+    "daemon/src/worker",
+    "daemon/src/main.rs",
+    "daemon/src/starter.rs",
+];
 
 /// Files with unsafe code outside the places for it.
 pub fn unsafe_code(root: &Path) -> io::Result<Vec<String>> {
@@ -33,7 +38,14 @@ pub fn unsafe_code(root: &Path) -> io::Result<Vec<String>> {
 
 /// Files that read the environment outside the places for it.
 pub fn environment(root: &Path) -> io::Result<Vec<String>> {
-    let reads = ["env::var(", "env::var_os(", "env::vars(", "env::vars_os(", "env::{var", "getenv("];
+    let reads = [
+        "env::var(",
+        "env::var_os(",
+        "env::vars(",
+        "env::vars_os(",
+        "env::{var",
+        "getenv(",
+    ];
     find(root, "", &ENVIRONMENT, "the environment is read", |line| {
         reads.iter().any(|read| line.contains(read))
     })
@@ -62,7 +74,7 @@ fn find(
         }
         for (number, line) in code_lines(&root.join(&file))? {
             if breaks(&line) {
-                broken.push(format!("{}:{number}: {what} here", display(&file)));
+                broken.push(format!("{}:{number}: {what} here", file.display()));
             }
         }
     }
@@ -72,7 +84,11 @@ fn find(
 /// Lines of a file without comments and without the contents of strings, numbered from 1.
 fn code_lines(path: &Path) -> io::Result<Vec<(usize, String)>> {
     let text = fs::read_to_string(path)?;
-    Ok(text.lines().enumerate().map(|(index, line)| (index + 1, strip(line))).collect())
+    Ok(text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, strip(line)))
+        .collect())
 }
 
 /// The code of one line. Strings over several lines are taken for code: a false alarm at worst.
@@ -98,17 +114,16 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|character: char| !character.is_alphanumeric() && character != '_')
 }
 
-fn display(path: &Path) -> std::path::Display<'_'> {
-    path.display()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn comments_and_strings_are_no_code() {
-        assert_eq!(strip(r#"let a = "unsafe // \" x"; // unsafe"#), "let a = ; ");
+        assert_eq!(
+            strip(r#"let a = "unsafe // \" x"; // unsafe"#),
+            "let a = ; "
+        );
     }
 
     #[test]
