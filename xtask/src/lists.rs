@@ -4,14 +4,28 @@ use std::{fs, io, path::Path};
 
 use crate::{CRATES, files};
 
-/// A folder whose every file (or sub-folder) is one of a kind, and the file with the list of them.
-const LISTED: [(&str, &str); 3] = [
+/// What the members of a listed folder are.
+#[derive(Clone, Copy, PartialEq)]
+enum Members {
+    /// Its files.
+    Files,
+    /// Its folders; files beside them are what they share.
+    Folders,
+}
+
+/// A folder whose every member is one of a kind, what the members are, and the file with the list of them.
+const LISTED: [(&str, Members, &str); 3] = [
     (
         "engine/src/sampling/samplers",
+        Members::Files,
         "engine/src/sampling/samplers/mod.rs",
     ),
-    ("engine/src/families", "engine/src/families/mod.rs"),
-    ("cli/src/verbs", "cli/src/verbs/mod.rs"),
+    (
+        "engine/src/families",
+        Members::Folders,
+        "engine/src/families/mod.rs",
+    ),
+    ("cli/src/verbs", Members::Files, "cli/src/verbs/mod.rs"),
 ];
 
 /// Source files that no module declares, so that the compiler never sees them.
@@ -64,7 +78,7 @@ pub fn no_orphans(root: &Path) -> io::Result<Vec<String>> {
 /// Files of listed folders that the list does not use.
 pub fn listed(root: &Path) -> io::Result<Vec<String>> {
     let mut broken = Vec::new();
-    for (folder, list) in LISTED {
+    for (folder, members, list) in LISTED {
         if !root.join(list).is_file() {
             broken.push(format!("{list}, the list of {folder}, does not exist"));
             continue;
@@ -72,6 +86,9 @@ pub fn listed(root: &Path) -> io::Result<Vec<String>> {
         let text = fs::read_to_string(root.join(list))?;
         for entry in fs::read_dir(root.join(folder))? {
             let path = entry?.path();
+            if path.is_dir() != (members == Members::Folders) {
+                continue;
+            }
             let Some(name) = stem(&path).filter(|name| *name != "mod" && *name != "tests") else {
                 continue;
             };
