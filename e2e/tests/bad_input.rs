@@ -1,4 +1,8 @@
 //! Bad input: each a clear error that names the field or the file, the right exit code, and a daemon that still answers.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::{
     fs,

@@ -1,4 +1,8 @@
 //! What a new user does: one command, a picture.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,9 @@
 //! The units for systemd and the agent for launchd: their text, and the real daemon under socket activation.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::{
     collections::BTreeSet,

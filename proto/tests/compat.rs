@@ -2,6 +2,10 @@
 //!
 //! The stored descriptor is `proto/compat/imgd.v1.bin`. After something was added, store the new one: the failing
 //! test `the_stored_descriptor_is_of_today` says how. After something was changed or taken away, do not.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -45,7 +49,9 @@ fn add_message(elements: &mut Elements, parent: &str, message: &DescriptorProto)
     let name = format!("{parent}.{}", message.name());
     elements.insert(format!("message {name}"), String::new());
     for field in &message.field {
-        let oneof = field.oneof_index.and_then(|index| message.oneof_decl.get(usize::try_from(index).unwrap()));
+        let oneof = field
+            .oneof_index
+            .and_then(|index| message.oneof_decl.get(usize::try_from(index).unwrap()));
         elements.insert(
             format!("field {name} = {}", field.number()),
             format!(
@@ -70,7 +76,10 @@ fn add_message(elements: &mut Elements, parent: &str, message: &DescriptorProto)
 fn add_enum(elements: &mut Elements, parent: &str, definition: &EnumDescriptorProto) {
     let name = format!("{parent}.{}", definition.name());
     for value in &definition.value {
-        elements.insert(format!("enum {name} = {}", value.number()), value.name().to_owned());
+        elements.insert(
+            format!("enum {name} = {}", value.number()),
+            value.name().to_owned(),
+        );
     }
 }
 
@@ -87,13 +96,23 @@ fn breaks(old: &Elements, new: &Elements) -> Vec<String> {
 
 #[test]
 fn nothing_stored_is_changed_or_gone() {
-    let broken = breaks(&elements(STORED), &elements(imgd_proto::FILE_DESCRIPTOR_SET));
-    assert!(broken.is_empty(), "clients of yesterday break:\n{}", broken.join("\n"));
+    let broken = breaks(
+        &elements(STORED),
+        &elements(imgd_proto::FILE_DESCRIPTOR_SET),
+    );
+    assert!(
+        broken.is_empty(),
+        "clients of yesterday break:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
 fn the_stored_descriptor_is_of_today() {
-    let new = breaks(&elements(imgd_proto::FILE_DESCRIPTOR_SET), &elements(STORED));
+    let new = breaks(
+        &elements(imgd_proto::FILE_DESCRIPTOR_SET),
+        &elements(STORED),
+    );
     if !new.is_empty() {
         let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("imgd.v1.bin");
         std::fs::write(&fresh, imgd_proto::FILE_DESCRIPTOR_SET).unwrap();
@@ -109,11 +128,18 @@ fn the_stored_descriptor_is_of_today() {
 fn a_change_of_number_type_or_name_is_noticed() {
     let now = elements(imgd_proto::FILE_DESCRIPTOR_SET);
     let field = "field imgd.v1.GenerateRequest = 1".to_owned();
-    for other in [None, Some("prompt Optional Bytes  optional=false oneof="), Some("prompts")] {
+    for other in [
+        None,
+        Some("prompt Optional Bytes  optional=false oneof="),
+        Some("prompts"),
+    ] {
         let mut old = now.clone();
         match other {
             Some(other) => old.insert(field.clone(), other.to_owned()),
-            None => old.insert("field imgd.v1.GenerateRequest = 99".to_owned(), "gone".to_owned()),
+            None => old.insert(
+                "field imgd.v1.GenerateRequest = 99".to_owned(),
+                "gone".to_owned(),
+            ),
         };
         assert_eq!(breaks(&old, &now).len(), 1);
     }

@@ -1,4 +1,8 @@
 //! Each rule about texts finds what it is there to find, in a small repository made for it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::{fs, path::Path};
 
