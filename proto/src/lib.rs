@@ -21,7 +21,6 @@ pub mod v1 {
     #![expect(
         clippy::all,
         clippy::allow_attributes,
-        clippy::cast_possible_truncation,
         missing_docs,
         unused_qualifications,
         reason = "generated code"

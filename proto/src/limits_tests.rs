@@ -290,10 +290,10 @@ proptest! {
         guidance in proptest::option::of(prop::num::f64::ANY), seed in any::<Option<u64>>(),
         seconds in any::<i64>(), nanos in any::<i32>(), enumeration in any::<i32>(),
     ) {
-        let duration = Some(prost_types::Duration { seconds, nanos });
+        let duration = prost_types::Duration { seconds, nanos };
         let request = GenerateRequest {
             width_px: width, height_px: height, num_inference_steps: steps, num_images: images, clip_skip,
-            preview_every_n_steps: previews, guidance_scale: guidance, seed, keep_alive: duration, timeout: duration,
+            preview_every_n_steps: previews, guidance_scale: guidance, seed, keep_alive: Some(duration), timeout: Some(duration),
             precision: enumeration, ..request()
         };
         if validate_generate(&request).is_ok() {
@@ -301,7 +301,7 @@ proptest! {
             prop_assert!(height.is_none_or(|height| (8..=4096).contains(&height) && height % 8 == 0));
             prop_assert!(guidance.is_none_or(|guidance| guidance.is_finite() && guidance >= 0.0));
             prop_assert!(steps.is_none_or(|steps| (1..=1000).contains(&steps)));
-            prop_assert!(timeout(&duration.unwrap()).is_ok());
+            prop_assert!(timeout(&duration).is_ok());
         }
     }
 
