@@ -87,7 +87,8 @@ impl Failure {
 impl From<FieldError> for Failure {
     /// A request that the daemon would refuse, found before it is asked.
     fn from(error: FieldError) -> Self {
-        let mut failure = Self::usage(error.message).field(error.field);
+        let message = with_flag(&error.message, error.field);
+        let mut failure = Self::usage(message).field(error.field);
         failure.hint = error.hint;
         failure
     }
@@ -105,6 +106,9 @@ impl From<imgd_client::Error> for Failure {
             write!(message, ": {cause}").ok();
             source = cause.source();
         }
+        if let Some(field) = error.field() {
+            message = with_flag(&message, field);
+        }
         Self {
             code: error.exit_code(),
             reason: error.reason().as_str().to_owned(),
@@ -113,5 +117,33 @@ impl From<imgd_client::Error> for Failure {
             field: error.field().map(str::to_owned),
             is_broken_pipe: false,
         }
+    }
+}
+
+/// The message with the flag that was typed in the place of the contract's field, where it begins with that.
+fn with_flag(message: &str, field: &str) -> String {
+    match message.strip_prefix(field) {
+        Some(rest) if rest.starts_with(' ') && field != "prompt" => {
+            let flag = field.trim_end_matches("_px").replace('_', "-");
+            format!("--{flag}{rest}")
+        }
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_flag;
+
+    #[test]
+    fn people_read_the_flag_they_typed() {
+        assert_eq!(with_flag("width_px is 12", "width_px"), "--width is 12");
+        assert_eq!(with_flag("clip_skip is 0", "clip_skip"), "--clip-skip is 0");
+        assert_eq!(with_flag("prompt is long", "prompt"), "prompt is long");
+        assert_eq!(
+            with_flag("sampler `x` is not known", "sampler"),
+            "--sampler `x` is not known"
+        );
+        assert_eq!(with_flag("the size is odd", "width_px"), "the size is odd");
     }
 }

@@ -29,7 +29,7 @@ const PREVIEW_EVERY_N_STEPS: u32 = 1;
   echo \"a green door\" | imgctl generate - --json")]
 pub(crate) struct Generate {
     /// What to draw: the text, `-` for standard input, `@FILE` for a file (`@@` begins a text with `@`)
-    #[arg(value_name = "PROMPT", allow_hyphen_values = true)]
+    #[arg(value_name = "PROMPT")]
     prompt: String,
     #[command(flatten)]
     picture: Picture,
@@ -49,7 +49,7 @@ struct Picture {
     #[arg(long, short, value_name = "NAME|PATH")]
     model: Option<String>,
     /// What to avoid; "" is an empty text, which for some models is not the same as none
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT")]
     negative_prompt: Option<String>,
     /// Width in pixels, 8 to 4096, a multiple of 8 [default: the model's]
     #[arg(long, value_name = "PX", value_parser = numbers::whole(&limits::WIDTH_PX), allow_hyphen_values = true)]

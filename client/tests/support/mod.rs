@@ -1,0 +1,342 @@
+//! A daemon that does as a test says: the contract's services on a private socket, without an engine.
+//!
+//! Shared by the tests of the client and of imgctl.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test uses its part"
+)]
+
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use imgd_proto::{
+    Failure, PROTOCOL, Reason,
+    socket::prepare_directory,
+    v1::{
+        self,
+        daemon_service_server::{DaemonService, DaemonServiceServer},
+        generate_response::Event,
+        image_service_server::{ImageService, ImageServiceServer},
+    },
+};
+use tokio::{net::UnixListener, sync::Notify};
+use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream};
+use tonic::{Request, Response, Status, transport::Server};
+
+/// What the daemon does with a request to draw, one after another.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    /// Sends an event.
+    Send(Event),
+    /// Ends with a failure.
+    Fail(Failure),
+    /// Sends nothing for so long.
+    Wait(Duration),
+    /// Breaks the connection.
+    Vanish,
+}
+
+/// How the daemon is.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    pub(crate) status: v1::GetStatusResponse,
+    pub(crate) acts: Vec<Act>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let status = v1::GetStatusResponse {
+            version: "0.0.0".into(),
+            protocol: PROTOCOL,
+            pid: std::process::id(),
+            started_by: v1::StartedBy::Hand.into(),
+            queue: Some(v1::Queue {
+                waiting: 0,
+                running: 0,
+                capacity: 8,
+            }),
+            ..v1::GetStatusResponse::default()
+        };
+        Self {
+            status,
+            acts: picture(7, b"picture"),
+        }
+    }
+}
+
+/// The events of a picture of one step.
+pub(crate) fn picture(seed: u64, bytes: &[u8]) -> Vec<Act> {
+    let settings = v1::Settings {
+        model: "starter".into(),
+        width_px: 256,
+        height_px: 256,
+        num_inference_steps: 1,
+        guidance_scale: 3.5,
+        seed,
+        sampler: "dpmpp_2m".into(),
+        schedule: "normal".into(),
+        prediction: "v_prediction".into(),
+        clip_skip: 1,
+        precision: v1::Precision::F32.into(),
+    };
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let chunk = |data: &[u8], offset: usize, last| v1::ImageChunk {
+        image_index: 0,
+        data: data.to_vec().into(),
+        offset: offset as u64,
+        total_bytes: bytes.len() as u64,
+        last,
+        metadata: None,
+    };
+    let metadata = v1::ImageMetadata {
+        format: v1::ImageFormat::Png.into(),
+        settings: Some(settings.clone()),
+        model_hash: "feed".into(),
+        sha256: "beef".into(),
+        parameters: "a red apple".into(),
+    };
+    [
+        Event::Queued(v1::Queued {
+            position: 0,
+            request_id: String::new(),
+            priority: 1,
+        }),
+        Event::Started(v1::Started {
+            image_index: 0,
+            image_count: 1,
+            settings: Some(settings),
+            evaluation_count: 1,
+        }),
+        step(1, 1),
+        Event::Image(v1::ImageChunk {
+            metadata: Some(metadata),
+            ..chunk(first, 0, false)
+        }),
+        Event::Image(chunk(second, first.len(), true)),
+        Event::Finished(v1::Finished {
+            image_count: 1,
+            ..v1::Finished::default()
+        }),
+    ]
+    .map(Act::Send)
+    .into()
+}
+
+/// One step.
+pub(crate) fn step(index: u32, count: u32) -> Event {
+    Event::Step(v1::Step {
+        image_index: 0,
+        index,
+        count,
+        inference_step: index,
+        sigma: 0.5,
+        eta: None,
+        preview: None,
+    })
+}
+
+/// What a daemon has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) requests: Mutex<Vec<v1::GenerateRequest>>,
+    /// A stream was dropped before its end.
+    pub(crate) cancelled: AtomicBool,
+    pub(crate) shutdowns: AtomicU32,
+    end: Notify,
+    vanish: Notify,
+}
+
+/// A daemon that runs on a thread of the test.
+pub(crate) struct FakeDaemon {
+    pub(crate) socket: PathBuf,
+    pub(crate) seen: Arc<Seen>,
+    pub(crate) folder: tempfile::TempDir,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl FakeDaemon {
+    /// Starts a daemon that draws one picture.
+    pub(crate) fn start() -> Self {
+        Self::with(Script::default())
+    }
+
+    /// Starts a daemon that follows a script.
+    pub(crate) fn with(script: Script) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        prepare_directory(&run, rustix::process::getuid().as_raw()).unwrap();
+        let socket = run.join("imgd.sock");
+        let seen = Arc::new(Seen::default());
+        let thread = {
+            let (socket, seen) = (socket.clone(), seen.clone());
+            thread::spawn(move || serve(&socket, script, &seen))
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !socket.exists() {
+            assert!(Instant::now() < deadline, "the fake daemon does not listen");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Self {
+            socket,
+            seen,
+            folder,
+            thread: Some(thread),
+        }
+    }
+
+    /// Whether a stream is seen to be cancelled within a second.
+    pub(crate) fn sees_cancel(&self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < deadline {
+            if self.seen.cancelled.load(Ordering::SeqCst) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+}
+
+impl Drop for FakeDaemon {
+    fn drop(&mut self) {
+        self.seen.end.notify_one();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the fake daemon ends well");
+        }
+    }
+}
+
+/// Serves on `socket` until a shutdown is asked for.
+pub(crate) fn serve(socket: &Path, script: Script, seen: &Arc<Seen>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let listener = UnixListener::bind(socket).unwrap();
+        let service = Service {
+            script: Arc::new(script),
+            seen: seen.clone(),
+        };
+        let server = Server::builder()
+            .add_service(DaemonServiceServer::new(service.clone()))
+            .add_service(ImageServiceServer::new(service))
+            .serve_with_incoming(UnixListenerStream::new(listener));
+        tokio::select! {
+            outcome = server => outcome.unwrap(),
+            () = seen.end.notified() => {}
+            () = seen.vanish.notified() => {}
+        }
+    });
+    std::fs::remove_file(socket).unwrap();
+}
+
+#[derive(Clone)]
+struct Service {
+    script: Arc<Script>,
+    seen: Arc<Seen>,
+}
+
+#[tonic::async_trait]
+impl DaemonService for Service {
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        Ok(Response::new(self.script.status.clone()))
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<v1::ShutdownRequest>,
+    ) -> Result<Response<v1::ShutdownResponse>, Status> {
+        let is_busy = self
+            .script
+            .status
+            .queue
+            .is_some_and(|queue| queue.running > 0);
+        if request.get_ref().if_idle && is_busy {
+            return Err(Failure::new(Reason::NotIdle, "at work").into());
+        }
+        self.seen.shutdowns.fetch_add(1, Ordering::SeqCst);
+        let seen = self.seen.clone();
+        // After the answer.
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            seen.end.notify_one();
+        });
+        Ok(Response::new(v1::ShutdownResponse {}))
+    }
+}
+
+/// Notes when a stream is dropped before its end.
+struct Guard {
+    seen: Arc<Seen>,
+    is_done: bool,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.seen.cancelled.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl ImageService for Service {
+    type GenerateStream = Pin<Box<dyn Stream<Item = Result<v1::GenerateResponse, Status>> + Send>>;
+
+    async fn generate(
+        &self,
+        request: Request<v1::GenerateRequest>,
+    ) -> Result<Response<Self::GenerateStream>, Status> {
+        self.seen
+            .requests
+            .lock()
+            .unwrap()
+            .push(request.into_inner());
+        if let Some(Act::Fail(failure)) = self.script.acts.first() {
+            return Err(failure.to_status());
+        }
+        let seen = self.seen.clone();
+        let mut guard = Guard {
+            seen: seen.clone(),
+            is_done: false,
+        };
+        let count = self.script.acts.len();
+        let acts = tokio_stream::iter(self.script.acts.clone().into_iter().enumerate());
+        let stream = acts.then(move |(i, act)| {
+            guard.is_done = i + 1 == count;
+            let seen = seen.clone();
+            async move {
+                match act {
+                    Act::Send(event) => Some(Ok(v1::GenerateResponse {
+                        job_id: "job-1".into(),
+                        sequence: i as u64,
+                        event: Some(event),
+                    })),
+                    Act::Fail(failure) => Some(Err(failure.to_status())),
+                    Act::Wait(time) => {
+                        tokio::time::sleep(time).await;
+                        None
+                    }
+                    Act::Vanish => {
+                        seen.vanish.notify_one();
+                        std::future::pending().await
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(stream.filter_map(|item| item))))
+    }
+}
