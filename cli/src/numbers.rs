@@ -52,10 +52,10 @@ pub(crate) struct Size {
     pub(crate) height_px: u32,
 }
 
-/// Reads `512x768`; a single number is a square.
+/// Reads `512x768`.
 pub(crate) fn size(text: &str) -> Result<Size, String> {
     use imgd_proto::limits::{HEIGHT_PX, WIDTH_PX};
-    let (width, height) = text.split_once(['x', 'X', '×']).unwrap_or((text, text));
+    let (width, height) = text.split_once(['x', 'X', '×']).unwrap_or_default();
     match (
         whole(&WIDTH_PX)(width.trim()),
         whole(&HEIGHT_PX)(height.trim()),
@@ -119,14 +119,7 @@ mod tests {
                 height_px: 768
             })
         );
-        assert_eq!(
-            size("64"),
-            Ok(Size {
-                width_px: 64,
-                height_px: 64
-            })
-        );
-        for wrong in ["x", "512x", "0x64", "-8x64", "8x8x8", "5000x64"] {
+        for wrong in ["", "x", "512", "512x", "0x64", "-8x64", "8x8x8", "5000x64"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
     }

@@ -73,6 +73,11 @@ impl Terminal {
         }
     }
 
+    /// Tells what the user should know, who- or whatever reads it.
+    pub(crate) fn notice(&self, text: &str) {
+        self.labelled("note", "36", text);
+    }
+
     /// Warns of something that is no error.
     pub(crate) fn warn(&self, text: &str) {
         self.labelled("warning", "33", text);

@@ -1,4 +1,5 @@
 //! imgctl as a person or a program runs it, against a daemon that does as the test says.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../client/tests/support/mod.rs"]
 mod support;

@@ -102,7 +102,7 @@ impl Generation {
             Some(Wire::Started(started)) => Event::Started(started.into()),
             Some(Wire::Step(step)) => Event::Step(step.into()),
             Some(Wire::Image(chunk)) => {
-                return Ok(self.accept_chunk(chunk)?.map(Event::Image));
+                return Ok(self.accept_chunk(&chunk)?.map(Event::Image));
             }
             Some(Wire::Finished(finished)) => {
                 self.is_over = true;
@@ -119,10 +119,10 @@ impl Generation {
     }
 
     /// Takes a part of a picture; returns the picture with its last part.
-    fn accept_chunk(&mut self, chunk: v1::ImageChunk) -> Result<Option<Image>> {
+    fn accept_chunk(&mut self, chunk: &v1::ImageChunk) -> Result<Option<Image>> {
         let mut partial = match self.partial.take() {
             Some(partial) => partial,
-            None => PartialImage::begin(&chunk)?,
+            None => PartialImage::begin(chunk)?,
         };
         let expected = (
             partial.index,

@@ -43,5 +43,5 @@ pub use error::{Error, Result};
 pub use event::{Event, Image, Preview, Started, Step, Timings};
 pub use generation::Generation;
 pub use imgd_proto::{Failure, Reason, v1};
-pub use options::{ConnectNotice, ConnectOptions};
+pub use options::{ConnectNotice, ConnectOptions, OnNotice};
 pub use request::{GenerateRequest, ImageFormat, KeepAlive, Precision, Priority};

@@ -2,6 +2,9 @@
 
 use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+/// Is told what happens while connecting.
+pub type OnNotice = Arc<dyn Fn(&ConnectNotice) + Send + Sync>;
+
 /// How to reach the daemon, and how to start it when nobody listens.
 #[derive(Clone)]
 pub struct ConnectOptions {
@@ -22,7 +25,7 @@ pub struct ConnectOptions {
     /// How long to wait for the daemon's first answer. Default: 30 s.
     pub answer_timeout: Duration,
     /// Is told what happens on the way. Default: nobody is.
-    pub on_notice: Option<Arc<dyn Fn(&ConnectNotice) + Send + Sync>>,
+    pub on_notice: Option<OnNotice>,
 }
 
 impl Default for ConnectOptions {

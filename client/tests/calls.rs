@@ -1,4 +1,5 @@
 //! Calls against a daemon that does as the test says.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
@@ -113,6 +114,13 @@ async fn dropping_the_stream_cancels_the_work() {
     drop(generation);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(daemon.sees_cancel());
+    let daemon = FakeDaemon::start();
+    connect(&daemon)
+        .await
+        .generate_images(GenerateRequest::new("x"))
+        .await
+        .unwrap();
+    assert!(!daemon.sees_cancel(), "what is finished is not cancelled");
 }
 
 #[tokio::test]

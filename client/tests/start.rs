@@ -1,4 +1,5 @@
 //! Starting and replacing daemons. This test's own program plays `imgd`, behind a script that starts it so.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

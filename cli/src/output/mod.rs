@@ -123,7 +123,7 @@ impl Output {
 
 /// The default name in `folder`, which is empty or ends in `/`.
 fn in_folder(folder: &str, wanted: Wanted<'_>) -> Result<Target, Failure> {
-    check_folder(Path::new(folder))?;
+    check_folder(Path::new(folder), Path::new(folder))?;
     let mut template = Template::parse(&format!("{}{DEFAULT_NAME}", template::escape(folder)))?;
     template.push_extension(wanted.format.unwrap_or(Format::Png).extension());
     let taken = if wanted.overwrites {
@@ -172,7 +172,7 @@ fn named(path: &Path, wanted: Wanted<'_>) -> Result<(Target, Option<Format>), Fa
     }
     // The folder of a template that has placeholders in it is known later.
     if let Some(folder) = template.fixed_folder() {
-        check_folder(&folder)?;
+        check_folder(&folder, path)?;
     }
     Ok((Target::Named { template, taken }, Some(format)))
 }
@@ -187,32 +187,50 @@ fn check_free(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Fails unless files can be made in `folder` (empty: the current one) and its disk has room.
-fn check_folder(folder: &Path) -> Result<(), Failure> {
+/// Fails unless files can be made in `folder` (empty: the current one) and its disk has room; the failure names
+/// `path`.
+fn check_folder(folder: &Path, path: &Path) -> Result<(), Failure> {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {
         folder
     };
-    let name = folder.display();
-    let metadata = fs::metadata(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::cannot_create(format!("there is no folder `{name}`"))
-            .hint(format!("make it with `mkdir -p '{name}'`")),
-        _ => Failure::cannot_create(format!("cannot write to `{name}`: {error}")),
-    })?;
-    if !metadata.is_dir() {
-        return Err(Failure::cannot_create(format!("`{name}` is not a folder")));
+    match fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(cannot_write(path, &io::ErrorKind::NotADirectory.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = folder.display();
+            return Err(Failure::cannot_create(format!(
+                "cannot write `{}`: there is no folder `{folder}`",
+                path.display()
+            ))
+            .hint(format!("make it with `mkdir -p '{folder}'`")));
+        }
+        Err(error) => return Err(cannot_write(path, &error)),
     }
     // A file without a name: what permissions alone do not say (read-only disks, quotas) shows.
-    tempfile::tempfile_in(folder).map_err(|error| cannot_write(folder, &error))?;
+    if let Err(error) = tempfile::tempfile_in(folder) {
+        return Err(cannot_write(path, &error.kind().into()));
+    }
     if statvfs(folder).is_ok_and(|disk| disk.f_bavail == 0 && disk.f_blocks > 0) {
-        return Err(cannot_write(folder, &io::ErrorKind::StorageFull.into()));
+        return Err(cannot_write(path, &io::ErrorKind::StorageFull.into()));
     }
     Ok(())
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::cannot_create(format!("cannot write `{}`: {error}", path.display()))
+    let path = if path.as_os_str().is_empty() {
+        "the current folder".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    };
+    let why = match error.kind() {
+        io::ErrorKind::StorageFull => "no space left on its disk".to_owned(),
+        // `permission denied`, `not a directory`: without the number.
+        kind if kind != io::ErrorKind::Other => kind.to_string(),
+        _ => error.to_string(),
+    };
+    Failure::cannot_create(format!("cannot write {path}: {why}"))
 }
 
 /// Saves a picture whose place failed under its own name in a new folder for temporary files.

@@ -16,7 +16,6 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    #[expect(clippy::needless_pass_by_value, reason = "verbs are run once")]
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "imgctl", &mut script);

@@ -15,7 +15,6 @@ use crate::{
     output::{Format, Output, Wanted},
     progress::Progress,
     prompt, show,
-    terminal::printable,
 };
 
 /// Live previews come this often, in steps.
@@ -259,7 +258,7 @@ impl Drawing<'_> {
                 }
                 Event::Notice { message, .. } if !self.context.quiet => {
                     self.progress
-                        .suspend(|| self.context.terminal.note(&printable(message)));
+                        .suspend(|| self.context.terminal.notice(message));
                 }
                 Event::Finished(timings) if !self.context.json && !self.context.quiet => {
                     self.progress.clear();

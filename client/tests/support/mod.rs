@@ -316,6 +316,8 @@ impl ImageService for Service {
         let count = self.script.acts.len();
         let acts = tokio_stream::iter(self.script.acts.clone().into_iter().enumerate());
         let stream = acts.then(move |(i, act)| {
+            // The whole guard, not a copy of its field.
+            let guard = &mut guard;
             guard.is_done = i + 1 == count;
             let seen = seen.clone();
             async move {
