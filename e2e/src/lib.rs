@@ -8,6 +8,7 @@ mod daemon;
 mod home;
 pub mod processes;
 mod programs;
+pub mod refusal;
 pub mod run;
 
 pub use daemon::Daemon;
