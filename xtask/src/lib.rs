@@ -23,7 +23,7 @@ pub const CRATES: [&str; 8] = [
 pub type Rule = (&'static str, fn(&Path) -> io::Result<Vec<String>>);
 
 /// All rules.
-pub const RULES: [Rule; 8] = [
+pub const RULES: [Rule; 9] = [
     (
         "crates know only what the arrows allow",
         arrows::between_crates,
@@ -39,6 +39,7 @@ pub const RULES: [Rule; 8] = [
     ),
     ("the supervisor computes nothing", sources::supervisor),
     ("no source file is left out of its crate", lists::no_orphans),
+    ("samplers and their list agree", lists::samplers),
     (
         "every file of a listed folder is in its list",
         lists::listed,

@@ -14,12 +14,7 @@ enum Members {
 }
 
 /// A folder whose every member is one of a kind, what the members are, and the file with the list of them.
-const LISTED: [(&str, Members, &str); 3] = [
-    (
-        "engine/src/sampling/samplers",
-        Members::Files,
-        "engine/src/sampling/samplers/mod.rs",
-    ),
+const LISTED: [(&str, Members, &str); 2] = [
     (
         "engine/src/families",
         Members::Folders,
@@ -27,6 +22,9 @@ const LISTED: [(&str, Members, &str); 3] = [
     ),
     ("cli/src/verbs", Members::Files, "cli/src/verbs/mod.rs"),
 ];
+
+/// Where the samplers are, one file each, named as a request names them.
+const SAMPLERS: &str = "engine/src/sampling";
 
 /// Source files that no module declares, so that the compiler never sees them.
 pub fn no_orphans(root: &Path) -> io::Result<Vec<String>> {
@@ -95,6 +93,45 @@ pub fn listed(root: &Path) -> io::Result<Vec<String>> {
             let declared = text.contains(&format!("mod {name};"));
             if !declared || !text.contains(&format!("{name}::")) {
                 broken.push(format!("`{name}` of {folder} is not in the list in {list}"));
+            }
+        }
+    }
+    Ok(broken)
+}
+
+/// Solvers without a line in the list of samplers, and lines without a file.
+pub fn samplers(root: &Path) -> io::Result<Vec<String>> {
+    let list = fs::read_to_string(root.join(SAMPLERS).join("mod.rs"))?;
+    let plan = fs::read_to_string(root.join(SAMPLERS).join("plan.rs"))?;
+    let names: Vec<&str> = list
+        .split("info(\"")
+        .skip(1)
+        .filter_map(|line| line.split('"').next())
+        .collect();
+    let mut broken = Vec::new();
+    if names.is_empty() {
+        broken.push(format!("{SAMPLERS}/mod.rs has no list of samplers"));
+    }
+    for name in &names {
+        if !root.join(SAMPLERS).join(format!("{name}.rs")).is_file() {
+            broken.push(format!("sampler `{name}` has no file {SAMPLERS}/{name}.rs"));
+        }
+    }
+    for file in files(root, SAMPLERS, "rs")? {
+        let Some(name) = stem(&file) else { continue };
+        let is_solver = contains(&root.join(&file), "impl Solver for");
+        if is_solver && file.parent() == Some(Path::new(SAMPLERS)) {
+            if !names.contains(&name) {
+                broken.push(format!(
+                    "{} is not in the list in {SAMPLERS}/mod.rs",
+                    file.display()
+                ));
+            }
+            if !plan.contains(&format!("{name}::")) {
+                broken.push(format!(
+                    "{} is not used in {SAMPLERS}/plan.rs",
+                    file.display()
+                ));
             }
         }
     }

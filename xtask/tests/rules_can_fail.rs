@@ -83,9 +83,27 @@ fn members_that_are_not_in_their_list_are_found() {
         ),
         ("engine/src/families/sd/mod.rs", ""),
         ("engine/src/families/shared.rs", ""),
-        ("engine/src/sampling/samplers/mod.rs", ""),
     ]);
     assert!(only(lists::listed(root.path())).starts_with("`b` of cli/src/verbs"));
+}
+
+#[test]
+fn samplers_without_a_line_and_lines_without_a_sampler_are_found() {
+    let root = repository(&[
+        (
+            "engine/src/sampling/mod.rs",
+            "info(\"euler\", x), info(\"heun\", x)",
+        ),
+        ("engine/src/sampling/plan.rs", "euler::Euler, lms::Lms"),
+        ("engine/src/sampling/euler.rs", "impl Solver for Euler {}"),
+        ("engine/src/sampling/lms.rs", "impl Solver for Lms {}"),
+    ]);
+    let found = lists::samplers(root.path()).unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found[0].contains("`heun`") && found[1].contains("lms.rs"),
+        "{found:?}"
+    );
 }
 
 #[test]
