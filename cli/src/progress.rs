@@ -111,7 +111,7 @@ impl Progress {
                 started.image_count
             );
         }
-        if let Some(eta) = eta {
+        if let Some(eta) = eta.filter(|eta| !eta.is_zero()) {
             text = format!("{text}  {} left", durations::short(eta));
         }
         text

@@ -9,11 +9,17 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect(ConnectOptions::default()).await?;
+//! # let daemon = imgd_e2e::Daemon::start();
+//! # std::env::set_current_dir(daemon.work())?;
+//! let options = ConnectOptions::default();
+//! # let options = ConnectOptions { socket: Some(daemon.socket()), ..options };
+//! let client = Client::connect(options).await?;
 //! let mut request = GenerateRequest::new("a red apple");
+//! request.num_inference_steps = Some(8);
 //! request.seed = Some(7);
 //! let images = client.generate_images(request).await?;
 //! std::fs::write("a-red-apple.png", &images[0].bytes)?;
+//! # assert!(images[0].bytes.starts_with(b"\x89PNG") && images[0].settings.seed == 7);
 //! # Ok(())
 //! # }
 //! ```
