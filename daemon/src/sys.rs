@@ -1,0 +1,121 @@
+//! What the system offers only through `unsafe`: all of the daemon's unsafe code is here.
+#![expect(
+    unsafe_code,
+    reason = "fork, signal dispositions and descriptors have no safe form"
+)]
+
+use std::{fs, io, os::fd::RawFd};
+
+use rustix::process::Pid;
+
+/// Which side of a fork this is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Forked {
+    /// The process that forked, and its child's id.
+    Parent(Pid),
+    /// The child.
+    Child,
+}
+
+/// Forks. Refused where the process already has several threads, which the child would lose with their locks held.
+pub(crate) fn fork() -> io::Result<Forked> {
+    if threads().is_some_and(|threads| threads > 1) {
+        return Err(io::Error::other("a process with threads must not fork"));
+    }
+    // SAFETY: the process has one thread, so that no lock of the allocator or of std is held by a thread that the
+    // child lacks, and the child may run any code.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Forked::Child),
+        pid => match Pid::from_raw(pid) {
+            Some(pid) => Ok(Forked::Parent(pid)),
+            None => Err(io::Error::other("fork gave no process id")),
+        },
+    }
+}
+
+/// Number of threads of this process, where the system tells.
+fn threads() -> Option<usize> {
+    if cfg!(target_os = "linux") {
+        fs::read_dir("/proc/self/task").ok().map(Iterator::count)
+    } else {
+        None
+    }
+}
+
+/// Ignores the signals by which a terminal or a person ends programs, here and in all programs executed from here:
+/// the supervisor decides when its processes end.
+pub(crate) fn ignore_termination_signals() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: SIG_IGN installs no handler, so that no code can run at a bad moment.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// Closes every descriptor but the three standard ones and `keep`. For a process that owns no other object with a
+/// descriptor: a fresh fork that goes on to do nothing else.
+pub(crate) fn close_descriptors_except(keep: RawFd) -> io::Result<()> {
+    let directory = if cfg!(target_os = "linux") {
+        "/proc/self/fd"
+    } else {
+        "/dev/fd"
+    };
+    let open: Vec<RawFd> = fs::read_dir(directory)?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&descriptor| descriptor > 2 && descriptor != keep)
+        .collect();
+    for descriptor in open {
+        // SAFETY: the caller owns no object with this descriptor; one that is closed already (the directory just
+        // read) gives an error and nothing else, since this process has one thread.
+        unsafe { libc::close(descriptor) };
+    }
+    Ok(())
+}
+
+/// Memory of the machine in bytes; 0 where the system does not say.
+#[cfg(target_os = "macos")]
+pub(crate) fn total_memory_bytes() -> u64 {
+    sysctl(c"hw.memsize").unwrap_or(0)
+}
+
+/// Physical cores; the fast ones alone where there are two kinds.
+#[cfg(target_os = "macos")]
+pub(crate) fn physical_cores() -> Option<usize> {
+    let cores = sysctl(c"hw.perflevel0.physicalcpu").or_else(|| sysctl(c"hw.physicalcpu"))?;
+    usize::try_from(cores).ok()
+}
+
+/// A number of the kernel's by its name.
+#[cfg(target_os = "macos")]
+fn sysctl(name: &std::ffi::CStr) -> Option<u64> {
+    let mut bytes = [0u8; 8];
+    let mut length = bytes.len();
+    // SAFETY: the name ends with NUL, `bytes` is writable for `length` bytes, and nothing is set.
+    let status = unsafe {
+        libc::sysctlbyname(
+            name.as_ptr(),
+            bytes.as_mut_ptr().cast(),
+            &raw mut length,
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    // Four or eight bytes, little-endian on every Mac of today.
+    (status == 0 && (length == 4 || length == 8)).then(|| u64::from_le_bytes(bytes))
+}
+
+/// Physical cores that this process may run on: one for each set of hyper-threads.
+#[cfg(not(target_os = "macos"))]
+pub(crate) fn physical_cores() -> Option<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None).ok()?;
+    let cores: std::collections::BTreeSet<String> = (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|&cpu| allowed.is_set(cpu))
+        .filter_map(|cpu| {
+            let siblings =
+                format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+            fs::read_to_string(siblings).ok()
+        })
+        .collect();
+    (!cores.is_empty()).then_some(cores.len())
+}

@@ -1,0 +1,156 @@
+//! The worker's life: `imgd worker` takes calls from its socket, one after another, until the socket closes.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use imgd_proto::{Failure, Reason};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+
+use super::{
+    EXIT_PANIC,
+    wire::{Call, Outcome, Reply, Verb, read_message, write_message},
+};
+
+/// What answers calls.
+pub(crate) trait Backend {
+    /// Answers one call. `progress` may be called from any thread until this returns.
+    fn answer(&mut self, verb: Verb, progress: Progress) -> Result<Outcome, Failure>;
+}
+
+/// Told the share of a call that is done, 0 to 1.
+pub(crate) type Progress = Arc<dyn Fn(f64) + Send + Sync>;
+
+/// Takes the socket from standard input and puts /dev/null there.
+pub(crate) fn take_socket() -> io::Result<UnixStream> {
+    let stdin = io::stdin();
+    rustix::net::sockopt::socket_type(&stdin)?;
+    let stream = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(stream)
+}
+
+/// Gives up what a worker does not need. What the system refuses is left as it is: the daemon's status says which
+/// layers hold.
+pub(crate) fn harden() {
+    // Prompts and weights stay out of core files.
+    rustix::process::setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .ok();
+    #[cfg(target_os = "linux")]
+    {
+        // Dies with the spawner, even in the middle of a computation.
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).ok();
+        rustix::thread::set_name(c"imgd-worker").ok();
+        // When memory runs out, the worker goes and the supervisor stays. Written before the next line, which gives
+        // the file to root.
+        let path = "/proc/self/oom_score_adj";
+        let now = fs::read_to_string(path)
+            .ok()
+            .and_then(|text| text.trim().parse::<i32>().ok())
+            .unwrap_or(0);
+        fs::write(path, (now + 300).min(1000).to_string()).ok();
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+    }
+    // A panic's message may quote what it stumbled over, and that may be a prompt: the place alone is told.
+    panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!("defect in the engine at {place}");
+    }));
+}
+
+/// Answers calls until the supervisor's end closes, or after a panic, whose call is still answered.
+pub(crate) fn serve(mut stream: UnixStream, mut backend: impl Backend) -> ExitCode {
+    let writer = match stream.try_clone() {
+        Ok(writer) => Arc::new(Mutex::new(writer)),
+        Err(_) => return ExitCode::FAILURE,
+    };
+    loop {
+        let call: Call = match read_message(&mut stream) {
+            Ok(Some(call)) => call,
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(_) => return ExitCode::FAILURE,
+        };
+        let (reply, is_sound) = answer(&mut backend, call, &writer);
+        if send(&writer, &reply).is_err() {
+            return ExitCode::FAILURE;
+        }
+        if !is_sound {
+            return ExitCode::from(EXIT_PANIC);
+        }
+    }
+}
+
+/// The reply, and whether the backend may be asked again.
+fn answer(
+    backend: &mut impl Backend,
+    call: Call,
+    writer: &Arc<Mutex<UnixStream>>,
+) -> (Reply, bool) {
+    let Call { id, verb } = call;
+    let start = Instant::now();
+    let progress = progress(id, Arc::clone(writer));
+    let result = panic::catch_unwind(AssertUnwindSafe(|| match verb {
+        Some(verb) => backend.answer(verb, progress),
+        None => Err(Failure::new(Reason::Internal, "a call without a verb")),
+    }));
+    let is_sound = result.is_ok();
+    let defect = |_| {
+        Err(Failure::new(Reason::Internal, "the engine has a defect")
+            .with_hint("the daemon's log names the place"))
+    };
+    let outcome = result
+        .unwrap_or_else(defect)
+        .unwrap_or_else(|failure| Outcome::Failed(failure.into()));
+    let elapsed_micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    (
+        Reply {
+            id,
+            elapsed_micros,
+            outcome: Some(outcome),
+        },
+        is_sound,
+    )
+}
+
+/// Sends progress at most every 30 ms: a person sees no more, and loading is not to wait for it.
+fn progress(id: u64, writer: Arc<Mutex<UnixStream>>) -> Progress {
+    let last: Mutex<Option<Instant>> = Mutex::new(None);
+    Arc::new(move |fraction| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < Duration::from_millis(30)) {
+            return;
+        }
+        *last = Some(Instant::now());
+        // A supervisor that is gone shows at the next read.
+        drop(send(
+            &writer,
+            &Reply {
+                id,
+                elapsed_micros: 0,
+                outcome: Some(Outcome::Progress(fraction)),
+            },
+        ));
+    })
+}
+
+fn send(writer: &Mutex<UnixStream>, reply: &Reply) -> io::Result<()> {
+    write_message(
+        &mut *writer.lock().unwrap_or_else(PoisonError::into_inner),
+        reply,
+    )
+}
