@@ -5,6 +5,8 @@
 pub mod checkpoint;
 pub mod denoise;
 mod error;
+#[cfg(test)]
+mod golden;
 pub mod image;
 pub mod kernels;
 pub mod nn;

@@ -5,6 +5,9 @@
 
 mod blocks;
 mod config;
+mod plan;
+#[cfg(test)]
+mod tests;
 mod time;
 mod transformer;
 

@@ -14,6 +14,8 @@ mod linear;
 mod memory;
 mod norm;
 mod resnet;
+#[cfg(test)]
+mod tests;
 
 pub use activation::{activate, concat_channels, image_to_tokens, tokens_to_image};
 pub use attention::scaled_dot_product_attention;

@@ -4,6 +4,8 @@
 
 mod config;
 mod layer;
+#[cfg(test)]
+mod tests;
 
 use candle_core::{Device, Tensor};
 

@@ -5,6 +5,8 @@
 mod blocks;
 mod coder;
 mod config;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 

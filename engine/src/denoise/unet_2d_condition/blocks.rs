@@ -5,7 +5,7 @@
 
 use candle_core::Tensor;
 
-use super::config::{BlockPlan, MidBlockType, Plan};
+use super::plan::{BlockPlan, MidBlockType, Plan};
 use super::transformer::{Transformer2D, TransformerConfig};
 use crate::checkpoint::Loader;
 use crate::nn::{Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D, concat_channels};

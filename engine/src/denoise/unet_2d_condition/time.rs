@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::config::{Config, Plan};
+use super::config::Config;
+use super::plan::Plan;
 use super::{AddedConditioning, activated};
 use crate::checkpoint::Loader;
 use crate::nn::{Activation, Linear, LinearExtras, timestep_embedding};

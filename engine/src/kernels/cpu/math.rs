@@ -30,25 +30,23 @@ pub(super) fn exp(x: f32) -> f32 {
     (p * r * r + r + 1.0) * power_of_two
 }
 
-/// The error function within 3e-7: a rational function of `x^2` on `[-4, 4]`, where it reaches one in `f32`.
+/// `1 - erf(x)` for `x >= 0`, with a small relative error however small it gets.
+///
+/// `t e^(-x^2 + P(t))` with `t = 1 / (1 + x / 2)`; a Chebyshev fit, Numerical Recipes `erfcc`.
 #[inline(always)]
-pub(super) fn erf(x: f32) -> f32 {
-    let x = if x < -4.0 { -4.0 } else { x };
-    let x = if x > 4.0 { 4.0 } else { x };
-    let s = x * x;
-    let p = -2.726_142_3e-10;
-    let p = p * s + 2.770_681_4e-8;
-    let p = p * s + -2.101_024e-6;
-    let p = p * s + -5.692_506_4e-5;
-    let p = p * s + -7.349_906_3e-4;
-    let p = p * s + -2.954_6e-3;
-    let p = p * s + -1.609_603_3e-2;
-    let q = -1.456_607_2e-5;
-    let q = q * s + -2.133_740_6e-4;
-    let q = q * s + -1.682_827e-3;
-    let q = q * s + -7.373_329_2e-3;
-    let q = q * s + -1.426_473_9e-2;
-    x * p / q
+fn complementary_erf(x: f32) -> f32 {
+    let t = 1.0 / (1.0 + 0.5 * x);
+    let p = 0.170_872_77;
+    let p = p * t + -0.822_152_2;
+    let p = p * t + 1.488_515_9;
+    let p = p * t + -1.135_204;
+    let p = p * t + 0.278_868_08;
+    let p = p * t + -0.186_288_06;
+    let p = p * t + 0.096_784_18;
+    let p = p * t + 0.374_091_96;
+    let p = p * t + 1.000_023_7;
+    let p = p * t + -1.265_512_2;
+    t * exp(p - x * x)
 }
 
 #[inline(always)]
@@ -58,7 +56,8 @@ pub(super) fn silu(x: f32) -> f32 {
 
 #[inline(always)]
 pub(super) fn gelu(x: f32) -> f32 {
-    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
+    let below = 0.5 * x.abs() * complementary_erf(x.abs() * std::f32::consts::FRAC_1_SQRT_2);
+    if x < 0.0 { -below } else { x - below }
 }
 
 #[inline(always)]

@@ -1,0 +1,71 @@
+//! The autoencoder against diffusers, its law, and configs that must be refused.
+
+use serde_json::json;
+
+use super::*;
+use crate::ErrorKind;
+use crate::golden::{Golden, assert_batches_equal_singles};
+
+fn load(golden: &Golden) -> AutoencoderKL {
+    AutoencoderKL::load(&golden.loader(), &golden.config()).unwrap()
+}
+
+/// `sd`: 4 channels and quant convs; `xl`: 16 channels, none, and the attention names of the first checkpoints.
+#[test]
+fn equals_diffusers_both_ways() {
+    for family in ["sd", "xl"] {
+        let golden = Golden::open(family, "vae");
+        let vae = load(&golden);
+        golden.assert_equals("decoded", &vae.decode(golden.tensor("latents")).unwrap());
+        let (mean, log_variance) = vae.encode(golden.tensor("pixels")).unwrap();
+        golden.assert_equals("mean", &mean);
+        golden.assert_equals("logvar", &log_variance);
+        assert_eq!(golden.config::<Config>().scale_factor(), 2);
+    }
+}
+
+#[test]
+fn batches_equal_singles_on_any_number_of_threads() {
+    let golden = Golden::open("sd", "vae");
+    let vae = load(&golden);
+    assert_batches_equal_singles(&[&[7, 5, 4]], |x| vae.decode(&x[0]).unwrap());
+    assert_batches_equal_singles(&[&[9, 12, 3]], |x| vae.encode(&x[0]).unwrap().0);
+}
+
+#[test]
+fn configs_that_cannot_be_honoured_are_refused_by_field() {
+    let golden = Golden::open("sd", "vae");
+    let config: serde_json::Value = golden.config();
+    for (field, value) in [
+        ("act_fn", json!("mish")),
+        (
+            "down_block_types",
+            json!(["DownEncoderBlock2D", "AttnDownEncoderBlock2D"]),
+        ),
+        ("up_block_types", json!(["UpDecoderBlock2D"])),
+        ("block_out_channels", json!([])),
+        ("block_out_channels", json!([8, u64::MAX])),
+        ("norm_num_groups", json!(0)),
+        ("norm_num_groups", json!(5)),
+        ("latent_channels", json!(u64::MAX)),
+        ("layers_per_block", json!(u64::MAX)),
+    ] {
+        let mut config = config.clone();
+        config[field] = value.clone();
+        let config: Config = serde_json::from_value(config).unwrap();
+        let error = AutoencoderKL::load(&golden.loader(), &config)
+            .err()
+            .expect("refused");
+        assert_eq!(error.kind(), ErrorKind::ModelInvalid);
+        assert!(
+            error.to_string().contains(field),
+            "{field} = {value}: {error}"
+        );
+    }
+}
+
+#[test]
+fn latents_of_other_channels_are_errors() {
+    let golden = Golden::open("sd", "vae");
+    assert!(load(&golden).decode(golden.tensor("pixels")).is_err());
+}
