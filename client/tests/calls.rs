@@ -5,7 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use imgd_client::{Client, ConnectOptions, Error, Event, GenerateRequest, KeepAlive, Reason, v1};
+use imgd_client::{
+    Client, ConnectOptions, Error, Event, GenerateRequest, KeepAlive, Precision, Reason, v1,
+};
 use imgd_proto::{Failure, v1::generate_response};
 use support::{Act, FakeDaemon, Script, picture, step};
 
@@ -232,4 +234,29 @@ async fn a_daemon_of_another_protocol_is_refused_but_can_be_ended() {
         .await
         .unwrap();
     assert!(!daemon.socket.exists());
+}
+
+#[tokio::test]
+async fn models_and_samplers_are_told() {
+    let daemon = FakeDaemon::start();
+    let client = connect(&daemon).await;
+    assert_eq!(client.models().await.unwrap()[1].path, "/models/xl");
+    assert_eq!(client.model(Some("xl")).await.unwrap().name, "xl");
+    assert_eq!(client.samplers().await.unwrap().samplers.len(), 3);
+    assert!(client.unload("starter").await.unwrap());
+    assert!(!client.unload("xl").await.unwrap());
+    assert_eq!(client.unload("nonesuch").await.unwrap_err().exit_code(), 2);
+    let loading = client
+        .load(None, Some(KeepAlive::Forever), Precision::F32)
+        .await
+        .unwrap();
+    let mut fractions = Vec::new();
+    let loaded = loading
+        .finish(|fraction| fractions.push(fraction))
+        .await
+        .unwrap();
+    assert_eq!(
+        (loaded.name.as_str(), &fractions[..]),
+        ("starter", &[0.5][..])
+    );
 }

@@ -7,6 +7,8 @@
     reason = "each test uses its part"
 )]
 
+pub(crate) mod models;
+
 use std::{
     path::{Path, PathBuf},
     pin::Pin,
@@ -26,6 +28,7 @@ use imgd_proto::{
         daemon_service_server::{DaemonService, DaemonServiceServer},
         generate_response::Event,
         image_service_server::{ImageService, ImageServiceServer},
+        model_service_server::ModelServiceServer,
     },
 };
 use tokio::{net::UnixListener, sync::Notify};
@@ -75,19 +78,7 @@ impl Default for Script {
 
 /// The events of a picture of one step.
 pub(crate) fn picture(seed: u64, bytes: &[u8]) -> Vec<Act> {
-    let settings = v1::Settings {
-        model: "starter".into(),
-        width_px: 256,
-        height_px: 256,
-        num_inference_steps: 1,
-        guidance_scale: 3.5,
-        seed,
-        sampler: "dpmpp_2m".into(),
-        schedule: "normal".into(),
-        prediction: "v_prediction".into(),
-        clip_skip: 1,
-        precision: v1::Precision::F32.into(),
-    };
+    let settings = settings(seed);
     let (first, second) = bytes.split_at(bytes.len() / 2);
     let chunk = |data: &[u8], offset: usize, last| v1::ImageChunk {
         image_index: 0,
@@ -129,6 +120,23 @@ pub(crate) fn picture(seed: u64, bytes: &[u8]) -> Vec<Act> {
     ]
     .map(Act::Send)
     .into()
+}
+
+/// The settings of a picture.
+pub(crate) fn settings(seed: u64) -> v1::Settings {
+    v1::Settings {
+        model: "starter".into(),
+        width_px: 256,
+        height_px: 256,
+        num_inference_steps: 1,
+        guidance_scale: 3.5,
+        seed,
+        sampler: "dpmpp_2m".into(),
+        schedule: "normal".into(),
+        prediction: "v_prediction".into(),
+        clip_skip: 1,
+        precision: v1::Precision::F32.into(),
+    }
 }
 
 /// One step.
@@ -229,6 +237,7 @@ pub(crate) fn serve(socket: &Path, script: Script, seen: &Arc<Seen>) {
         };
         let server = Server::builder()
             .add_service(DaemonServiceServer::new(service.clone()))
+            .add_service(ModelServiceServer::new(service.clone()))
             .add_service(ImageServiceServer::new(service))
             .serve_with_incoming(UnixListenerStream::new(listener));
         tokio::select! {
