@@ -1,12 +1,16 @@
 //! The spawner as a thread (the test program has threads and must not fork), and once as the process that it is.
 
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use super::*;
-use crate::worker::{Worker, tests::ends};
+use crate::worker::{
+    Worker,
+    tests::{ends, model, no_progress, runs},
+};
 
 /// A spawner in a thread, whose workers are this test program.
 pub(crate) fn spawner() -> Spawner {
@@ -81,12 +85,16 @@ async fn workers_end_with_their_spawner() {
     ends(worker.pid).await;
 }
 
-/// The supervisor of the test below. In a normal test run it does nothing.
+/// The supervisor of the tests below. In a normal test run it does nothing.
 #[test]
 fn be_a_supervisor() {
     if !std::env::vars().any(|(name, _)| name == "IMGD_TEST_SUPERVISOR") {
         return;
     }
+    // What systemd hands over, and what a careless library leaves open, is inherited unless someone closes it.
+    let null = File::open("/dev/null").unwrap();
+    let leak = rustix::io::fcntl_dupfd_cloexec(&null, 50).unwrap();
+    fcntl_setfd(&leak, FdFlags::empty()).unwrap();
     let spawning = fork(&program()).unwrap();
     let spawner_pid = spawning.pid.unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -97,56 +105,125 @@ fn be_a_supervisor() {
         let worker = Worker::spawn(&Spawner::start(spawning).unwrap())
             .await
             .unwrap();
-        println!("\npids {} {}", spawner_pid.as_raw_nonzero(), worker.pid());
-        worker
-            .load(
-                crate::worker::wire::ModelKey {
-                    name: "hang".into(),
-                    ..Default::default()
-                },
-                tokio::sync::watch::channel(0.0).0,
-            )
+        for part in worker
+            .inspect(model("surroundings"))
             .await
-            .unwrap();
+            .unwrap()
+            .value
+            .components
+        {
+            println!("\nhas {}", part.name);
+        }
+        println!("\npids {} {}", spawner_pid.as_raw_nonzero(), worker.pid());
+        worker.load(model("hang"), no_progress()).await.unwrap();
     });
 }
 
-/// Row 43 and DESIGN §5: kill -9 of the supervisor leaves no process behind, not even one that computes.
-#[cfg(target_os = "linux")]
+/// A supervisor as a process of its own, with a spawner and a worker that computes for ever.
+struct Supervisor {
+    process: Child,
+    spawner: u32,
+    worker: u32,
+    /// What the worker found in its process.
+    surroundings: Vec<String>,
+}
+
+fn supervisor() -> Supervisor {
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "spawner::tests::be_a_supervisor", "--nocapture"])
+        .env("IMGD_TEST_SUPERVISOR", "1")
+        .env("HF_TOKEN", "canary")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut surroundings = Vec::new();
+    for line in BufReader::new(process.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap)
+    {
+        if let Some(part) = line.strip_prefix("has ") {
+            surroundings.push(part.to_owned());
+        } else if let Some(pids) = line.strip_prefix("pids ") {
+            let (spawner, worker) = pids.split_once(' ').unwrap();
+            let [spawner, worker] = [spawner, worker].map(|pid| pid.parse().unwrap());
+            return Supervisor {
+                process,
+                spawner,
+                worker,
+                surroundings,
+            };
+        }
+    }
+    panic!("the supervisor failed");
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+/// Row 43: nothing leaks into a worker, and the spawner keeps nothing of the daemon's.
+#[test]
+fn a_worker_has_the_listed_environment_and_no_other_descriptor() {
+    let supervisor = supervisor();
+    let has = |kind: &str| {
+        let all = supervisor.surroundings.iter();
+        let mut parts: Vec<_> = all.filter_map(|part| part.strip_prefix(kind)).collect();
+        parts.sort_unstable();
+        parts
+    };
+    assert_eq!(
+        has("env:"),
+        ["IMGD_TEST_WORKER", "RAYON_NUM_THREADS", "TMPDIR"]
+    );
+    let descriptors = has("fd:");
+    // The fourth is the directory that was being read.
+    assert_eq!(descriptors.len(), 4, "{descriptors:?}");
+    if cfg!(target_os = "linux") {
+        assert!(descriptors[0].starts_with("0 socket:"), "{descriptors:?}");
+        assert_eq!(descriptors[1], "1 /dev/null");
+        let spawner = std::fs::read_dir(format!("/proc/{}/fd", supervisor.spawner)).unwrap();
+        assert_eq!(spawner.count(), 4, "three standard streams and the socket");
+    }
+}
+
+/// DESIGN §5: kill -9 of the supervisor leaves no process behind, not even one that computes.
 #[tokio::test]
 async fn spawner_and_workers_die_with_the_supervisor() {
-    for victim_is_spawner in [false, true] {
-        let mut supervisor = Command::new("/proc/self/exe")
-            .args([
-                "--exact",
-                "spawner::tests::be_a_supervisor",
-                "--nocapture",
-                "--test-threads=1",
-            ])
-            .env("IMGD_TEST_SUPERVISOR", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(supervisor.stdout.take().unwrap()).lines();
-        let line = lines
-            .map(Result::unwrap)
-            .find(|line| line.starts_with("pids "))
-            .unwrap();
-        let pids: Vec<u32> = line
-            .split(' ')
-            .skip(1)
-            .map(|pid| pid.parse().unwrap())
-            .collect();
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        if victim_is_spawner {
-            let pid = rustix::process::Pid::from_raw(pids[0].try_into().unwrap()).unwrap();
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-            ends(pids[1]).await;
+    let supervisor = supervisor();
+    let Supervisor {
+        spawner, worker, ..
+    } = supervisor;
+    assert!(runs(spawner) && runs(worker));
+    drop(supervisor);
+    ends(spawner).await;
+    ends(worker).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn workers_die_with_a_killed_spawner_even_while_they_compute() {
+    let supervisor = supervisor();
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let pid = rustix::process::Pid::from_raw(supervisor.spawner.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    ends(supervisor.worker).await;
+}
+
+/// Ctrl-C in the terminal of a daemon reaches all its processes: the supervisor alone decides what to do.
+#[tokio::test]
+async fn signals_of_the_terminal_do_not_end_spawner_or_worker() {
+    use rustix::process::Signal;
+    let supervisor = supervisor();
+    for pid in [supervisor.spawner, supervisor.worker] {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+            rustix::process::kill_process(pid, signal).unwrap();
         }
-        supervisor.kill().unwrap();
-        supervisor.wait().unwrap();
-        ends(pids[0]).await;
-        ends(pids[1]).await;
     }
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(runs(supervisor.spawner) && runs(supervisor.worker));
 }

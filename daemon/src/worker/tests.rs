@@ -46,14 +46,14 @@ fn surroundings() -> Vec<String> {
     variables.chain(descriptors).collect()
 }
 
-fn model(name: &str) -> ModelKey {
+pub(crate) fn model(name: &str) -> ModelKey {
     ModelKey {
         name: name.into(),
         ..ModelKey::default()
     }
 }
 
-fn no_progress() -> watch::Sender<f64> {
+pub(crate) fn no_progress() -> watch::Sender<f64> {
     watch::channel(0.0).0
 }
 
@@ -214,40 +214,6 @@ async fn a_worker_that_nobody_holds_ends() {
     assert!(runs(pid));
     drop(worker);
     ends(pid).await;
-}
-
-#[tokio::test]
-async fn a_worker_has_the_listed_environment_and_no_other_descriptor() {
-    let model = worker(&spawner())
-        .await
-        .inspect(model("surroundings"))
-        .await
-        .unwrap()
-        .value;
-    let all: Vec<_> = model
-        .components
-        .into_iter()
-        .map(|component| component.name)
-        .collect();
-    let mut variables: Vec<_> = all
-        .iter()
-        .filter_map(|name| name.strip_prefix("env:"))
-        .collect();
-    variables.sort_unstable();
-    assert_eq!(
-        variables,
-        ["IMGD_TEST_WORKER", "RAYON_NUM_THREADS", "TMPDIR"]
-    );
-    let descriptors: Vec<_> = all
-        .iter()
-        .filter_map(|name| name.strip_prefix("fd:"))
-        .collect();
-    // Standard input is the socket, and one descriptor is the directory that was being read.
-    assert_eq!(descriptors.len(), 4, "{descriptors:?}");
-    if cfg!(target_os = "linux") {
-        assert!(descriptors[0].starts_with("0 socket:"), "{descriptors:?}");
-        assert_eq!(descriptors[1], "1 /dev/null");
-    }
 }
 
 #[tokio::test]
