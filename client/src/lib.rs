@@ -4,7 +4,7 @@
 //! one of another protocol. [`Client::generate`] streams what happens; [`Client::generate_images`] waits for the
 //! pictures.
 //!
-//! ```no_run
+//! ```
 //! use imgd_client::{Client, ConnectOptions, GenerateRequest};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
