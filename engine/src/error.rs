@@ -38,7 +38,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure of `kind`; `message` is a lower-case sentence fragment without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), field: None, hint: None, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            field: None,
+            hint: None,
+            source: None,
+        }
     }
 
     /// A wrong field of the request. `field` is the contract's name of it.
@@ -49,6 +55,22 @@ impl Error {
     /// A model whose files are wrong.
     pub fn model(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::ModelInvalid, message)
+    }
+
+    /// A defect of the engine or of its caller.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    /// The same failure again, for the other members of a batch; the cause stays with the first.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            field: self.field,
+            hint: self.hint.clone(),
+            source: None,
+        }
     }
 
     /// Names the field of the request that is at fault.

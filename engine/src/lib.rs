@@ -1,17 +1,45 @@
 //! The inference engine of imgd: prompt in, picture out.
 //!
 //! Synchronous: no async runtime, no gRPC, no command line, no printing, no environment.
+//!
+//! ```no_run
+//! use imgd_engine::{Model, OpenOptions, Precision, Request, checkpoint::Source};
+//!
+//! # fn main() -> imgd_engine::Result<()> {
+//! let source = Source::directory("models/starter")?;
+//! let options = OpenOptions { name: "starter".into(), precision: Precision::Auto, progress: None };
+//! let model = Model::open(&source, &options)?;
+//! let mut a = model.start(&Request::new("a red apple", 1))?;
+//! let mut b = model.start(&Request::new("a blue car", 2))?;
+//! while !a.is_done() {
+//!     for result in model.step(&mut [&mut a, &mut b]) {
+//!         result?;
+//!     }
+//! }
+//! let picture = model.finish(&a)?;
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod checkpoint;
 pub mod denoise;
 mod error;
+mod families;
+mod generation;
 #[cfg(test)]
 mod golden;
 pub mod image;
 pub mod kernels;
+mod model;
 pub mod nn;
+mod request;
 pub mod sampling;
 pub mod text;
 pub mod vae;
 
 pub use error::{Error, ErrorKind, Result};
+pub use generation::Generation;
+pub use model::{
+    ComponentInfo, Model, ModelInfo, NUMERICS, OpenOptions, Picture, Progress, Restored, inspect,
+};
+pub use request::{Notice, Precision, Request, Settings};

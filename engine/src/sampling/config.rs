@@ -47,25 +47,16 @@ impl SchedulerConfig {
         &self.class_name
     }
 
-    /// The configuration as a pipeline of class `pipeline_class` holds it.
+    /// The configuration as a pipeline that corrects keys holds it.
     ///
-    /// diffusers' Stable Diffusion 1 and 2 pipelines set `steps_offset` to 1 and `clip_sample` to false when they are
-    /// built, since early files of these models were wrong; the other pipelines leave the file alone.
+    /// A key that the file wrote is changed for every sampler. One that it lacks is changed for the model's own sampler
+    /// alone: it does not travel to a sampler that takes its place, as `from_config` drops defaults.
     #[must_use]
-    pub fn as_held_by(mut self, pipeline_class: &str) -> Self {
-        if !(pipeline_class.starts_with("StableDiffusion")
-            && !pipeline_class.starts_with("StableDiffusionXL")
-            && !pipeline_class.starts_with("StableDiffusion3"))
-        {
-            return self;
-        }
-        for (key, value) in [
-            ("steps_offset", Value::from(1)),
-            ("clip_sample", Value::from(false)),
-        ] {
-            match self.keys.get_mut(key) {
-                Some(written) => *written = value,
-                None => drop(self.forced_on_own.insert(key.to_owned(), value)),
+    pub fn corrected(mut self, corrections: &[(&str, Value)]) -> Self {
+        for (key, value) in corrections {
+            match self.keys.get_mut(*key) {
+                Some(written) => *written = value.clone(),
+                None => drop(self.forced_on_own.insert((*key).to_owned(), value.clone())),
             }
         }
         self

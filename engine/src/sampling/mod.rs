@@ -19,6 +19,7 @@ mod dpmpp_2s;
 mod elementwise;
 mod euler;
 mod euler_a;
+pub mod guidance;
 mod heun;
 mod lcm;
 mod lms;

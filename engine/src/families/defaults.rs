@@ -1,0 +1,102 @@
+//! What a request gets that names nothing.
+//!
+//! Three sources, the first that speaks wins: `imgd.json` in the model's directory (settings that diffusers'
+//! files have no place for), the rule for distilled Turbo models, the family's numbers.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{ModelFiles, preview::PreviewMap};
+use crate::{Result, checkpoint::Source};
+
+/// Defaults of a model.
+#[derive(Debug, Clone)]
+pub(crate) struct Defaults {
+    pub(crate) num_inference_steps: u32,
+    pub(crate) guidance_scale: f64,
+    pub(crate) width_px: u32,
+    pub(crate) height_px: u32,
+    pub(crate) clip_skip: u32,
+}
+
+/// `imgd.json`: what imgd knows of a model beyond diffusers' files. Every key is optional.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ModelNotes {
+    /// Denoising steps.
+    pub(crate) num_inference_steps: Option<u32>,
+    /// Classifier-free guidance.
+    pub(crate) guidance_scale: Option<f64>,
+    /// Map from latents to colours.
+    pub(crate) preview: Option<PreviewMap>,
+}
+
+impl ModelNotes {
+    /// Reads `imgd.json`; without one, nothing is noted.
+    pub(crate) fn read(source: &Source) -> Result<Self> {
+        match source.read("imgd.json")? {
+            Some(_) => source.read_json("imgd.json"),
+            None => Ok(Self::default()),
+        }
+    }
+}
+
+const DEFAULT_STEPS: u32 = 20;
+const DEFAULT_GUIDANCE: f64 = 7.0;
+
+/// Fills in what the family does not decide.
+pub(crate) fn defaults(
+    files: &ModelFiles,
+    width_px: u32,
+    height_px: u32,
+    clip_skip: u32,
+) -> Result<Defaults> {
+    let notes = ModelNotes::read(files.source())?;
+    let (steps, guidance) = if is_turbo(files) {
+        (1, 0.0)
+    } else {
+        (DEFAULT_STEPS, DEFAULT_GUIDANCE)
+    };
+    Ok(Defaults {
+        num_inference_steps: notes.num_inference_steps.unwrap_or(steps),
+        guidance_scale: notes.guidance_scale.unwrap_or(guidance),
+        width_px,
+        height_px,
+        clip_skip,
+    })
+}
+
+/// Whether the model is distilled to few steps without guidance: its name or its configuration says Turbo.
+fn is_turbo(files: &ModelFiles) -> bool {
+    let says_turbo = |text: &str| text.to_ascii_lowercase().contains("turbo");
+    let last_part = |path: &str| {
+        path.trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let noted = |config: &Value| {
+        config
+            .get("_name_or_path")
+            .and_then(Value::as_str)
+            .is_some_and(|path| says_turbo(&last_part(path)))
+    };
+    says_turbo(&last_part(files.name()))
+        || directory_name(files.source()).is_some_and(says_turbo)
+        || files
+            .index_value("_name_or_path")
+            .and_then(Value::as_str)
+            .is_some_and(|path| says_turbo(&last_part(path)))
+        || files
+            .config::<Value>("unet")
+            .is_ok_and(|config| noted(&config))
+}
+
+/// The last part of the model's own path.
+fn directory_name(source: &Source) -> Option<&str> {
+    match source {
+        Source::Directory(path) => path.file_name()?.to_str(),
+        Source::Embedded(_) => None,
+    }
+}

@@ -1,0 +1,157 @@
+//! The families of models: which parts a model has, how they are put together, what it defaults to.
+//!
+//! THE LIST is [`FAMILIES`]. A family lives in its own folder and is named nowhere else; what several families
+//! do identically is in [`latent_diffusion`] and [`clip_prompt`].
+
+mod clip_prompt;
+mod defaults;
+mod files;
+mod latent_diffusion;
+mod preview;
+mod sd;
+mod sdxl;
+
+use candle_core::Tensor;
+
+pub use self::files::Progress;
+pub(crate) use self::{
+    clip_prompt::clip_skip_error, defaults::Defaults, files::ModelFiles,
+    latent_diffusion::LatentShape, preview::PreviewMap,
+};
+use crate::{
+    Error, Notice, Result, denoise::unet_2d_condition::AddedConditioning, image::Rgb8,
+    request::Precision, sampling::SchedulerConfig,
+};
+
+/// THE LIST of families.
+const FAMILIES: &[FamilyEntry] = &[sd::ENTRY, sdxl::ENTRY];
+
+/// One line of the list.
+pub(crate) struct FamilyEntry {
+    /// The short name in messages and metadata.
+    pub(crate) name: &'static str,
+    /// diffusers' pipeline classes that make pictures of this family, as `model_index.json` names them.
+    pub(crate) pipeline_classes: &'static [&'static str],
+    /// The parts that have weights, in the order of data.
+    pub(crate) weighted_parts: &'static [&'static str],
+    /// Reads configuration only.
+    pub(crate) describe: fn(&ModelFiles) -> Result<Description>,
+    /// The scheduler configuration as diffusers' pipeline holds it.
+    pub(crate) scheduler: fn(&ModelFiles) -> Result<SchedulerConfig>,
+    /// Loads the weights.
+    pub(crate) open: fn(&ModelFiles, &candle_core::Device, Precision) -> Result<Box<dyn Family>>,
+}
+
+/// What a family says of a model from its configuration alone.
+pub(crate) struct Description {
+    /// Width and height must be multiples of this, in pixels.
+    pub(crate) size_multiple_px: u32,
+    /// Text encoder positions a prompt may take, begin and end included.
+    pub(crate) prompt_positions: usize,
+    /// What a request gets that names nothing.
+    pub(crate) defaults: Defaults,
+    /// Layers that `clip_skip` may count.
+    pub(crate) clip_layers: u32,
+    /// Memory that one picture of the default size takes besides the weights, in bytes.
+    pub(crate) working_bytes: u64,
+}
+
+/// A loaded model of some family.
+pub(crate) trait Family: Send + Sync {
+    /// Shape of the latents of a picture.
+    fn latent_shape(&self, width_px: u32, height_px: u32) -> LatentShape;
+
+    /// Text to conditioning.
+    fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt>;
+
+    /// One evaluation of the network for several inputs of one latent shape; one output for each, in order.
+    fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>>;
+
+    /// Latents, channels last, to the picture.
+    fn decode(&self, shape: LatentShape, latents: &[f32]) -> Result<Rgb8>;
+
+    /// The map that previews are made with.
+    fn preview_map(&self) -> Result<&PreviewMap>;
+}
+
+/// The words of a request with what decides how they are encoded.
+pub(crate) struct PromptPair<'a> {
+    pub(crate) prompt: &'a str,
+    pub(crate) negative_prompt: Option<&'a str>,
+    /// Whether the negative side is needed at all.
+    pub(crate) guided: bool,
+    /// Layer counted from the last, 1 the last; `None` is the family's own way.
+    pub(crate) clip_skip: Option<u32>,
+    pub(crate) width_px: u32,
+    pub(crate) height_px: u32,
+}
+
+/// The conditioning of one side of a request.
+#[derive(Clone)]
+pub(crate) struct Conditioning {
+    /// `(1, tokens, width)`.
+    pub(crate) prompt_embeds: Tensor,
+    /// Pooled text and size ids, where the network takes them.
+    pub(crate) added: Option<AddedConditioning>,
+}
+
+/// The conditioning of a request.
+pub(crate) struct EncodedPrompt {
+    pub(crate) positive: Conditioning,
+    /// There when guided.
+    pub(crate) negative: Option<Conditioning>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// What the network gets for one element of a batch.
+pub(crate) struct NetworkInput<'a> {
+    /// Scaled latents, channels last.
+    pub(crate) sample: &'a [f32],
+    pub(crate) timestep: f64,
+    pub(crate) conditioning: &'a Conditioning,
+}
+
+/// Finds the family of a model by the class in its `model_index.json`.
+pub(crate) fn find(pipeline_class: &str) -> Result<&'static FamilyEntry> {
+    if let Some(entry) = FAMILIES
+        .iter()
+        .find(|entry| entry.pipeline_classes.contains(&pipeline_class))
+    {
+        return Ok(entry);
+    }
+    let known: Vec<&str> = FAMILIES
+        .iter()
+        .flat_map(|entry| entry.pipeline_classes)
+        .copied()
+        .collect();
+    Err(Error::model(format!(
+        "model_index.json: pipeline class `{pipeline_class}` is not supported"
+    ))
+    .with_hint(format!("supported are {}", known.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_class_belongs_to_one_family() {
+        let mut classes: Vec<&str> = FAMILIES
+            .iter()
+            .flat_map(|entry| entry.pipeline_classes)
+            .copied()
+            .collect();
+        let count = classes.len();
+        classes.sort_unstable();
+        classes.dedup();
+        assert_eq!(classes.len(), count);
+        assert!(
+            find("FluxPipeline")
+                .err()
+                .unwrap()
+                .hint()
+                .unwrap()
+                .contains("StableDiffusionPipeline")
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Stable Diffusion XL and SDXL-Turbo: two CLIP text encoders, a UNet that also takes pooled text and sizes.
+//!
+//! Source: diffusers `StableDiffusionXLPipeline`.
+
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+
+use super::{
+    Conditioning, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles, NetworkInput,
+    PreviewMap, PromptPair,
+    clip_prompt::{self, ClipPrompt},
+    defaults,
+    latent_diffusion::{self, LatentDiffusion, LatentShape},
+};
+use crate::{
+    Notice, Result, denoise::unet_2d_condition::AddedConditioning, image::Rgb8, request::Precision,
+};
+
+pub(super) const ENTRY: FamilyEntry = FamilyEntry {
+    name: "sdxl",
+    pipeline_classes: &["StableDiffusionXLPipeline"],
+    weighted_parts: &["text_encoder", "text_encoder_2", "unet", "vae"],
+    describe,
+    scheduler: ModelFiles::scheduler_config,
+    open,
+};
+
+/// The penultimate layer, without the final norm.
+const DEFAULT_CLIP_SKIP: u32 = 2;
+
+fn describe(files: &ModelFiles) -> Result<Description> {
+    let sizes = latent_diffusion::sizes(files, false)?;
+    let first = clip_prompt::describe(files, "tokenizer", "text_encoder")?;
+    let second = clip_prompt::describe(files, "tokenizer_2", "text_encoder_2")?;
+    Ok(Description {
+        size_multiple_px: sizes.size_multiple_px,
+        prompt_positions: first.positions.min(second.positions),
+        defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
+        clip_layers: first.layers.min(second.layers),
+        working_bytes: sizes.working_bytes,
+    })
+}
+
+fn open(files: &ModelFiles, device: &Device, _precision: Precision) -> Result<Box<dyn Family>> {
+    Ok(Box::new(StableDiffusionXl {
+        text: ClipPrompt::open(files, "tokenizer", "text_encoder", false, device)?,
+        text_2: ClipPrompt::open(files, "tokenizer_2", "text_encoder_2", true, device)?,
+        networks: LatentDiffusion::open(files, device, known_preview)?,
+        force_zeros_for_empty_prompt: files
+            .index_value("force_zeros_for_empty_prompt")
+            .and_then(Value::as_bool)
+            .unwrap_or(true),
+        device: device.clone(),
+    }))
+}
+
+/// The map for SDXL's autoencoder, known by its scaling factor. Source: ComfyUI `latent_formats.SDXL`.
+fn known_preview(scaling_factor: f64) -> Option<PreviewMap> {
+    ((scaling_factor - 0.13025).abs() < 1e-9).then(|| {
+        PreviewMap::new(
+            vec![
+                [0.3651, 0.4232, 0.4341],
+                [-0.2533, -0.0042, 0.1068],
+                [0.1076, 0.1111, -0.0362],
+                [-0.3165, -0.2492, -0.2188],
+            ],
+            [0.1084, -0.0175, -0.0011],
+        )
+    })
+}
+
+struct StableDiffusionXl {
+    text: ClipPrompt,
+    text_2: ClipPrompt,
+    networks: LatentDiffusion,
+    force_zeros_for_empty_prompt: bool,
+    device: Device,
+}
+
+impl StableDiffusionXl {
+    /// Hidden states of both encoders side by side, and the second one's pooled output.
+    fn encode_one(
+        &self,
+        words: &str,
+        field: &'static str,
+        clip_skip: u32,
+        time_ids: &Tensor,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Conditioning> {
+        let first = self.text.encode(words, field, notices)?;
+        let second = self.text_2.encode(words, field, notices)?;
+        let prompt_embeds = Tensor::cat(
+            &[
+                self.text.hidden_state(&first, clip_skip)?,
+                self.text_2.hidden_state(&second, clip_skip)?,
+            ],
+            2,
+        )?; // (1, tokens, width + width_2)
+        Ok(Conditioning {
+            prompt_embeds,
+            added: Some(AddedConditioning {
+                text_embeds: second.pooled,
+                time_ids: time_ids.clone(),
+            }),
+        })
+    }
+
+    /// Original size, crop, target size: height first. Source: diffusers `_get_add_time_ids`.
+    fn time_ids(&self, width_px: u32, height_px: u32) -> Result<Tensor> {
+        #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^24")]
+        let (width, height) = (width_px as f32, height_px as f32);
+        Ok(Tensor::new(
+            &[[height, width, 0.0, 0.0, height, width]],
+            &self.device,
+        )?)
+    }
+}
+
+impl Family for StableDiffusionXl {
+    fn latent_shape(&self, width_px: u32, height_px: u32) -> LatentShape {
+        self.networks.latent_shape(width_px, height_px)
+    }
+
+    /// `clip_skip` concerns the prompt alone: the pipeline always reads the negative prompt from the penultimate
+    /// layer. An absent negative prompt is all zeros where the model's index says so.
+    fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt> {
+        let mut notices = Vec::new();
+        let time_ids = self.time_ids(prompt.width_px, prompt.height_px)?;
+        let clip_skip = prompt.clip_skip.unwrap_or(DEFAULT_CLIP_SKIP);
+        let positive =
+            self.encode_one(prompt.prompt, "prompt", clip_skip, &time_ids, &mut notices)?;
+        let negative = if !prompt.guided {
+            None
+        } else if prompt.negative_prompt.is_none() && self.force_zeros_for_empty_prompt {
+            Some(zeros_like(&positive)?)
+        } else {
+            let words = prompt.negative_prompt.unwrap_or_default();
+            Some(self.encode_one(
+                words,
+                "negative_prompt",
+                DEFAULT_CLIP_SKIP,
+                &time_ids,
+                &mut notices,
+            )?)
+        };
+        Ok(EncodedPrompt {
+            positive,
+            negative,
+            notices,
+        })
+    }
+
+    fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>> {
+        self.networks.evaluate(shape, inputs)
+    }
+
+    fn decode(&self, shape: LatentShape, latents: &[f32]) -> Result<Rgb8> {
+        self.networks.decode(shape, latents)
+    }
+
+    fn preview_map(&self) -> Result<&PreviewMap> {
+        self.networks.preview_map()
+    }
+}
+
+/// No text at all, for a picture of the same size.
+fn zeros_like(conditioning: &Conditioning) -> Result<Conditioning> {
+    Ok(Conditioning {
+        prompt_embeds: conditioning.prompt_embeds.zeros_like()?,
+        added: conditioning
+            .added
+            .as_ref()
+            .map(|added| {
+                Ok::<_, crate::Error>(AddedConditioning {
+                    text_embeds: added.text_embeds.zeros_like()?,
+                    time_ids: added.time_ids.clone(),
+                })
+            })
+            .transpose()?,
+    })
+}

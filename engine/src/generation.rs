@@ -1,0 +1,176 @@
+//! A generation: one picture in flight, as a value that can be saved and restored between two evaluations.
+//!
+//! What moves it is [`crate::Model::step`]; this file holds its state and the form it is saved in.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Error, Notice, Request, Result, Settings,
+    families::{Conditioning, LatentShape},
+    sampling::{Sampler, SamplerState, noise},
+};
+
+/// One picture in flight.
+///
+/// Made by [`crate::Model::start`] or [`crate::Model::restore`], moved by [`crate::Model::step`], ended by
+/// [`crate::Model::finish`].
+pub struct Generation {
+    pub(crate) request: Request,
+    pub(crate) settings: Settings,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) shape: LatentShape,
+    pub(crate) sampler: Box<dyn Sampler>,
+    /// Channels last.
+    pub(crate) latents: Vec<f32>,
+    pub(crate) noise: noise::Generator,
+    pub(crate) positive: Conditioning,
+    pub(crate) negative: Option<Conditioning>,
+}
+
+/// What a saved generation can go on with: the same weights, the same arithmetic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fingerprint {
+    pub(crate) model_hash: String,
+    pub(crate) numerics: String,
+    pub(crate) instruction_set: String,
+}
+
+impl Generation {
+    /// Every setting, defaults filled in.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What the user should know.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// Network evaluations that the picture takes.
+    pub fn evaluation_count(&self) -> usize {
+        self.sampler.evaluation_count()
+    }
+
+    /// Network evaluations that are done.
+    pub fn evaluations_done(&self) -> usize {
+        self.sampler.evaluations_done()
+    }
+
+    /// The denoising step that the last evaluation belonged to, from 1; 0 before the first.
+    pub fn inference_step(&self) -> usize {
+        self.sampler.inference_step()
+    }
+
+    /// Noise level of the latents now.
+    pub fn sigma(&self) -> f64 {
+        self.sampler.sigma()
+    }
+
+    /// Whether all evaluations are done.
+    pub fn is_done(&self) -> bool {
+        self.evaluations_done() >= self.evaluation_count()
+    }
+
+    /// The state as bytes: the same bytes for the same state, on every run.
+    ///
+    /// Text is encoded again by [`crate::Model::restore`]: embeddings are large. Layout: magic, then four blocks,
+    /// each with its length in eight little-endian bytes (JSON header, sampler, noise, latents), then the SHA-256 of
+    /// all before.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        let header = Header {
+            request: self.request.clone(),
+            settings: self.settings.clone(),
+            fingerprint: self.fingerprint.clone(),
+            noise: self.noise.kind().to_owned(),
+        };
+        let header = serde_json::to_vec(&header)
+            .map_err(|error| Error::internal("write the generation's header").with_source(error))?;
+        let latents: Vec<u8> = self
+            .latents
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        let mut bytes = MAGIC.to_vec();
+        for block in [
+            header,
+            self.sampler.save().to_bytes(),
+            self.noise.save(),
+            latents,
+        ] {
+            bytes.extend_from_slice(&(block.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(&block);
+        }
+        let digest = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&digest);
+        Ok(bytes)
+    }
+}
+
+const MAGIC: &[u8; 8] = b"imgdgen1";
+const DIGEST_BYTES: usize = 32;
+
+/// The part of a saved generation that is written as JSON.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    request: Request,
+    settings: Settings,
+    fingerprint: Fingerprint,
+    /// Name of the noise generator.
+    noise: String,
+}
+
+/// A saved generation, taken apart and checked.
+pub(crate) struct Saved {
+    pub(crate) request: Request,
+    pub(crate) settings: Settings,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) sampler: SamplerState,
+    pub(crate) noise: noise::Generator,
+    pub(crate) latents: Vec<f32>,
+}
+
+impl Saved {
+    /// Reads what [`Generation::save`] wrote. Fails on any damage.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+        let damaged = |what: &str| Error::model(format!("saved generation: {what}"));
+        let (body, digest) = bytes
+            .len()
+            .checked_sub(DIGEST_BYTES)
+            .map(|at| bytes.split_at(at))
+            .ok_or_else(|| damaged("too short"))?;
+        if Sha256::digest(body).as_slice() != digest {
+            return Err(damaged("checksum does not match: the bytes are damaged"));
+        }
+        let mut rest = body
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| damaged("written by another version"))?;
+        let mut block = || {
+            let (length, after) = rest.split_first_chunk::<8>()?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+            let (block, after) = after.split_at_checked(length)?;
+            rest = after;
+            Some(block)
+        };
+        let mut next = || block().ok_or_else(|| damaged("a block is cut off"));
+        let (header, sampler, noise, latents) = (next()?, next()?, next()?, next()?);
+        let header: Header = serde_json::from_slice(header)
+            .map_err(|error| damaged("header cannot be read").with_source(error))?;
+        let (values, tail) = latents.as_chunks::<4>();
+        if !tail.is_empty() {
+            return Err(damaged("latents are cut off"));
+        }
+        Ok(Self {
+            request: header.request,
+            settings: header.settings,
+            fingerprint: header.fingerprint,
+            sampler: SamplerState::from_bytes(sampler)?,
+            noise: noise::Generator::restore(&header.noise, noise)?,
+            latents: values
+                .iter()
+                .map(|value| f32::from_le_bytes(*value))
+                .collect(),
+        })
+    }
+}

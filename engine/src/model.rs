@@ -1,0 +1,521 @@
+//! The façade: a model, and what moves generations.
+//!
+//! There is no `generate()`: [`Model::start`] makes a [`Generation`], [`Model::step`] moves any number of them by one
+//! network evaluation, [`Model::finish`] makes the picture. Progress, cancelling, pausing, batching and resuming all
+//! follow from that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, ErrorKind, Generation, Notice, Precision, Request, Result, Settings,
+    checkpoint::Source,
+    families::{self, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
+    generation::{Fingerprint, Saved},
+    image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
+    kernels, request,
+    sampling::{self, noise},
+};
+
+pub use crate::families::Progress;
+
+/// Version of the arithmetic. Raised when the same request would give other bytes; a saved generation of another
+/// number starts again.
+pub const NUMERICS: &str = "1";
+
+/// How a model is opened.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// The model as the caller names it; appears in messages and metadata.
+    pub name: String,
+    /// Number format of the computation.
+    pub precision: Precision,
+    /// Told the share that is loaded.
+    pub progress: Option<Progress>,
+}
+
+/// What a model is, known from configuration and headers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// The family's short name.
+    pub family: String,
+    /// diffusers' pipeline class.
+    pub pipeline_class: String,
+    /// Number of parameters of all parts.
+    pub parameter_count: u64,
+    /// Size of the weights on disk in bytes.
+    pub weights_bytes: u64,
+    /// Memory the model needs at its default size in bytes, estimated.
+    pub memory_bytes: u64,
+    /// Width and height must be multiples of this, in pixels.
+    pub size_multiple_px: u32,
+    /// Text encoder positions a prompt may take, begin and end included.
+    pub prompt_positions: u32,
+    /// Layers that `clip_skip` may count.
+    pub clip_layers: u32,
+    /// What a request gets that names nothing (seed 0).
+    pub defaults: Settings,
+    /// The parts with weights.
+    pub components: Vec<ComponentInfo>,
+}
+
+/// One part of a model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ComponentInfo {
+    /// diffusers' name of the part.
+    pub name: String,
+    /// diffusers' or transformers' class.
+    pub class: String,
+    /// Number of parameters.
+    pub parameter_count: u64,
+    /// Number format on disk.
+    pub dtype: String,
+}
+
+/// Describes a model without loading it. `name` is the model as the caller names it.
+pub fn inspect(source: &Source, name: &str, precision: Precision) -> Result<ModelInfo> {
+    let (files, family) = ModelFiles::open(source, name, None)?;
+    describe(&files, family, precision)
+}
+
+/// A finished picture with what it takes to make it again.
+pub struct Picture {
+    /// The pixels.
+    pub image: Rgb8,
+    /// The text and the record that its file carries.
+    pub metadata: Metadata,
+}
+
+impl Picture {
+    /// The picture's file. `with_metadata` writes prompt and settings into it.
+    pub fn encode(&self, format: Format, with_metadata: bool) -> Result<Vec<u8>> {
+        image::encode(&self.image, format, with_metadata.then_some(&self.metadata))
+    }
+}
+
+/// What [`Model::restore`] gives.
+pub struct Restored {
+    /// The generation, ready to go on.
+    pub generation: Generation,
+    /// Why it starts again at step 0, if it does.
+    pub restarted: Option<String>,
+}
+
+/// A loaded model.
+pub struct Model {
+    family: Box<dyn Family>,
+    scheduler_config: sampling::SchedulerConfig,
+    info: ModelInfo,
+    hash: String,
+    precision: Precision,
+}
+
+impl Model {
+    /// Loads a model onto the CPU.
+    ///
+    /// Fails with [`ErrorKind::NotFound`] or [`ErrorKind::ModelInvalid`], naming the file, the key or the tensor.
+    pub fn open(source: &Source, options: &OpenOptions) -> Result<Self> {
+        let (files, family) = ModelFiles::open(source, &options.name, options.progress.clone())?;
+        let info = describe(&files, family, options.precision)?;
+        let device = candle_core::Device::Cpu;
+        let scheduler_config = (family.scheduler)(&files)?;
+        let (family, hash) = rayon::join(
+            || (family.open)(&files, &device, options.precision),
+            || files.hash(),
+        );
+        Ok(Self {
+            family: family?,
+            scheduler_config,
+            info,
+            hash: hash?,
+            precision: options.precision.resolved(),
+        })
+    }
+
+    /// What the model is.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// SHA-256 over the weights, hex.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Begins a picture: checks the request, fills in defaults, encodes the text, draws the noise.
+    ///
+    /// Fails with [`ErrorKind::InvalidArgument`] naming the field.
+    pub fn start(&self, request: &Request) -> Result<Generation> {
+        let (settings, plan) = self.resolve(request)?;
+        self.begin(request.clone(), settings, plan.sampler)
+    }
+
+    /// Moves each generation by one network evaluation.
+    ///
+    /// Generations of one latent shape share the evaluation. One result for each, in order: numbers that are not
+    /// finite fail their own generation only. A generation that is done fails with [`ErrorKind::Internal`].
+    pub fn step(&self, generations: &mut [&mut Generation]) -> Vec<Result<()>> {
+        let mut results: Vec<Option<Result<()>>> = generations
+            .iter()
+            .map(|generation| {
+                generation
+                    .is_done()
+                    .then(|| Err(Error::internal("step of a generation that is done")))
+            })
+            .collect();
+        while let Some(first) = results.iter().position(Option::is_none) {
+            let shape = generations[first].shape;
+            let members: Vec<usize> = (first..generations.len())
+                .filter(|index| results[*index].is_none() && generations[*index].shape == shape)
+                .collect();
+            let outcome = self.evaluate(shape, &members, generations);
+            match outcome {
+                Ok(outputs) => {
+                    for (index, output) in members.into_iter().zip(outputs) {
+                        results[index] = Some(generations[index].advance(&output));
+                    }
+                }
+                Err(error) => {
+                    for index in members {
+                        results[index] = Some(Err(error.duplicate()));
+                    }
+                }
+            }
+        }
+        results.into_iter().flatten().collect()
+    }
+
+    /// One evaluation of the network for `members`, which have one latent shape. The guided output of each.
+    fn evaluate(
+        &self,
+        shape: LatentShape,
+        members: &[usize],
+        generations: &[&mut Generation],
+    ) -> Result<Vec<Vec<f32>>> {
+        let model_inputs: Vec<sampling::ModelInput> = members
+            .iter()
+            .map(|index| {
+                let generation = &generations[*index];
+                generation.sampler.model_input(&generation.latents)
+            })
+            .collect();
+        let mut inputs = Vec::with_capacity(members.len() * 2);
+        for (index, model_input) in members.iter().zip(&model_inputs) {
+            let generation = &generations[*index];
+            for conditioning in generation.negative.iter().chain([&generation.positive]) {
+                inputs.push(NetworkInput {
+                    sample: &model_input.sample,
+                    timestep: model_input.timestep,
+                    conditioning,
+                });
+            }
+        }
+        let mut outputs = self.family.evaluate(shape, &inputs)?.into_iter();
+        members
+            .iter()
+            .map(|index| {
+                let generation = &generations[*index];
+                let missing = || Error::internal("the network gave too few outputs");
+                let first = outputs.next().ok_or_else(missing)?;
+                if generation.negative.is_none() {
+                    return Ok(first);
+                }
+                let text = outputs.next().ok_or_else(missing)?;
+                Ok(sampling::guidance::classifier_free(
+                    first,
+                    &text,
+                    generation.settings.guidance_scale,
+                ))
+            })
+            .collect()
+    }
+
+    /// A small picture of the generation's state, one pixel for each latent.
+    pub fn preview(&self, generation: &Generation) -> Result<Rgb8> {
+        let latents = generation.sampler.denoised().unwrap_or(&generation.latents);
+        self.family.preview_map()?.apply(generation.shape, latents)
+    }
+
+    /// Decodes a finished generation.
+    ///
+    /// Fails with [`ErrorKind::Numerics`] when the picture has numbers that are not finite or is one constant
+    /// colour, and with [`ErrorKind::Internal`] when the generation is not done.
+    pub fn finish(&self, generation: &Generation) -> Result<Picture> {
+        if !generation.is_done() {
+            return Err(Error::internal("finish of a generation that is not done"));
+        }
+        let image = self.family.decode(generation.shape, &generation.latents)?;
+        if image.is_constant() {
+            return Err(
+                Error::new(ErrorKind::Numerics, "the picture is one constant colour").with_hint(
+                    "the model may be damaged, or the guidance scale too high; try other settings",
+                ),
+            );
+        }
+        Ok(Picture {
+            image,
+            metadata: self.metadata(generation),
+        })
+    }
+
+    /// Goes on with a saved generation.
+    ///
+    /// When weights, arithmetic or instruction set are not those it was saved with, it starts again at step 0 and
+    /// [`Restored::restarted`] says why. Fails with [`ErrorKind::ModelInvalid`] when the bytes are damaged.
+    pub fn restore(&self, bytes: &[u8]) -> Result<Restored> {
+        let saved = Saved::read(bytes)?;
+        let fingerprint = self.fingerprint();
+        if let Some(reason) = difference(&saved.fingerprint, &fingerprint) {
+            return Ok(Restored {
+                generation: self.start(&saved.request)?,
+                restarted: Some(reason),
+            });
+        }
+        let (settings, plan) = self.resolve(&saved.request)?;
+        if settings != saved.settings {
+            let reason = "the model's defaults have changed".to_owned();
+            return Ok(Restored {
+                generation: self.start(&saved.request)?,
+                restarted: Some(reason),
+            });
+        }
+        let mut generation = self.begin(saved.request, settings, plan.sampler)?;
+        if saved.latents.len() != generation.latents.len() {
+            return Err(Error::model("saved generation: latents of another shape"));
+        }
+        generation.sampler.restore(saved.sampler)?;
+        generation.latents = saved.latents;
+        generation.noise = saved.noise;
+        Ok(Restored {
+            generation,
+            restarted: None,
+        })
+    }
+
+    /// Fills in the defaults and plans the sampler.
+    fn resolve(&self, request: &Request) -> Result<(Settings, sampling::Plan)> {
+        let defaults = &self.info.defaults;
+        let multiple_px = self.info.size_multiple_px;
+        let num_inference_steps = request::check_steps(
+            request
+                .num_inference_steps
+                .unwrap_or(defaults.num_inference_steps),
+        )?;
+        let clip_skip = request.clip_skip.unwrap_or(defaults.clip_skip);
+        if clip_skip == 0 || clip_skip > self.info.clip_layers {
+            return Err(families::clip_skip_error(clip_skip, self.info.clip_layers));
+        }
+        let plan = sampling::plan(
+            &self.scheduler_config,
+            request.sampler.as_deref(),
+            request.schedule.as_deref(),
+            num_inference_steps as usize,
+        )?;
+        let settings = Settings {
+            model: defaults.model.clone(),
+            width_px: request::check_side(
+                "width_px",
+                request.width_px.unwrap_or(defaults.width_px),
+                multiple_px,
+            )?,
+            height_px: request::check_side(
+                "height_px",
+                request.height_px.unwrap_or(defaults.height_px),
+                multiple_px,
+            )?,
+            num_inference_steps,
+            guidance_scale: request::check_guidance(
+                request.guidance_scale.unwrap_or(defaults.guidance_scale),
+            )?,
+            seed: request.seed,
+            sampler: plan.sampler_name.to_string(),
+            schedule: plan.schedule_name.to_string(),
+            prediction: plan.prediction_name.to_string(),
+            clip_skip,
+            precision: self.precision,
+        };
+        Ok((settings, plan))
+    }
+
+    /// Encodes the text and draws the noise of a resolved request.
+    fn begin(
+        &self,
+        request: Request,
+        settings: Settings,
+        sampler: Box<dyn sampling::Sampler>,
+    ) -> Result<Generation> {
+        let encoded = self.family.encode(&PromptPair {
+            prompt: &request.prompt,
+            negative_prompt: request.negative_prompt.as_deref(),
+            guided: settings.is_guided(),
+            clip_skip: request.clip_skip,
+            width_px: settings.width_px,
+            height_px: settings.height_px,
+        })?;
+        let mut notices = encoded.notices;
+        if request.prompt.trim().is_empty() {
+            let message = "the prompt is empty: the model draws whatever it likes";
+            notices.push(Notice::new("prompt_empty", "prompt", message));
+        }
+        if request
+            .negative_prompt
+            .as_deref()
+            .is_some_and(|words| !words.is_empty())
+            && !settings.is_guided()
+        {
+            let message = format!(
+                "`negative_prompt` has no effect: it needs a `guidance_scale` above 1, and it is {}",
+                settings.guidance_scale
+            );
+            notices.push(Notice::new("setting_ignored", "negative_prompt", message));
+        }
+        let shape = self
+            .family
+            .latent_shape(settings.width_px, settings.height_px);
+        let mut noise = noise::Generator::new(noise::KINDS[0], settings.seed)?;
+        let scale = sampler.init_noise_sigma();
+        let latents = draw(&mut noise, shape)
+            .into_iter()
+            .map(|value| value * scale)
+            .collect();
+        Ok(Generation {
+            request,
+            settings,
+            notices,
+            fingerprint: self.fingerprint(),
+            shape,
+            sampler,
+            latents,
+            noise,
+            positive: encoded.positive,
+            negative: encoded.negative,
+        })
+    }
+
+    fn metadata(&self, generation: &Generation) -> Metadata {
+        let (request, settings) = (&generation.request, &generation.settings);
+        Metadata {
+            version: METADATA_VERSION,
+            imgd: env!("CARGO_PKG_VERSION").to_owned(),
+            numerics: NUMERICS.to_owned(),
+            model: model_name(&settings.model).to_owned(),
+            model_hash: self.hash.clone(),
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            seed: settings.seed,
+            noise_generator: generation.noise.kind().to_owned(),
+            sampler: settings.sampler.clone(),
+            schedule: Some(settings.schedule.clone()).filter(|name| !name.is_empty()),
+            prediction: settings.prediction.clone(),
+            num_inference_steps: settings.num_inference_steps,
+            guidance_scale: settings.guidance_scale,
+            width_px: settings.width_px,
+            height_px: settings.height_px,
+            clip_skip: request.clip_skip,
+            precision: settings.precision.name().to_owned(),
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint {
+            model_hash: self.hash.clone(),
+            numerics: NUMERICS.to_owned(),
+            instruction_set: kernels::cpu::instruction_set().name().to_owned(),
+        }
+    }
+}
+
+impl Generation {
+    /// Gives the network's output to the sampler.
+    fn advance(&mut self, output: &[f32]) -> Result<()> {
+        let (noise, shape) = (&mut self.noise, self.shape);
+        self.sampler
+            .advance(&mut self.latents, output, &mut || draw(noise, shape));
+        if self.latents.iter().all(|value| value.is_finite()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Numerics,
+            format!(
+                "step {} gave numbers that are not finite",
+                self.inference_step()
+            ),
+        )
+        .with_hint("the model may be damaged, or the guidance scale too high; try other settings"))
+    }
+}
+
+/// Draws noise in torch's order (channels first) and lays it out channels last.
+fn draw(noise: &mut noise::Generator, shape: LatentShape) -> Vec<f32> {
+    let channels_first = noise.randn(shape.len());
+    let area = shape.height * shape.width;
+    (0..shape.len())
+        .map(|index| channels_first[index % shape.channels * area + index / shape.channels])
+        .collect()
+}
+
+fn describe(
+    files: &ModelFiles,
+    family: &families::FamilyEntry,
+    precision: Precision,
+) -> Result<ModelInfo> {
+    let description = (family.describe)(files)?;
+    let config = (family.scheduler)(files)?;
+    let defaults = description.defaults;
+    let plan = sampling::plan(&config, None, None, defaults.num_inference_steps as usize)?;
+    Ok(ModelInfo {
+        family: family.name.to_owned(),
+        pipeline_class: files.pipeline_class().to_owned(),
+        parameter_count: files.parameter_count(),
+        weights_bytes: files.weights_bytes(),
+        memory_bytes: files.loaded_bytes() + description.working_bytes,
+        size_multiple_px: description.size_multiple_px,
+        prompt_positions: u32::try_from(description.prompt_positions).unwrap_or(u32::MAX),
+        clip_layers: description.clip_layers,
+        defaults: Settings {
+            model: files.name().to_owned(),
+            width_px: defaults.width_px,
+            height_px: defaults.height_px,
+            num_inference_steps: defaults.num_inference_steps,
+            guidance_scale: defaults.guidance_scale,
+            seed: 0,
+            sampler: plan.sampler_name.to_string(),
+            schedule: plan.schedule_name.to_string(),
+            prediction: plan.prediction_name.to_string(),
+            clip_skip: defaults.clip_skip,
+            precision: precision.resolved(),
+        },
+        components: files
+            .parts()
+            .into_iter()
+            .map(|part| ComponentInfo {
+                name: part.name.to_owned(),
+                class: part.class,
+                parameter_count: part.parameter_count,
+                dtype: part.dtype.to_owned(),
+            })
+            .collect(),
+    })
+}
+
+/// A model given by its path goes by the name of its directory: a picture's file names no path.
+fn model_name(name_or_path: &str) -> &str {
+    name_or_path
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or(name_or_path)
+}
+
+/// Why a saved generation cannot go on, if it cannot.
+fn difference(saved: &Fingerprint, now: &Fingerprint) -> Option<String> {
+    let reason = if saved.model_hash != now.model_hash {
+        "the model's weights have changed"
+    } else if saved.numerics != now.numerics {
+        "this version computes differently"
+    } else if saved.instruction_set != now.instruction_set {
+        "it was saved on a CPU with another instruction set"
+    } else {
+        return None;
+    };
+    Some(reason.to_owned())
+}

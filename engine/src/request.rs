@@ -1,0 +1,203 @@
+//! What a caller asks for, and what it becomes once the model has filled in its defaults.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Number format of the computation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// The fastest mix that keeps the picture. On a CPU this is [`Precision::F32`].
+    #[default]
+    Auto,
+    /// float32 throughout: the reference's numbers.
+    F32,
+}
+
+impl Precision {
+    /// The name in requests and metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::F32 => "f32",
+        }
+    }
+
+    /// The format that is really used on the CPU.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        match self {
+            Self::Auto | Self::F32 => Self::F32,
+        }
+    }
+}
+
+/// One picture to make. What is `None` takes the model's default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// What the picture shows; may be empty.
+    pub prompt: String,
+    /// What it avoids. `None` is diffusers' `None`, which for some models is not the same as `""`.
+    pub negative_prompt: Option<String>,
+    /// Width in pixels, a multiple of [`crate::ModelInfo::size_multiple_px`].
+    pub width_px: Option<u32>,
+    /// Height in pixels, a multiple of [`crate::ModelInfo::size_multiple_px`].
+    pub height_px: Option<u32>,
+    /// Denoising steps, at least 1.
+    pub num_inference_steps: Option<u32>,
+    /// Classifier-free guidance, finite and not negative; 1 or less runs the network once a step.
+    pub guidance_scale: Option<f64>,
+    /// Seed of the noise, as `torch.Generator("cpu").manual_seed` takes it.
+    pub seed: u64,
+    /// The solver.
+    pub sampler: Option<String>,
+    /// The list of noise levels.
+    pub schedule: Option<String>,
+    /// Layer of the text encoder counted from the last: 1 last, 2 penultimate.
+    pub clip_skip: Option<u32>,
+}
+
+impl Request {
+    /// A request for `prompt` that leaves everything else to the model.
+    pub fn new(prompt: impl Into<String>, seed: u64) -> Self {
+        Self {
+            prompt: prompt.into(),
+            negative_prompt: None,
+            width_px: None,
+            height_px: None,
+            num_inference_steps: None,
+            guidance_scale: None,
+            seed,
+            sampler: None,
+            schedule: None,
+            clip_skip: None,
+        }
+    }
+}
+
+/// Every setting of a picture, with nothing left to a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The model as the caller named it.
+    pub model: String,
+    /// Width in pixels.
+    pub width_px: u32,
+    /// Height in pixels.
+    pub height_px: u32,
+    /// Denoising steps.
+    pub num_inference_steps: u32,
+    /// Classifier-free guidance.
+    pub guidance_scale: f64,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// The solver.
+    pub sampler: String,
+    /// The list of noise levels; empty when it is the sampler's own.
+    pub schedule: String,
+    /// What the network outputs.
+    pub prediction: String,
+    /// Layer of the text encoder counted from the last, 1 the last.
+    pub clip_skip: u32,
+    /// Number format of the computation, never `Auto`.
+    pub precision: Precision,
+}
+
+impl Settings {
+    /// Whether the network is run a second time without the prompt. Source: diffusers
+    /// `do_classifier_free_guidance`.
+    pub fn is_guided(&self) -> bool {
+        self.guidance_scale > 1.0
+    }
+}
+
+/// Something the user should know that is no error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What kind: `prompt_truncated`, `prompt_empty`, `setting_ignored`.
+    pub reason: String,
+    /// A sentence for the user.
+    pub message: String,
+    /// The request's field it is about.
+    pub field: String,
+}
+
+impl Notice {
+    pub(crate) fn new(reason: &str, field: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.into(),
+            field: field.to_owned(),
+        }
+    }
+}
+
+/// Largest width or height that the engine takes, in pixels.
+const SIDE_LIMIT_PX: u32 = 16_384;
+
+/// Checks one side of the picture: positive, a multiple of `multiple_px`, not absurd.
+pub(crate) fn check_side(field: &'static str, side_px: u32, multiple_px: u32) -> Result<u32> {
+    if side_px != 0 && side_px <= SIDE_LIMIT_PX && side_px.is_multiple_of(multiple_px) {
+        return Ok(side_px);
+    }
+    let below = (side_px / multiple_px * multiple_px).clamp(multiple_px, SIDE_LIMIT_PX);
+    let above = (below + multiple_px).min(SIDE_LIMIT_PX);
+    let message = format!("`{field}` is {side_px}, but must be a multiple of {multiple_px}");
+    let nearest = if side_px <= below {
+        below.to_string()
+    } else {
+        format!("{below} or {above}")
+    };
+    Err(Error::invalid(field, message).with_hint(format!("the nearest is {nearest}")))
+}
+
+/// Checks the guidance scale: finite and not negative.
+pub(crate) fn check_guidance(guidance_scale: f64) -> Result<f64> {
+    if guidance_scale.is_finite() && guidance_scale >= 0.0 {
+        return Ok(guidance_scale);
+    }
+    Err(Error::invalid(
+        "guidance_scale",
+        format!("`guidance_scale` is {guidance_scale}, but must be a number of at least 0"),
+    ))
+}
+
+/// Checks the number of steps: at least one.
+pub(crate) fn check_steps(num_inference_steps: u32) -> Result<u32> {
+    if num_inference_steps >= 1 {
+        return Ok(num_inference_steps);
+    }
+    Err(Error::invalid(
+        "num_inference_steps",
+        "`num_inference_steps` is 0, but must be at least 1",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_side_names_the_nearest_right_ones() {
+        let error = check_side("width_px", 250, 8).unwrap_err();
+        assert_eq!(error.field(), Some("width_px"));
+        assert_eq!(error.hint(), Some("the nearest is 248 or 256"));
+        assert_eq!(
+            check_side("width_px", 0, 8).unwrap_err().hint(),
+            Some("the nearest is 8")
+        );
+        assert!(check_side("width_px", u32::MAX, 8).is_err());
+        assert_eq!(check_side("width_px", 72, 8).unwrap(), 72);
+    }
+
+    #[test]
+    fn guidance_must_be_a_number() {
+        for bad in [f64::NAN, f64::INFINITY, -1.0] {
+            assert_eq!(
+                check_guidance(bad).unwrap_err().field(),
+                Some("guidance_scale")
+            );
+        }
+        assert_eq!(check_guidance(0.0).unwrap(), 0.0);
+    }
+}

@@ -1,0 +1,246 @@
+//! The law of the step machine, bit for bit on the starter model: a generation's bytes depend on its request and its
+//! model alone. Not on what it was batched with, when it was saved and restored, nor on the number of threads.
+
+use std::{path::Path, sync::LazyLock};
+
+use imgd_engine::{
+    Generation, Model, OpenOptions, Precision, Request, checkpoint::Source, image::Format, sampling,
+};
+
+static STARTER: LazyLock<Model> = LazyLock::new(|| {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
+    let options = OpenOptions {
+        name: "starter".into(),
+        precision: Precision::F32,
+        progress: None,
+    };
+    Model::open(&Source::directory(directory).unwrap(), &options).unwrap()
+});
+
+/// A small request; odd seeds are guided, and every fourth size is odd in latents.
+fn request(seed: u64) -> Request {
+    Request {
+        width_px: Some(72),
+        height_px: Some(56),
+        num_inference_steps: Some(3),
+        guidance_scale: Some(if seed.is_multiple_of(2) { 0.0 } else { 3.5 }),
+        ..Request::new(
+            [
+                "a red apple",
+                "a blue car",
+                "two cats",
+                "",
+                "a rocket in space",
+            ][(seed % 5) as usize],
+            seed,
+        )
+    }
+}
+
+fn run(generations: &mut [Generation]) {
+    while !generations[0].is_done() {
+        let mut batch: Vec<&mut Generation> = generations.iter_mut().collect();
+        for result in STARTER.step(&mut batch) {
+            result.unwrap();
+        }
+    }
+}
+
+/// Everything a generation is, without the float noise of comparing pictures: its saved bytes.
+fn alone(request: &Request) -> Vec<u8> {
+    let mut generation = [STARTER.start(request).unwrap()];
+    run(&mut generation);
+    generation[0].save().unwrap()
+}
+
+#[test]
+fn batched_equals_single() {
+    for count in [2, 3, 5] {
+        let requests: Vec<Request> = (0..count).map(request).collect();
+        let mut together: Vec<Generation> = requests
+            .iter()
+            .map(|request| STARTER.start(request).unwrap())
+            .collect();
+        run(&mut together);
+        for (generation, request) in together.iter().zip(&requests) {
+            assert!(
+                generation.save().unwrap() == alone(request),
+                "seed {} in a batch of {count}",
+                request.seed
+            );
+        }
+    }
+}
+
+#[test]
+fn shapes_may_differ_within_a_batch() {
+    let wide = Request {
+        width_px: Some(104),
+        ..request(1)
+    };
+    let tall = Request {
+        height_px: Some(88),
+        ..request(3)
+    };
+    let mut together = [STARTER.start(&wide).unwrap(), STARTER.start(&tall).unwrap()];
+    run(&mut together);
+    assert!(together[0].save().unwrap() == alone(&wide));
+    assert!(together[1].save().unwrap() == alone(&tall));
+}
+
+#[test]
+fn saved_and_restored_after_every_evaluation_equals_straight_through_for_every_sampler() {
+    for sampler in sampling::samplers() {
+        let request = Request {
+            sampler: Some(sampler.name.to_string()),
+            num_inference_steps: Some(6),
+            width_px: Some(32),
+            height_px: Some(40),
+            ..request(7)
+        };
+        let straight = alone(&request);
+        let mut generation = STARTER.start(&request).unwrap();
+        while !generation.is_done() {
+            let restored = STARTER.restore(&generation.save().unwrap()).unwrap();
+            assert_eq!(restored.restarted, None, "{}", sampler.name);
+            generation = restored.generation;
+            STARTER.step(&mut [&mut generation]).remove(0).unwrap();
+        }
+        assert!(generation.save().unwrap() == straight, "{}", sampler.name);
+    }
+}
+
+#[test]
+fn one_thread_equals_two() {
+    let pictures: Vec<Vec<u8>> = [1, 2]
+        .into_iter()
+        .map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| {
+                let mut generation = [STARTER.start(&request(5)).unwrap()];
+                run(&mut generation);
+                let picture = STARTER.finish(&generation[0]).unwrap();
+                picture.encode(Format::Png, true).unwrap()
+            })
+        })
+        .collect();
+    assert!(pictures[0] == pictures[1]);
+}
+
+#[test]
+fn a_damaged_save_is_refused() {
+    let mut bytes = STARTER.start(&request(1)).unwrap().save().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    assert!(
+        STARTER
+            .restore(&bytes)
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("checksum")
+    );
+    assert!(STARTER.restore(&[]).is_err());
+    assert!(STARTER.restore(&bytes[..100]).is_err());
+}
+
+#[test]
+fn a_preview_is_one_pixel_for_each_latent() {
+    let mut generation = [STARTER.start(&request(1)).unwrap()];
+    run(&mut generation);
+    let preview = STARTER.preview(&generation[0]).unwrap();
+    assert_eq!((preview.width_px, preview.height_px), (9, 7));
+}
+
+#[test]
+fn wrong_requests_name_their_field() {
+    let good = request(1);
+    let cases = [
+        (
+            Request {
+                width_px: Some(250),
+                ..good.clone()
+            },
+            "width_px",
+        ),
+        (
+            Request {
+                height_px: Some(0),
+                ..good.clone()
+            },
+            "height_px",
+        ),
+        (
+            Request {
+                num_inference_steps: Some(0),
+                ..good.clone()
+            },
+            "num_inference_steps",
+        ),
+        (
+            Request {
+                guidance_scale: Some(f64::NAN),
+                ..good.clone()
+            },
+            "guidance_scale",
+        ),
+        (
+            Request {
+                clip_skip: Some(0),
+                ..good.clone()
+            },
+            "clip_skip",
+        ),
+        (
+            Request {
+                clip_skip: Some(5),
+                ..good.clone()
+            },
+            "clip_skip",
+        ),
+        (
+            Request {
+                sampler: Some("dpm++2m".into()),
+                ..good.clone()
+            },
+            "sampler",
+        ),
+        (
+            Request {
+                schedule: Some("carras".into()),
+                ..good.clone()
+            },
+            "schedule",
+        ),
+    ];
+    for (request, field) in cases {
+        let error = STARTER.start(&request).err().unwrap();
+        assert_eq!(error.field(), Some(field), "{error}");
+        assert!(
+            error.hint().is_some() || field == "num_inference_steps" || field == "guidance_scale",
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_long_prompt_says_what_was_cut() {
+    let long = Request {
+        prompt: "a red apple and a blue car and ".repeat(20),
+        ..request(1)
+    };
+    let generation = STARTER.start(&long).unwrap();
+    assert_eq!(generation.notices().len(), 1);
+    assert_eq!(generation.notices()[0].reason, "prompt_truncated");
+    let empty = Request {
+        prompt: String::new(),
+        ..request(1)
+    };
+    assert_eq!(
+        STARTER.start(&empty).unwrap().notices()[0].reason,
+        "prompt_empty"
+    );
+}
