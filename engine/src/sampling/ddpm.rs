@@ -9,9 +9,9 @@ use super::sampler::{Noise, Solver};
 /// How much noise a step adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variance {
-    FixedSmall,
-    FixedSmallLog,
-    FixedLarge,
+    Small,
+    SmallLog,
+    Large,
 }
 
 pub(super) struct Ddpm {
@@ -46,9 +46,9 @@ impl Solver for Ddpm {
         if timestep > 0 {
             let small = (beta_next / beta * beta_here).max(1e-20);
             let deviation = match self.variance {
-                Variance::FixedSmall => small.sqrt(),
-                Variance::FixedSmallLog => (0.5 * small.ln()).exp(),
-                Variance::FixedLarge => beta_here.sqrt(),
+                Variance::Small => small.sqrt(),
+                Variance::SmallLog => (0.5 * small.ln()).exp(),
+                Variance::Large => beta_here.sqrt(),
             };
             add_scaled(latents, deviation, &noise());
         }

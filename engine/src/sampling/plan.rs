@@ -106,15 +106,16 @@ fn own_sampler(config: &SchedulerConfig) -> Result<&'static SamplerInfo> {
         wrong("_class_name", &class_name, "a class that is supported")
             .with_hint("choose a sampler: `imgctl samplers`")
     })?;
-    if let Some(stochastic) = candidates.find(|info| info.stochastic) {
-        if Options::read(config, Class::DpmSolverMultistep, true)?
-            .algorithm()?
-            .is_sde()
+    match candidates.find(|info| info.stochastic) {
+        Some(sde)
+            if Options::read(config, Class::DpmSolverMultistep, true)?
+                .algorithm()?
+                .is_sde() =>
         {
-            return Ok(stochastic);
+            Ok(sde)
         }
+        _ => Ok(first),
     }
-    Ok(first)
 }
 
 fn accepted_schedule(info: &SamplerInfo, name: &str) -> Result<Schedule> {
@@ -436,14 +437,14 @@ impl Request<'_> {
 
     fn ddpm(&self) -> Result<Box<dyn Sampler>> {
         let variances = [
-            ("fixed_small", Variance::FixedSmall),
-            ("fixed_small_log", Variance::FixedSmallLog),
-            ("fixed_large", Variance::FixedLarge),
+            ("fixed_small", Variance::Small),
+            ("fixed_small_log", Variance::SmallLog),
+            ("fixed_large", Variance::Large),
         ];
-        let variance =
-            self.options
-                .keys
-                .choice("variance_type", Variance::FixedSmall, &variances)?;
+        let variance = self
+            .options
+            .keys
+            .choice("variance_type", Variance::Small, &variances)?;
         let steps = self.alpha_steps(spread_whole(self.options, self.steps), Some(1.0))?;
         let course = alpha_course(steps.iter().map(|(t, alpha, _)| (*t, *alpha)), 1.0);
         let Options {

@@ -6,14 +6,14 @@ use super::elementwise::{map, map2};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Prediction {
     Epsilon,
-    VPrediction,
+    Velocity,
     Sample,
 }
 
 impl Prediction {
     pub(super) const NAMES: [(&'static str, Self); 3] = [
         ("epsilon", Self::Epsilon),
-        ("v_prediction", Self::VPrediction),
+        ("v_prediction", Self::Velocity),
         ("sample", Self::Sample),
     ];
 
@@ -30,7 +30,7 @@ impl Prediction {
     ) -> Vec<f32> {
         match self {
             Self::Epsilon => map2(latents, model_output, |x, eps| x - sigma * eps),
-            Self::VPrediction => {
+            Self::Velocity => {
                 let level = sigma * sigma + 1.0;
                 let scale = -sigma / level.sqrt();
                 map2(latents, model_output, |x, v| v * scale + x / level)
@@ -49,7 +49,7 @@ impl Prediction {
     ) -> Vec<f32> {
         match self {
             Self::Epsilon => map2(latents, model_output, |x, eps| (x - sigma * eps) / alpha),
-            Self::VPrediction => map2(latents, model_output, |x, v| alpha * x - sigma * v),
+            Self::Velocity => map2(latents, model_output, |x, v| alpha * x - sigma * v),
             Self::Sample => model_output.to_vec(),
         }
     }
@@ -64,7 +64,7 @@ impl Prediction {
     ) -> Vec<f32> {
         match self {
             Self::Epsilon => model_output.to_vec(),
-            Self::VPrediction => map2(latents, model_output, |x, v| alpha * v + sigma * x),
+            Self::Velocity => map2(latents, model_output, |x, v| alpha * v + sigma * x),
             Self::Sample => map2(latents, model_output, |x, x0| (x - alpha * x0) / sigma),
         }
     }

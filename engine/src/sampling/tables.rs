@@ -24,10 +24,11 @@ impl Tables {
             betas = rescale_to_zero_snr(&betas);
         }
         let mut alphas_cumprod = cumulative_products(&betas);
-        if options.zero_snr && options.class.floors_zero_snr() {
-            if let Some(last) = alphas_cumprod.last_mut() {
-                *last = 1.0 / 16_777_216.0;
-            }
+        if options.zero_snr
+            && options.class.floors_zero_snr()
+            && let Some(last) = alphas_cumprod.last_mut()
+        {
+            *last = 1.0 / 16_777_216.0;
         }
         let sigmas: Vec<f32> = alphas_cumprod
             .iter()

@@ -197,7 +197,10 @@ fn every_sampler_draws_and_evaluates_as_the_list_says() {
         let (mut latents, mut draws, mut level) = (vec![1.0; 4], 0, f64::INFINITY);
         let mut steps = Vec::new();
         for _ in 0..expected {
-            if sampler.evaluations_done() % info.evaluations_per_step == 0 {
+            if sampler
+                .evaluations_done()
+                .is_multiple_of(info.evaluations_per_step)
+            {
                 assert!(sampler.sigma() <= level, "{}: noise falls", info.name);
                 level = sampler.sigma();
             }
