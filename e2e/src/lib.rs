@@ -13,4 +13,4 @@ pub mod run;
 
 pub use daemon::Daemon;
 pub use home::Home;
-pub use programs::program;
+pub use programs::{program, repository};

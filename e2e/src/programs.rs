@@ -52,7 +52,7 @@ fn profile_folder() -> Option<PathBuf> {
         .flatten()
         .or_else(|| {
             let target = environment("CARGO_TARGET_DIR")
-                .map_or_else(|| workspace().join("target"), PathBuf::from);
+                .map_or_else(|| repository().join("target"), PathBuf::from);
             Some(target.join("debug"))
         })
 }
@@ -84,7 +84,7 @@ fn build(name: &str) -> PathBuf {
         Some(if name == "debug" { "dev".into() } else { name })
     });
     let output = Command::new(environment("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(workspace())
+        .current_dir(repository())
         .args(["build", "--bin", name, "--package", name])
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--profile", profile.as_deref().unwrap_or("dev")])
@@ -101,11 +101,17 @@ fn build(name: &str) -> PathBuf {
         .expect("cargo says where it put what it built")
 }
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("this package lies in the workspace")
-        .to_path_buf()
+/// The root of the repository. Tests run in their package's folder; not a path known at compile time, since
+/// checkouts may share a build folder.
+///
+/// # Panics
+/// When the current folder is outside.
+pub fn repository() -> PathBuf {
+    let here = std::env::current_dir().expect("the current folder exists");
+    let root = here
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").is_file());
+    root.expect("tests run inside the workspace").to_path_buf()
 }
 
 #[expect(

@@ -13,14 +13,12 @@ use std::{
 use imgd_e2e::{
     Daemon,
     refusal::{FAILED, USAGE, check, report, still_answers},
+    repository,
 };
 
 /// The starter model's directory with every file a link, below `home`.
 fn model(home: &Path, name: &str) -> PathBuf {
-    let starter = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../models/starter")
-        .canonicalize()
-        .unwrap();
+    let starter = repository().join("models/starter");
     let target = home.join("models").join(name);
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {

@@ -9,16 +9,11 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
-use imgd_e2e::{Home, processes, program, run::Run};
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use imgd_e2e::{Home, processes, program, repository, run::Run};
 
 fn text(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap()

@@ -47,10 +47,16 @@ pub const RULES: [Rule; 9] = [
     ("the documents name what exists", documents::names),
 ];
 
-/// The root of the repository.
+/// The root of the repository: the nearest folder above the current one that has all crates.
+///
+/// Not a path known at compile time: checkouts may share a build folder.
 pub fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    let here = std::env::current_dir().unwrap_or_default();
+    let is_root = |folder: &&Path| CRATES.iter().all(|name| folder.join(name).is_dir());
+    here.ancestors()
+        .find(is_root)
+        .unwrap_or(&here)
+        .to_path_buf()
 }
 
 /// Files below `folder` with this extension, sorted, as paths relative to `root`. Nothing when the folder is missing.
