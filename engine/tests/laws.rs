@@ -1,6 +1,8 @@
 //! The law of the step machine, bit for bit on the starter model: a generation's bytes depend on its request and its
 //! model alone. Not on what it was batched with, when it was saved and restored, nor on the number of threads.
 
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
 use std::{path::Path, sync::LazyLock};
 
 use imgd_engine::{

@@ -66,8 +66,7 @@ impl ModelFiles {
         for part in family.weighted_parts {
             if part_class(&index, part).is_none() {
                 return Err(Error::model(format!(
-                    "model_index.json: the model has no `{part}`, which a {} needs",
-                    class
+                    "model_index.json: the model has no `{part}`, which a {class} needs"
                 )));
             }
             weights.insert(*part, source.open_weights(part)?);
