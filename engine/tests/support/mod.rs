@@ -1,3 +1,3 @@
 //! Tiny diffusers directories for tests, made without Python.
 
-pub mod oracle;
+pub(crate) mod oracle;
