@@ -65,7 +65,7 @@ pub(super) fn serve(mut stream: UnixStream, program: &Program) -> io::Result<()>
                             ..Reply::default()
                         },
                     )?;
-                    send_descriptor(&stream, socket)?;
+                    send_descriptor(&stream, &socket)?;
                 }
                 Err(error) => {
                     let path = program.path.display();
@@ -124,7 +124,7 @@ impl Workers<'_> {
             Ok(None) => {
                 self.children.insert(worker, child);
                 Reply {
-                    error: format!("the worker {} does not end", worker),
+                    error: format!("worker {worker} does not end"),
                     ..Reply::default()
                 }
             }
@@ -169,7 +169,7 @@ fn of(status: ExitStatus) -> Reply {
 }
 
 /// Sends one byte that carries a descriptor.
-fn send_descriptor(stream: &UnixStream, socket: UnixStream) -> io::Result<()> {
+fn send_descriptor(stream: &UnixStream, socket: &UnixStream) -> io::Result<()> {
     let descriptors = [socket.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

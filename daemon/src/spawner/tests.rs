@@ -155,7 +155,7 @@ fn supervisor() -> Supervisor {
             };
         }
     }
-    panic!("the supervisor failed");
+    panic!("the supervisor failed: {}", process.wait().unwrap());
 }
 
 impl Drop for Supervisor {

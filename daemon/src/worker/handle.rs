@@ -200,6 +200,10 @@ impl Worker {
     }
 
     /// A generation's state as bytes.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "durable jobs will save and restore")
+    )]
     pub(crate) async fn save(&self, generation: u64) -> Result<Timed<Bytes>, Failure> {
         self.ask(Verb::Save(generation), None, |outcome| match outcome {
             Outcome::Saved(bytes) => Some(bytes),
@@ -209,6 +213,10 @@ impl Worker {
     }
 
     /// Goes on with a saved generation.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "durable jobs will save and restore")
+    )]
     pub(crate) async fn restore(&self, restore: Restore) -> Result<Timed<Started>, Failure> {
         self.ask(Verb::Restore(restore), None, |outcome| match outcome {
             Outcome::Started(started) => Some(started),
@@ -219,15 +227,24 @@ impl Worker {
 
     /// Forgets a generation.
     pub(crate) async fn drop_generation(&self, generation: u64) -> Result<Timed<()>, Failure> {
-        self.ask(Verb::Drop(generation), None, done).await
+        self.ask(Verb::Drop(generation), None, |outcome| match outcome {
+            Outcome::Done(Empty {}) => Some(()),
+            _ => None,
+        })
+        .await
     }
 
     /// Frees a model.
     pub(crate) async fn unload(&self, model: ModelKey) -> Result<Timed<()>, Failure> {
-        self.ask(Verb::Unload(model), None, done).await
+        self.ask(Verb::Unload(model), None, |outcome| match outcome {
+            Outcome::Done(Empty {}) => Some(()),
+            _ => None,
+        })
+        .await
     }
 
     /// What it holds.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests' view into a worker"))]
     pub(crate) async fn stats(&self) -> Result<Timed<Stats>, Failure> {
         self.ask(Verb::Stats(Empty {}), None, |outcome| match outcome {
             Outcome::Stats(stats) => Some(stats),
@@ -280,10 +297,6 @@ impl Drop for Inner {
         // Full or closed: it ends already.
         self.kill.try_send(()).ok();
     }
-}
-
-fn done(outcome: Outcome) -> Option<()> {
-    matches!(outcome, Outcome::Done(_)).then_some(())
 }
 
 /// What every call gets that waits for a worker that has ended.

@@ -3,6 +3,7 @@
 //! [`wire`] is what they say to each other; `process` is the worker's life, `backend` what it can do; [`Worker`] is
 //! how the supervisor sees it. What may die, dies there: the supervisor holds no tensor and maps no file.
 
+mod backend;
 mod handle;
 mod process;
 pub(crate) mod wire;
@@ -12,7 +13,7 @@ pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use self::handle::Worker;
+pub(crate) use self::{handle::Worker, process::main};
 
 /// Exit code of a worker after a panic in the engine: its state is not to be trusted.
 pub(crate) const EXIT_PANIC: u8 = 70;

@@ -10,11 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use imgd_engine::checkpoint::EmbeddedFile;
 use imgd_proto::{Failure, Reason};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use super::{
     EXIT_PANIC,
+    backend::Models,
     wire::{Call, Outcome, Reply, Verb, read_message, write_message},
 };
 
@@ -26,6 +28,22 @@ pub(crate) trait Backend {
 
 /// Told the share of a call that is done, 0 to 1.
 pub(crate) type Progress = Arc<dyn Fn(f64) + Send + Sync>;
+
+/// `imgd worker`: serves on the socket that is its standard input. `starter` is the model inside the program, empty where it has none.
+///
+/// Run by the spawner alone: started by hand it finds no socket and says so.
+pub(crate) fn main(starter: &'static [EmbeddedFile]) -> ExitCode {
+    match take_socket() {
+        Ok(stream) => {
+            harden();
+            serve(stream, Models::new(starter))
+        }
+        Err(error) => {
+            tracing::error!("the worker is started by the daemon alone: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
 
 /// Takes the socket from standard input and puts /dev/null there.
 pub(crate) fn take_socket() -> io::Result<UnixStream> {

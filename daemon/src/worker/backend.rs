@@ -1,0 +1,390 @@
+//! What the worker can do: the engine's models and generations, by the names the supervisor gave them.
+
+use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+
+use imgd_engine::{
+    ErrorKind, Generation, Model, ModelInfo, OpenOptions, Precision, Request, Settings,
+    checkpoint::{EmbeddedFile, Source},
+    image::{Format, encode, encode_preview_png},
+};
+use imgd_proto::{Failure, Reason, v1};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    process::{Backend, Progress},
+    wire::{
+        Empty, Finish, Finished, Loaded, ModelKey, Outcome, Restore, Start, Started, Stats,
+        StepResult, Stepped, Verb,
+    },
+};
+use crate::machine::resident_bytes;
+
+/// Models in memory, and the generations of each.
+pub(crate) struct Models {
+    starter: &'static [EmbeddedFile],
+    models: BTreeMap<ModelKey, Model>,
+    generations: BTreeMap<u64, Held>,
+}
+
+/// A generation and its model.
+struct Held {
+    model: ModelKey,
+    generation: Generation,
+}
+
+impl Models {
+    /// None yet. `starter` is the model inside the program, empty where it has none.
+    pub(crate) fn new(starter: &'static [EmbeddedFile]) -> Self {
+        Self {
+            starter,
+            models: BTreeMap::new(),
+            generations: BTreeMap::new(),
+        }
+    }
+}
+
+impl Backend for Models {
+    fn answer(&mut self, verb: Verb, progress: Progress) -> Result<Outcome, Failure> {
+        match verb {
+            Verb::Load(key) => self.load(&key, progress).map(Outcome::Loaded),
+            Verb::Inspect(key) => self.inspect(&key).map(Outcome::Inspected),
+            Verb::Start(start) => self.start(start).map(Outcome::Started),
+            Verb::Step(generations) => self.step(&generations.ids).map(Outcome::Stepped),
+            Verb::Preview(generation) => self.preview(generation).map(Outcome::Previewed),
+            Verb::Finish(finish) => self.finish(finish).map(Outcome::Finished),
+            Verb::Save(generation) => {
+                let saved = self.held(generation)?.generation.save().map_err(failure)?;
+                Ok(Outcome::Saved(saved.into()))
+            }
+            Verb::Restore(restore) => self.restore(restore).map(Outcome::Started),
+            Verb::Drop(generation) => {
+                self.generations.remove(&generation);
+                Ok(Outcome::Done(Empty {}))
+            }
+            Verb::Unload(key) => {
+                self.generations.retain(|_, held| held.model != key);
+                self.models.remove(&key);
+                Ok(Outcome::Done(Empty {}))
+            }
+            Verb::Stats(Empty {}) => Ok(Outcome::Stats(Stats {
+                models: u32::try_from(self.models.len()).unwrap_or(u32::MAX),
+                generations: u32::try_from(self.generations.len()).unwrap_or(u32::MAX),
+                resident_bytes: resident_bytes(std::process::id()),
+                threads: threads(),
+            })),
+        }
+    }
+}
+
+impl Models {
+    fn load(&mut self, key: &ModelKey, progress: Progress) -> Result<Loaded, Failure> {
+        let before = resident_bytes(std::process::id());
+        if !self.models.contains_key(key) {
+            let options = OpenOptions {
+                name: key.name.clone(),
+                precision: precision(key),
+                progress: Some(progress),
+            };
+            let model = Model::open(&self.source(key)?, &options).map_err(failure)?;
+            self.models.insert(key.clone(), model);
+        }
+        let model = self.model(key)?;
+        let grown = resident_bytes(std::process::id()).saturating_sub(before);
+        Ok(Loaded {
+            model_hash: model.hash().to_owned(),
+            // Pages of a mapped file count when they are touched: never less than the weights.
+            memory_bytes: grown.max(model.info().weights_bytes),
+            threads: threads(),
+        })
+    }
+
+    fn inspect(&self, key: &ModelKey) -> Result<v1::Model, Failure> {
+        let info =
+            imgd_engine::inspect(&self.source(key)?, &key.name, precision(key)).map_err(failure)?;
+        Ok(described(key, info))
+    }
+
+    fn start(&mut self, start: Start) -> Result<Started, Failure> {
+        let Start {
+            generation: id,
+            model,
+            seed,
+            ..
+        } = start;
+        let request = Request {
+            prompt: start.prompt,
+            negative_prompt: start.negative_prompt,
+            width_px: start.width_px,
+            height_px: start.height_px,
+            num_inference_steps: start.num_inference_steps,
+            guidance_scale: start.guidance_scale,
+            seed,
+            sampler: start.sampler,
+            schedule: start.schedule,
+            clip_skip: start.clip_skip,
+        };
+        let generation = self.model(&model)?.start(&request).map_err(failure)?;
+        self.hold(id, model, generation, None)
+    }
+
+    fn restore(&mut self, restore: Restore) -> Result<Started, Failure> {
+        let Restore {
+            generation: id,
+            model,
+            saved,
+        } = restore;
+        let restored = self.model(&model)?.restore(&saved).map_err(failure)?;
+        self.hold(id, model, restored.generation, restored.restarted)
+    }
+
+    fn hold(
+        &mut self,
+        id: u64,
+        model: ModelKey,
+        generation: Generation,
+        restarted: Option<String>,
+    ) -> Result<Started, Failure> {
+        let started = Started {
+            settings: settings(generation.settings()),
+            notices: generation
+                .notices()
+                .iter()
+                .map(|notice| v1::Notice {
+                    reason: notice.reason.clone(),
+                    message: notice.message.clone(),
+                    field: notice.field.clone(),
+                })
+                .collect(),
+            evaluation_count: count(generation.evaluation_count()),
+            evaluations_done: count(generation.evaluations_done()),
+            restarted,
+        };
+        self.generations.insert(id, Held { model, generation });
+        Ok(started)
+    }
+
+    /// One evaluation for each, in one batch. All are of one model; none is twice in the list.
+    fn step(&mut self, ids: &[u64]) -> Result<Stepped, Failure> {
+        let key = match ids.first() {
+            Some(&first) => self.held(first)?.model.clone(),
+            None => {
+                return Ok(Stepped {
+                    results: Vec::new(),
+                });
+            }
+        };
+        let model = self.models.get(&key).ok_or_else(|| not_loaded(&key))?;
+        let mut chosen: Vec<(usize, &mut Generation)> = self
+            .generations
+            .iter_mut()
+            .filter(|(_, held)| held.model == key)
+            .filter_map(|(id, held)| {
+                let place = ids.iter().position(|wanted| wanted == id)?;
+                Some((place, &mut held.generation))
+            })
+            .collect();
+        if chosen.len() != ids.len() {
+            return Err(internal(
+                "a step takes different generations of one model".to_owned(),
+            ));
+        }
+        chosen.sort_by_key(|(place, _)| *place);
+        let mut batch: Vec<&mut Generation> = chosen
+            .into_iter()
+            .map(|(_, generation)| generation)
+            .collect();
+        let results = model.step(&mut batch);
+        let results = results
+            .into_iter()
+            .zip(batch)
+            .map(|(result, generation)| StepResult {
+                failed: result.err().map(|error| failure(error).into()),
+                evaluations_done: count(generation.evaluations_done()),
+                inference_step: count(generation.inference_step()),
+                sigma: generation.sigma(),
+                is_done: generation.is_done(),
+            });
+        Ok(Stepped {
+            results: results.collect(),
+        })
+    }
+
+    fn preview(&self, id: u64) -> Result<v1::Preview, Failure> {
+        let Held { model, generation } = self.held(id)?;
+        let picture = self.model(model)?.preview(generation).map_err(failure)?;
+        let png = encode_preview_png(&picture).map_err(failure)?.into();
+        Ok(v1::Preview {
+            png,
+            width_px: picture.width_px,
+            height_px: picture.height_px,
+        })
+    }
+
+    /// Forgets the generation, whether or not it makes a picture.
+    fn finish(&mut self, finish: Finish) -> Result<Finished, Failure> {
+        let id = finish.generation;
+        let Held { model, generation } = self.generations.remove(&id).ok_or_else(|| unknown(id))?;
+        let model = self.model(&model)?;
+        let picture = model.finish(&generation).map_err(failure)?;
+        let format = match finish.format() {
+            v1::ImageFormat::Unspecified | v1::ImageFormat::Png => Format::Png,
+            v1::ImageFormat::Jpeg => {
+                let quality =
+                    u8::try_from(finish.jpeg_quality).unwrap_or(Format::DEFAULT_JPEG_QUALITY);
+                Format::Jpeg { quality }
+            }
+            v1::ImageFormat::Webp => Format::WebpLossless,
+        };
+        let inside = (!finish.omit_metadata).then_some(&picture.metadata);
+        let bytes = encode(&picture.image, format, inside).map_err(failure)?;
+        let metadata = v1::ImageMetadata {
+            format: match finish.format() {
+                v1::ImageFormat::Unspecified => v1::ImageFormat::Png.into(),
+                _ => finish.format,
+            },
+            settings: Some(settings(generation.settings())),
+            model_hash: model.hash().to_owned(),
+            sha256: hex(&Sha256::digest(&bytes)),
+            parameters: picture.metadata.parameters(),
+        };
+        Ok(Finished {
+            bytes: bytes.into(),
+            metadata,
+        })
+    }
+
+    fn source(&self, key: &ModelKey) -> Result<Source, Failure> {
+        match &key.directory {
+            Some(directory) => {
+                let path = Path::new(OsStr::from_bytes(directory));
+                Source::directory(path).map_err(|error| failure(error).with_field("model"))
+            }
+            None if !self.starter.is_empty() => Ok(Source::Embedded(self.starter)),
+            None => {
+                let message = format!("model `{}` is not inside this build of imgd", key.name);
+                Err(Failure::new(Reason::ModelNotFound, message)
+                    .with_field("model")
+                    .with_hint("name a model of `imgctl models`, or give the path of a diffusers directory"))
+            }
+        }
+    }
+
+    fn model(&self, key: &ModelKey) -> Result<&Model, Failure> {
+        self.models.get(key).ok_or_else(|| not_loaded(key))
+    }
+
+    fn held(&self, id: u64) -> Result<&Held, Failure> {
+        self.generations.get(&id).ok_or_else(|| unknown(id))
+    }
+}
+
+fn unknown(id: u64) -> Failure {
+    internal(format!("there is no generation {id}"))
+}
+
+fn not_loaded(key: &ModelKey) -> Failure {
+    internal(format!("model `{}` is not loaded", key.name))
+}
+
+fn internal(message: String) -> Failure {
+    Failure::new(Reason::Internal, message)
+}
+
+/// The engine's failure in the contract's words. The one place that maps its kinds to reasons.
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+fn failure(error: imgd_engine::Error) -> Failure {
+    let reason = match error.kind() {
+        ErrorKind::InvalidArgument => Reason::InvalidField,
+        ErrorKind::NotFound => Reason::ModelNotFound,
+        ErrorKind::ModelInvalid => Reason::ModelInvalid,
+        ErrorKind::OutOfMemory => Reason::OutOfMemory,
+        ErrorKind::Numerics => Reason::Numerics,
+        ErrorKind::Internal => Reason::Internal,
+    };
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !message.contains(&cause_text) {
+            message = format!("{message}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    let mut failure = Failure::new(reason, message);
+    failure.field = error.field().map(ToOwned::to_owned);
+    failure.hint = error.hint().map(ToOwned::to_owned);
+    failure
+}
+
+fn precision(key: &ModelKey) -> Precision {
+    match key.precision() {
+        v1::Precision::Unspecified | v1::Precision::Auto => Precision::Auto,
+        v1::Precision::F32 => Precision::F32,
+    }
+}
+
+fn settings(settings: &Settings) -> v1::Settings {
+    v1::Settings {
+        model: settings.model.clone(),
+        width_px: settings.width_px,
+        height_px: settings.height_px,
+        num_inference_steps: settings.num_inference_steps,
+        guidance_scale: settings.guidance_scale,
+        seed: settings.seed,
+        sampler: settings.sampler.clone(),
+        schedule: settings.schedule.clone(),
+        prediction: settings.prediction.clone(),
+        clip_skip: settings.clip_skip,
+        precision: match settings.precision {
+            Precision::Auto => v1::Precision::Auto,
+            Precision::F32 => v1::Precision::F32,
+        }
+        .into(),
+    }
+}
+
+fn described(key: &ModelKey, info: ModelInfo) -> v1::Model {
+    let components = info
+        .components
+        .into_iter()
+        .map(|component| v1::ModelComponent {
+            name: component.name,
+            class: component.class,
+            parameter_count: component.parameter_count,
+            dtype: component.dtype,
+        });
+    v1::Model {
+        name: key.name.clone(),
+        path: key
+            .directory
+            .as_deref()
+            .map(|path| String::from_utf8_lossy(path).into_owned())
+            .unwrap_or_default(),
+        family: info.family,
+        pipeline_class: info.pipeline_class,
+        parameter_count: info.parameter_count,
+        weights_bytes: info.weights_bytes,
+        memory_bytes: info.memory_bytes,
+        size_multiple_px: info.size_multiple_px,
+        prompt_positions: info.prompt_positions,
+        defaults: Some(settings(&info.defaults)),
+        components: components.collect(),
+    }
+}
+
+/// Threads the engine computes with: what the spawner chose.
+fn threads() -> u32 {
+    count(rayon::current_num_threads())
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "backend_tests.rs"]
+mod tests;
