@@ -52,7 +52,8 @@ pub struct ModelInfo {
     pub prompt_positions: u32,
     /// Layers that `clip_skip` may count.
     pub clip_layers: u32,
-    /// What a request gets that names nothing (seed 0).
+    /// What a request gets that names nothing (seed 0). Sampler, schedule and prediction are empty when the model's
+    /// own sampler is not known; then a request must name one.
     pub defaults: Settings,
     /// The parts with weights.
     pub components: Vec<ComponentInfo>,
@@ -327,9 +328,9 @@ impl Model {
                 request.guidance_scale.unwrap_or(defaults.guidance_scale),
             )?,
             seed: request.seed,
-            sampler: plan.sampler_name.to_string(),
-            schedule: plan.schedule_name.to_string(),
-            prediction: plan.prediction_name.to_string(),
+            sampler: plan.sampler_name.to_owned(),
+            schedule: plan.schedule_name.to_owned(),
+            prediction: plan.prediction_name.to_owned(),
             clip_skip,
             precision: self.precision,
         };
@@ -461,7 +462,12 @@ fn describe(
     let description = (family.describe)(files)?;
     let config = (family.scheduler)(files)?;
     let defaults = description.defaults;
-    let plan = sampling::plan(&config, None, None, defaults.num_inference_steps as usize)?;
+    // A model whose own sampler is not one of ours opens all the same: a request may name another one.
+    let own =
+        sampling::plan(&config, None, None, defaults.num_inference_steps as usize).map(|plan| {
+            [plan.sampler_name, plan.schedule_name, plan.prediction_name].map(str::to_owned)
+        });
+    let [sampler, schedule, prediction] = own.unwrap_or_default();
     Ok(ModelInfo {
         family: family.name.to_owned(),
         pipeline_class: files.pipeline_class().to_owned(),
@@ -478,9 +484,9 @@ fn describe(
             num_inference_steps: defaults.num_inference_steps,
             guidance_scale: defaults.guidance_scale,
             seed: 0,
-            sampler: plan.sampler_name.to_string(),
-            schedule: plan.schedule_name.to_string(),
-            prediction: plan.prediction_name.to_string(),
+            sampler,
+            schedule,
+            prediction,
             clip_skip: defaults.clip_skip,
             precision: precision.resolved(),
         },

@@ -84,7 +84,10 @@ impl ClipPrompt {
         field: &'static str,
         notices: &mut Vec<Notice>,
     ) -> Result<ClipOutput> {
-        let encoded = self.tokenizer.encode(prompt, self.positions)?;
+        let encoded = self
+            .tokenizer
+            .encode(prompt, self.positions)
+            .map_err(|error| error.with_field(field))?;
         if let Some(cut) = &encoded.truncated {
             let notice = Notice::new(
                 "prompt_truncated",

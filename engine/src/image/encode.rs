@@ -31,7 +31,7 @@ pub enum Format {
 
 impl Format {
     /// The quality of a JPEG when nobody asks for another.
-    pub const DEFAULT_JPEG_QUALITY: u8 = 92;
+    pub const DEFAULT_JPEG_QUALITY: u8 = 95;
 
     /// The format of a name that users write: `png`, `jpg`, `jpeg` or `webp`.
     pub fn from_name(name: &str) -> Option<Self> {
