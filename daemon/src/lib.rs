@@ -1,6 +1,31 @@
 //! The daemon: keeps image-generation models resident and serves them over a Unix socket.
+//!
+//! Three processes share this program. The *supervisor* owns socket, queue and residency: [`server`] accepts,
+//! [`services`] check and translate, [`scheduler`] carries out what [`queue`] decides. The *worker* owns the engine;
+//! [`engine`] is the seam between the two. The *spawner* starts workers.
 
+mod activation;
+mod args;
+pub mod config;
+pub mod engine;
+#[cfg(test)]
+mod fake_engine;
+pub mod failure;
+pub mod keep_alive;
+mod logging;
 pub mod machine;
+mod outbox;
+pub mod prompt;
+pub mod queue;
+mod run;
+pub mod scheduler;
+pub mod server;
+mod service_manager;
+pub mod services;
 pub(crate) mod spawner;
+pub mod starter;
 pub(crate) mod sys;
 pub(crate) mod worker;
+mod workers;
+
+pub use run::run;

@@ -4,9 +4,18 @@
     reason = "fork, signal dispositions and descriptors have no safe form"
 )]
 
-use std::{fs, io, os::fd::RawFd};
+use std::{
+    fs, io,
+    os::{
+        fd::{BorrowedFd, FromRawFd as _, RawFd},
+        unix::net::UnixListener,
+    },
+};
 
-use rustix::process::Pid;
+use rustix::{
+    net::AddressFamily,
+    process::{Pid, Resource, Rlimit, getrlimit, setrlimit},
+};
 
 /// Which side of a fork this is.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +81,63 @@ pub(crate) fn close_descriptors_except(keep: RawFd) -> io::Result<()> {
         unsafe { libc::close(descriptor) };
     }
     Ok(())
+}
+
+/// Takes over a listening Unix socket that a service manager passed. `None` for a descriptor that is none.
+pub(crate) fn adopt_listener(descriptor: RawFd) -> Option<UnixListener> {
+    // SAFETY: the descriptor is only borrowed to be asked what it is; one that is not open gives an error.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    let is_unix = rustix::net::sockopt::socket_domain(borrowed).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    if !is_unix || !rustix::net::sockopt::socket_acceptconn(borrowed).unwrap_or(false) {
+        return None;
+    }
+    // SAFETY: a service manager passes a descriptor once and keeps no other owner in this process; it is asked for
+    // once, when the daemon starts.
+    Some(unsafe { UnixListener::from_raw_fd(descriptor) })
+}
+
+/// Descriptors of the sockets of that name in the launchd agent. Not run by the project's tests.
+#[cfg(target_os = "macos")]
+pub(crate) fn launchd_sockets(name: &std::ffi::CStr) -> Vec<RawFd> {
+    unsafe extern "C" {
+        fn launch_activate_socket(
+            name: *const libc::c_char,
+            descriptors: *mut *mut libc::c_int,
+            count: *mut libc::size_t,
+        ) -> libc::c_int;
+    }
+    let (mut descriptors, mut count) = (std::ptr::null_mut(), 0);
+    // SAFETY: the name ends with NUL, and both results are writable.
+    let status = unsafe { launch_activate_socket(name.as_ptr(), &raw mut descriptors, &raw mut count) };
+    if status != 0 || descriptors.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: launchd gave an array of `count` descriptors from malloc, which is copied and then freed once.
+    unsafe {
+        let copied = std::slice::from_raw_parts(descriptors, count).to_vec();
+        libc::free(descriptors.cast());
+        copied
+    }
+}
+
+/// Leaves no core file, which would hold prompts, when this process crashes. What the system refuses shows in
+/// [`core_dumps_are_off`].
+pub(crate) fn forbid_core_dumps() {
+    drop(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
+    #[cfg(target_os = "linux")]
+    drop(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+}
+
+/// Whether this process leaves no core file.
+pub(crate) fn core_dumps_are_off() -> bool {
+    let is_limited = getrlimit(Resource::Core).current == Some(0);
+    #[cfg(target_os = "linux")]
+    {
+        let behavior = rustix::process::dumpable_behavior();
+        is_limited && behavior.is_ok_and(|behavior| behavior == rustix::process::DumpableBehavior::NotDumpable)
+    }
+    #[cfg(not(target_os = "linux"))]
+    is_limited
 }
 
 /// Memory of the machine in bytes; 0 where the system does not say.

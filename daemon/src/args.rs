@@ -1,0 +1,120 @@
+//! The command line of `imgd`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps image-generation models resident and serves them over a private Unix socket.
+#[derive(Debug, Parser)]
+#[command(name = "imgd", version, after_help = "Settings come from a flag, else the environment (IMGD_…), else the \
+config file, else the default. `imgd --print-config` explains each.")]
+pub(crate) struct Args {
+    /// Read this config file instead of the usual one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the commented default config file and exit.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Serve this Unix socket.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<String>,
+    /// What computes: auto or cpu.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Threads that compute.
+    #[arg(long, value_name = "N")]
+    threads: Option<String>,
+    /// The model of a request that names none.
+    #[arg(long, value_name = "NAME")]
+    default_model: Option<String>,
+    /// How long an idle model stays in memory: 5m, 300, 0, -1 (for ever).
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    keep_alive: Option<String>,
+    /// Memory that models may take, e.g. 8GiB.
+    #[arg(long, value_name = "SIZE")]
+    max_memory: Option<String>,
+    /// Requests that may wait at once.
+    #[arg(long, value_name = "N")]
+    queue_capacity: Option<String>,
+    /// Connections at once.
+    #[arg(long, value_name = "N")]
+    max_connections: Option<String>,
+    /// Close a connection that says nothing for this long.
+    #[arg(long, value_name = "DURATION")]
+    first_byte_timeout: Option<String>,
+    /// How long running work may go on after SIGTERM.
+    #[arg(long, value_name = "DURATION")]
+    drain_timeout: Option<String>,
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Where the starter model lies when it is not inside the program.
+    #[arg(long, value_name = "DIR")]
+    starter_dir: Option<String>,
+    /// Says that a client started the daemon because there was none.
+    #[arg(long, hide = true)]
+    pub(crate) started_by_client: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What else the program can be.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The process that owns a device; started by the daemon alone.
+    #[command(hide = true)]
+    Worker,
+}
+
+impl Args {
+    /// The settings that flags give, as pairs of key and value.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        [
+            ("socket", self.socket.as_deref().map(absolute)),
+            ("device", self.device.clone()),
+            ("threads", self.threads.clone()),
+            ("default_model", self.default_model.clone()),
+            ("keep_alive", self.keep_alive.clone()),
+            ("max_memory", self.max_memory.clone()),
+            ("queue_capacity", self.queue_capacity.clone()),
+            ("max_connections", self.max_connections.clone()),
+            ("first_byte_timeout", self.first_byte_timeout.clone()),
+            ("drain_timeout", self.drain_timeout.clone()),
+            ("log_level", self.log_level.clone()),
+            ("starter_dir", self.starter_dir.as_deref().map(absolute)),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect()
+    }
+}
+
+/// A flag's path is relative to the folder it was typed in.
+fn absolute(path: &str) -> String {
+    match std::path::absolute(path) {
+        Ok(absolute) if path != "auto" => absolute.to_string_lossy().into_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::Args;
+    use crate::config::KEYS;
+
+    #[test]
+    fn every_setting_has_a_flag_that_is_used() {
+        for key in KEYS {
+            let flag = format!("--{}", key.name.replace('_', "-"));
+            let args = Args::try_parse_from(["imgd", &flag, "/x"]).unwrap();
+            assert_eq!(args.settings(), [(key.name, "/x".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+}

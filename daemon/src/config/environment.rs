@@ -1,0 +1,81 @@
+//! What the daemon takes from the environment.
+#![expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// The variables that the daemon looks at, read once.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    home: Option<PathBuf>,
+    config_dir: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads the process's own environment.
+    pub fn of_process() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, value)| {
+                (name.starts_with("IMGD_") || name == "JOURNAL_STREAM" || name == "NO_COLOR")
+                    && !value.is_empty()
+            })
+            .collect();
+        let project = directories::ProjectDirs::from("", "", "imgd");
+        Self {
+            variables,
+            home: directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned()),
+            config_dir: project.map(|dirs| dirs.config_dir().to_owned()),
+        }
+    }
+
+    /// An environment of the given variables alone, without a home.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        let variables =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Self { variables, home: Some(PathBuf::from("/home/ann")), config_dir: None }
+    }
+
+    /// What may be passed on to a worker; the spawner's list decides what is.
+    pub fn for_worker(&self) -> impl Iterator<Item = (OsString, OsString)> + use<> {
+        std::env::vars_os()
+    }
+
+    /// The value of a variable; an empty one counts as absent.
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    /// The device and inode of the journal's stream, where systemd connected one.
+    pub fn journal_stream(&self) -> Option<(u64, u64)> {
+        let value = self.get("JOURNAL_STREAM")?;
+        let (device, inode) = value.split_once(':')?;
+        Some((device.parse().ok()?, inode.parse().ok()?))
+    }
+
+    /// True when the user wants no colours.
+    pub fn no_color(&self) -> bool {
+        self.variables.contains_key("NO_COLOR")
+    }
+
+    pub(super) fn config_file(&self) -> Option<PathBuf> {
+        self.get("IMGD_CONFIG").map(PathBuf::from)
+    }
+
+    pub(super) fn usual_config_file(&self) -> Option<PathBuf> {
+        Some(self.config_dir.as_ref()?.join("config.toml"))
+    }
+
+    /// Puts the home directory in the place of a leading `~/`.
+    pub(super) fn expand_home(&self, path: &str) -> PathBuf {
+        match (path.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => Path::new(path).to_owned(),
+        }
+    }
+}

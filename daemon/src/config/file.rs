@@ -1,0 +1,118 @@
+//! The config file: TOML with one table.
+
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use toml::{Spanned, de::DeTable, de::DeValue};
+
+use super::{ConfigError, Environment, KEYS, Settings};
+
+/// Larger files are no config files.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Reads the file's text.
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Sets what `text` says. `path` is for messages.
+pub(super) fn apply(
+    settings: &mut Settings,
+    path: &Path,
+    text: &str,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        line: error.span().map_or(1, |span| line_of(text, span.start)),
+        message: error.message().to_owned(),
+    })?;
+    for (key, value) in table.get_ref() {
+        let line = line_of(text, key.span().start);
+        let place = format!("{}:{line}", path.display());
+        let name = key.get_ref().as_ref();
+        if name == "models" {
+            models(settings, value, text, path, environment)?;
+        } else if let Some(known) = KEYS.iter().find(|known| known.name == name) {
+            let value = scalar(value.get_ref()).ok_or_else(|| ConfigError::Value {
+                place: place.clone(),
+                key: name.to_owned(),
+                message: format!("must be {}", known.expected),
+            })?;
+            known.set(settings, &value, &place)?;
+        } else {
+            return Err(ConfigError::UnknownKey {
+                path: path.to_owned(),
+                line,
+                key: name.to_owned(),
+                suggestion: nearest(name),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn models(
+    settings: &mut Settings,
+    value: &Spanned<DeValue<'_>>,
+    text: &str,
+    path: &Path,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    let wrong = |offset: usize, key: &str, message: String| ConfigError::Value {
+        place: format!("{}:{}", path.display(), line_of(text, offset)),
+        key: key.to_owned(),
+        message,
+    };
+    let DeValue::Table(table) = value.get_ref() else {
+        return Err(wrong(value.span().start, "models", "must be a table of names and paths".to_owned()));
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let start = key.span().start;
+        let shown = format!("models.{name}");
+        if name == "starter" {
+            return Err(wrong(start, &shown, "is taken by the starter model".to_owned()));
+        }
+        if name.is_empty() || name.contains('/') || name.len() > 80 {
+            let message = "must be 1 to 80 bytes long and hold no `/`".to_owned();
+            return Err(wrong(start, &shown, message));
+        }
+        let DeValue::String(directory) = value.get_ref() else {
+            return Err(wrong(start, &shown, "must be the path of a directory".to_owned()));
+        };
+        let directory: PathBuf = environment.expand_home(directory);
+        if !directory.is_absolute() {
+            let message = format!("must be an absolute path, found `{}`", directory.display());
+            return Err(wrong(start, &shown, message));
+        }
+        settings.models.insert(name.to_owned(), directory);
+    }
+    Ok(())
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+fn nearest(name: &str) -> Option<&'static str> {
+    KEYS.iter()
+        .map(|key| (strsim::damerau_levenshtein(name, key.name), key.name))
+        .filter(|(distance, _)| *distance <= 1 + name.len() / 4)
+        .min()
+        .map(|(_, key)| key)
+}

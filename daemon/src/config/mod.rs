@@ -1,0 +1,187 @@
+//! The daemon's settings, from flags, environment, file and defaults, in this order.
+//!
+//! The one place of the daemon that reads the environment. Every setting is a line of [`KEYS`]: its name is its key in
+//! the file, in upper case behind `IMGD_` its variable, and with hyphens its flag.
+
+mod environment;
+mod file;
+mod keys;
+mod size;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::keep_alive::KeepAlive;
+
+pub use environment::Environment;
+pub use keys::KEYS;
+
+/// The commented default, as `imgd --print-config` prints it.
+pub const DEFAULT_FILE: &str = include_str!("../../config.toml");
+
+/// What computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceSetting {
+    /// The best device there is.
+    Auto,
+    /// The CPU, whatever else there is.
+    Cpu,
+}
+
+impl DeviceSetting {
+    /// The word in config and status.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// Everything that can be set. `None` is "auto".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The socket to serve.
+    pub socket: Option<PathBuf>,
+    /// What computes.
+    pub device: DeviceSetting,
+    /// Threads that compute, at least 1.
+    pub threads: Option<usize>,
+    /// The model of a request that names none.
+    pub default_model: String,
+    /// How long an idle model stays.
+    pub keep_alive: KeepAlive,
+    /// Memory that models may take, in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Requests that may wait at once.
+    pub queue_capacity: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// A connection that says nothing for this long is closed.
+    pub first_byte_timeout: Duration,
+    /// How long running work may go on once the daemon is asked to end.
+    pub drain_timeout: Duration,
+    /// What is logged.
+    pub log_level: tracing::Level,
+    /// Where the starter model lies when it is not inside the program.
+    pub starter_dir: Option<PathBuf>,
+    /// Models by name; each an absolute path of a diffusers directory.
+    pub models: BTreeMap<String, PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            device: DeviceSetting::Auto,
+            threads: None,
+            default_model: "starter".to_owned(),
+            keep_alive: KeepAlive::For(Duration::from_secs(300)),
+            max_memory_bytes: None,
+            queue_capacity: 512,
+            max_connections: 128,
+            first_byte_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(40),
+            log_level: tracing::Level::INFO,
+            starter_dir: None,
+            models: BTreeMap::new(),
+        }
+    }
+}
+
+/// A setting that cannot be used. Exit status 78.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("could not read the config file {}", path.display())]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// Its path.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file has a key that is none.
+    #[error("{}:{line}: there is no setting `{key}`{}", path.display(), did_you_mean(suggestion.as_deref()))]
+    UnknownKey {
+        /// Its path.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The nearest key there is.
+        suggestion: Option<&'static str>,
+    },
+    /// A value is wrong.
+    #[error("{place}: `{key}` {message}")]
+    Value {
+        /// Where it was given: `FILE:LINE`, a variable or a flag.
+        place: String,
+        /// The key.
+        key: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// The default model has no entry.
+    #[error("`default_model` is `{name}`, which is neither `starter` nor a name of [models]")]
+    DefaultModel {
+        /// The name.
+        name: String,
+    },
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+/// Reads the settings. `flags` are pairs of key and value; `file` is the path that `--config` names.
+///
+/// A file that is named must exist; the usual one may be missing.
+pub fn read(
+    flags: &[(&'static str, String)],
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    let named = file.map(Path::to_path_buf).or_else(|| environment.config_file());
+    if let Some(path) = &named {
+        file::apply(&mut settings, path, &file::read(path)?, environment)?;
+    } else if let Some(path) = environment.usual_config_file()
+        && path.exists()
+    {
+        file::apply(&mut settings, &path, &file::read(&path)?, environment)?;
+    }
+    for key in KEYS {
+        let variable = key.variable();
+        if let Some(value) = environment.get(&variable) {
+            key.set(&mut settings, &value, &variable)?;
+        }
+    }
+    for (name, value) in flags {
+        let place = format!("--{}", name.replace('_', "-"));
+        if let Some(key) = KEYS.iter().find(|key| key.name == *name) {
+            key.set(&mut settings, value, &place)?;
+        }
+    }
+    if settings.default_model != "starter" && !settings.models.contains_key(&settings.default_model)
+    {
+        return Err(ConfigError::DefaultModel { name: settings.default_model });
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests;

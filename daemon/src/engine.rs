@@ -1,0 +1,161 @@
+//! The seam between scheduler and engine: what the scheduler may ask of a process that owns a device.
+//!
+//! Knows nothing of sockets and processes: the worker's handle implements [`Engine`], and so does the tests' fake.
+
+use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use imgd_proto::v1;
+use tokio::sync::watch;
+
+use crate::{failure::Failure, prompt::Prompt};
+
+/// An answer of the engine, some time later.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
+
+/// Starts engines.
+pub trait EngineFactory: Send + Sync + 'static {
+    /// Starts one; it holds no model yet.
+    fn start(&self) -> Answer<Arc<dyn Engine>>;
+}
+
+/// A process that owns a device. Calls are answered one after another.
+///
+/// An answer that is [`crate::failure::is_worker_died`] means that this engine is gone with all it held.
+pub trait Engine: Send + Sync + 'static {
+    /// Process id, for status.
+    fn pid(&self) -> u32;
+    /// Ends when the process is gone; says how, in words that follow "the worker".
+    fn died(&self) -> Pin<Box<dyn Future<Output = String> + Send>>;
+    /// Ends the process at once and waits for its end.
+    fn end(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Describes a model from its configuration and headers.
+    fn inspect(&self, model: &ModelKey) -> Answer<v1::Model>;
+    /// Loads a model; `progress` follows the share that is read, 0 to 1.
+    fn load(&self, model: &ModelKey, progress: watch::Sender<f64>) -> Answer<Loaded>;
+    /// Frees a model. No generation may use it.
+    fn unload(&self, model: &ModelKey) -> Answer<()>;
+    /// Encodes the text and draws the noise of one picture, to be known by `generation`.
+    fn begin(&self, generation: GenerationId, model: &ModelKey, picture: PictureRequest) -> Answer<Begun>;
+    /// Makes one network evaluation for each of the generations; one result for each, in order.
+    fn step(&self, generations: &[GenerationId]) -> Answer<Vec<Result<Stepped, Failure>>>;
+    /// A small picture of the state.
+    fn preview(&self, generation: GenerationId) -> Answer<v1::Preview>;
+    /// Decodes the picture, writes its file's bytes and forgets the generation.
+    fn finish(&self, generation: GenerationId, file: FileRequest) -> Answer<Picture>;
+    /// Forgets a generation.
+    fn forget(&self, generation: GenerationId) -> Answer<()>;
+}
+
+/// Names a generation within one engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GenerationId(pub u64);
+
+/// Where a model's files are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Inside the program.
+    Embedded,
+    /// A diffusers directory, as an absolute path.
+    Directory(PathBuf),
+}
+
+/// A model as it is held in memory: two keys are two copies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelKey {
+    /// Where its files are.
+    pub place: Place,
+    /// The name or path a request used, as it goes into the picture's metadata.
+    pub name: String,
+}
+
+impl fmt::Display for ModelKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)
+    }
+}
+
+/// One picture to make. What is `None` takes the model's default.
+#[derive(Debug, Clone)]
+pub struct PictureRequest {
+    /// What it shows.
+    pub prompt: Prompt,
+    /// What it avoids.
+    pub negative_prompt: Option<Prompt>,
+    /// Width in pixels.
+    pub width_px: Option<u32>,
+    /// Height in pixels.
+    pub height_px: Option<u32>,
+    /// Denoising steps.
+    pub num_inference_steps: Option<u32>,
+    /// Classifier-free guidance.
+    pub guidance_scale: Option<f64>,
+    /// Seed of the noise.
+    pub seed: u64,
+    /// The solver.
+    pub sampler: Option<String>,
+    /// The list of noise levels.
+    pub schedule: Option<String>,
+    /// Layer of the text encoder counted from the last.
+    pub clip_skip: Option<u32>,
+}
+
+/// What file to make of a picture.
+#[derive(Debug, Clone, Copy)]
+pub struct FileRequest {
+    /// Never unspecified.
+    pub format: v1::ImageFormat,
+    /// 1 to 100.
+    pub jpeg_quality: u8,
+    /// Leaves prompt and settings out of the file.
+    pub omit_metadata: bool,
+}
+
+/// A model was loaded.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// SHA-256 over its weights, hex.
+    pub model_hash: String,
+    /// Memory it takes.
+    pub memory_bytes: u64,
+    /// Threads the engine computes with.
+    pub threads: u32,
+}
+
+/// A generation was started.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// Every setting, defaults filled in.
+    pub settings: v1::Settings,
+    /// Network evaluations it takes.
+    pub evaluation_count: u32,
+    /// What the user should know.
+    pub notices: Vec<v1::Notice>,
+    /// Time it took in the engine.
+    pub took: Duration,
+}
+
+/// A generation made one evaluation.
+#[derive(Debug, Clone)]
+pub struct Stepped {
+    /// Evaluations done.
+    pub evaluations_done: u32,
+    /// Denoising step, from 1, that the evaluation belongs to.
+    pub inference_step: u32,
+    /// Noise level after it.
+    pub sigma: f64,
+    /// Whether it was the last.
+    pub is_done: bool,
+    /// Time it took in the engine.
+    pub took: Duration,
+}
+
+/// A finished picture.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The file.
+    pub bytes: tonic::codegen::Bytes,
+    /// What it is.
+    pub metadata: v1::ImageMetadata,
+    /// Time it took in the engine.
+    pub took: Duration,
+}

@@ -1,0 +1,47 @@
+//! Failures that the daemon itself knows, in the user's words.
+
+use std::time::Duration;
+
+pub use imgd_proto::errors::{Failure, Reason};
+
+/// The worker is gone; `how` follows "the worker".
+pub fn worker_died(how: &str) -> Failure {
+    Failure::new(Reason::WorkerDied, format!("the worker {how} while it worked on this request")).with_hint(
+        "try again: the daemon starts another worker; if it happens again, look at the daemon's log",
+    )
+}
+
+/// Whether the process that computed is gone with all it held.
+pub fn is_worker_died(failure: &Failure) -> bool {
+    failure.reason == Reason::WorkerDied
+}
+
+/// The daemon is ending.
+pub fn draining() -> Failure {
+    Failure::new(Reason::Draining, "the daemon is ending and takes no more work")
+        .with_hint("try again in a moment")
+        .with_retry_after(Duration::from_secs(1))
+}
+
+/// The queue is full.
+pub fn queue_full(capacity: usize) -> Failure {
+    Failure::new(Reason::QueueFull, format!("{capacity} requests wait already, and no more may"))
+        .with_hint("try again later, or raise `queue_capacity` in the config")
+        .with_retry_after(Duration::from_secs(5))
+}
+
+/// The model does not fit.
+pub fn does_not_fit(model: &str, need_bytes: u64, have_bytes: u64) -> Failure {
+    let message = format!(
+        "model `{model}` needs {} of memory, and {} is available",
+        gibibytes(need_bytes),
+        gibibytes(have_bytes)
+    );
+    Failure::new(Reason::OutOfMemory, message)
+        .with_hint("end other programs, choose a smaller model, or raise `max_memory` if it is set")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn gibibytes(bytes: u64) -> String {
+    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+}

@@ -1,0 +1,196 @@
+use std::time::{Duration, Instant};
+
+use super::{Fingerprint, Image, Job, JobId, Known, Resident, State, Tick, WorkerState, pick};
+use crate::{
+    engine::{GenerationId, ModelKey},
+    fake_engine::model,
+    keep_alive::KeepAlive,
+};
+
+fn job(id: u64, key: &ModelKey) -> Job {
+    Job {
+        id: JobId(id),
+        model: key.clone(),
+        fingerprint: Some(Fingerprint(1)),
+        only_loads: false,
+        images_left: 1,
+        image: None,
+        is_running: false,
+        is_cancelled: false,
+        is_blocked: false,
+        keep_alive: KeepAlive::Forever,
+    }
+}
+
+fn resident(key: &ModelKey, used: Instant, stay_secs: u64) -> Resident {
+    Resident {
+        key: key.clone(),
+        fingerprint: Fingerprint(1),
+        memory_bytes: 10,
+        used,
+        keep_alive: KeepAlive::For(Duration::from_secs(stay_secs)),
+        is_unwanted: false,
+    }
+}
+
+fn state(now: Instant) -> State {
+    State { worker: WorkerState::Present { used: now }, available_bytes: 100, ..State::new() }
+}
+
+fn known(state: &mut State, key: &ModelKey, memory_bytes: u64) {
+    state.known.insert(key.clone(), Known { fingerprint: Fingerprint(1), memory_bytes });
+}
+
+#[test]
+fn nothing_to_do_waits_for_ever_without_a_worker() {
+    let now = Instant::now();
+    assert_eq!(pick(&State::new(), now), Tick::Wait { until: None });
+}
+
+#[test]
+fn work_starts_a_worker_but_not_before_its_time() {
+    let now = Instant::now();
+    let mut state = State::new();
+    state.jobs.push(job(1, &model("m")));
+    assert_eq!(pick(&state, now), Tick::StartWorker);
+    let later = now + Duration::from_secs(1);
+    state.worker = WorkerState::Absent { retry_at: Some(later) };
+    assert_eq!(pick(&state, now), Tick::Wait { until: Some(later) });
+    assert_eq!(pick(&state, later), Tick::StartWorker);
+}
+
+#[test]
+fn a_job_is_looked_at_inspected_loaded_begun_stepped_finished_completed() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    state.jobs.push(Job { fingerprint: None, ..job(1, &key) });
+    assert_eq!(pick(&state, now), Tick::Look(JobId(1)));
+    state.jobs[0].fingerprint = Some(Fingerprint(1));
+    state.jobs[0].is_running = true;
+    assert_eq!(pick(&state, now), Tick::Inspect(key.clone()));
+    known(&mut state, &key, 10);
+    assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
+    state.loaded(resident(&key, now, 300));
+    assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));
+    state.begun(JobId(1), GenerationId(7));
+    assert_eq!(pick(&state, now), Tick::Step(vec![GenerationId(7)]));
+    state.denoised(GenerationId(7));
+    assert_eq!(pick(&state, now), Tick::Finish(GenerationId(7)));
+    assert_eq!(state.ended(GenerationId(7)), Some(JobId(1)));
+    assert_eq!(pick(&state, now), Tick::Complete(JobId(1)));
+}
+
+#[test]
+fn a_job_that_only_loads_is_complete_once_its_model_is_resident() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    state.jobs.push(Job { only_loads: true, images_left: 0, is_running: true, ..job(1, &key) });
+    known(&mut state, &key, 10);
+    assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
+    state.loaded(resident(&key, now, 300));
+    assert_eq!(pick(&state, now), Tick::Complete(JobId(1)));
+}
+
+#[test]
+fn a_model_whose_files_changed_is_loaded_anew() {
+    let now = Instant::now();
+    let (key, other) = (model("m"), model("other"));
+    let mut state = state(now);
+    state.loaded(resident(&key, now, 300));
+    state.jobs.push(Job { fingerprint: Some(Fingerprint(2)), ..job(1, &key) });
+    assert_eq!(pick(&state, now), Tick::EndWorker, "the last model goes with its process");
+    state.loaded(resident(&other, now, 300));
+    assert_eq!(pick(&state, now), Tick::Unload(key.clone()));
+    state.unloaded(&key);
+    assert_eq!(pick(&state, now), Tick::Inspect(key));
+}
+
+#[test]
+fn an_idle_model_goes_when_its_time_is_over_and_not_before() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    state.loaded(resident(&key, now, 300));
+    let end = now + Duration::from_secs(300);
+    assert_eq!(pick(&state, now), Tick::Wait { until: Some(end) });
+    assert_eq!(pick(&state, end), Tick::EndWorker);
+    state.jobs.push(job(1, &key));
+    assert_eq!(pick(&state, end), Tick::Begin(JobId(1)), "a model that is needed stays");
+}
+
+#[test]
+fn an_unwanted_model_goes_at_once_unless_it_is_needed() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    state.loaded(Resident { is_unwanted: true, ..resident(&key, now, 300) });
+    assert_eq!(pick(&state, now), Tick::EndWorker);
+    state.jobs.push(job(1, &key));
+    assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));
+}
+
+#[test]
+fn a_cancelled_picture_is_forgotten_before_anything_else() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    state.loaded(resident(&key, now, 300));
+    let image = Some(Image { generation: GenerationId(7), is_denoised: false });
+    state.jobs.push(Job { is_cancelled: true, image, ..job(1, &key) });
+    state.jobs.push(job(2, &key));
+    state.inquiries.push(key);
+    assert_eq!(pick(&state, now), Tick::Forget(GenerationId(7)));
+}
+
+#[test]
+fn questions_about_models_are_answered_between_two_steps() {
+    let now = Instant::now();
+    let (key, other) = (model("m"), model("other"));
+    let mut state = state(now);
+    state.loaded(resident(&key, now, 300));
+    state.jobs.push(job(1, &key));
+    state.begun(JobId(1), GenerationId(7));
+    state.inquiries.push(other.clone());
+    assert_eq!(pick(&state, now), Tick::Inspect(other));
+}
+
+#[test]
+fn the_least_recently_used_model_goes_first_and_a_job_that_cannot_fit_is_refused() {
+    let now = Instant::now();
+    let (old, young, large) = (model("old"), model("young"), model("large"));
+    let mut state = state(now);
+    known(&mut state, &large, 1000);
+    state.loaded(resident(&young, now + Duration::from_secs(1), 300));
+    state.loaded(resident(&old, now, 300));
+    state.jobs.push(job(1, &large));
+    assert_eq!(pick(&state, now), Tick::Unload(old.clone()));
+    state.unloaded(&old);
+    assert_eq!(pick(&state, now), Tick::EndWorker);
+    state.unloaded(&young);
+    let refused = Tick::Refuse { job: JobId(1), need_bytes: 1000, have_bytes: 100 };
+    assert_eq!(pick(&state, now), refused);
+}
+
+#[test]
+fn a_blocked_job_lets_the_next_one_pass_but_finishes_its_picture() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    state.loaded(resident(&key, now, 300));
+    state.jobs.push(Job { is_blocked: true, is_running: true, ..job(1, &key) });
+    state.jobs.push(job(2, &key));
+    assert_eq!(pick(&state, now), Tick::Begin(JobId(2)));
+    state.jobs.pop();
+    state.begun(JobId(1), GenerationId(3));
+    assert_eq!(pick(&state, now), Tick::Step(vec![GenerationId(3)]));
+}
+
+#[test]
+fn a_worker_without_models_lingers_a_little() {
+    let now = Instant::now();
+    let state = state(now);
+    let Tick::Wait { until: Some(end) } = pick(&state, now) else { panic!() };
+    assert_eq!(pick(&state, end), Tick::EndWorker);
+}

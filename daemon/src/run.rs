@@ -1,0 +1,171 @@
+//! From the command line to a process that is one of three: worker, spawner or supervisor.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
+};
+
+use clap::Parser as _;
+use imgd_engine::checkpoint::EmbeddedFile;
+use imgd_proto::{
+    socket::{self, SocketError},
+    v1,
+};
+
+use crate::{
+    args::{Args, Command},
+    config::{self, ConfigError, Environment, Settings},
+    failure::{Failure, Reason},
+    logging, machine, scheduler,
+    server::{self, Limits, ListenError, Running},
+    service_manager,
+    services::{Identity, Names},
+    spawner::{self, Program, Spawner},
+    starter, sys,
+    workers::Workers,
+};
+
+/// Threads of the supervisor: it moves messages, and the engine needs the cores.
+const THREADS: usize = 2;
+
+/// Runs the program. `starter` is the model inside it, empty where it has none.
+pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
+    let started = Instant::now();
+    let args = Args::parse();
+    let result = match args.command {
+        Some(Command::Worker) => return crate::worker::main(starter),
+        None if args.print_config => print_config(),
+        None => serve(&args, !starter.is_empty(), started),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.reason.exit_code())
+        }
+    }
+}
+
+fn print_config() -> Result<(), Failure> {
+    match io::stdout().write_all(config::DEFAULT_FILE.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(internal("print the config", &error)),
+        _ => Ok(()),
+    }
+}
+
+fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure> {
+    hide_panics();
+    sys::forbid_core_dumps();
+    if args.started_by_client {
+        leave_the_terminal();
+    }
+    let environment = Environment::of_process();
+    let settings = config::read(&args.settings(), args.config.as_deref(), &environment).map_err(config_failure)?;
+    logging::start(settings.log_level, &environment);
+    let location = socket::locate(&socket::Environment::current(settings.socket.clone())).map_err(Failure::from)?;
+    // Forked before any thread starts, and before the socket's descriptors exist.
+    let threads = settings.threads.map(|threads| u32::try_from(threads).unwrap_or(u32::MAX));
+    let program = Program::worker(environment.for_worker(), threads)
+        .map_err(|error| internal("find the program's own file", &error))?;
+    let spawning = spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
+    let listening = server::listen(&location).map_err(listen_failure)?;
+    let identity = identity(args, &settings, has_starter, listening.is_activated, started);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("imgd")
+        .enable_all()
+        .build()
+        .map_err(|error| internal("start threads", &error))?;
+    let spawner = Spawner::start(spawning).map_err(|error| internal("reach the spawner", &error))?;
+    let running = Running {
+        listening,
+        limits: Limits {
+            max_connections: settings.max_connections,
+            first_byte_timeout: settings.first_byte_timeout,
+        },
+        scheduler: scheduler::Options {
+            engines: Arc::new(Workers(spawner)),
+            queue_capacity: settings.queue_capacity,
+            keep_alive: settings.keep_alive,
+            max_memory_bytes: settings.max_memory_bytes,
+            available_bytes: machine::available_bytes,
+            watchdog: service_manager::watchdog(),
+            patience: scheduler::PATIENCE,
+        },
+        names: Names {
+            starter: starter::find(has_starter, settings.starter_dir.as_deref()),
+            models: settings.models,
+            default_model: settings.default_model,
+        },
+        identity,
+        drain_timeout: settings.drain_timeout,
+    };
+    let served = runtime.block_on(server::run(running));
+    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    served.map_err(|error| internal("serve", &error))
+}
+
+fn identity(args: &Args, settings: &Settings, has_starter: bool, is_activated: bool, started: Instant) -> Identity {
+    let own = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
+    let build_id = own.and_then(|own| imgd_proto::build_id(&own));
+    let started_by = match (is_activated || service_manager::is_present(), args.started_by_client) {
+        (true, _) => v1::StartedBy::ServiceManager,
+        (false, true) => v1::StartedBy::Client,
+        (false, false) => v1::StartedBy::Hand,
+    };
+    let features = [("previews", true), ("starter", has_starter)];
+    Identity {
+        started,
+        started_by,
+        build_id: build_id.unwrap_or_else(|_| "unknown".to_owned()),
+        device: settings.device,
+        queue_capacity: settings.queue_capacity,
+        features: features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect(),
+    }
+}
+
+/// A daemon that a client started outlives the client's terminal and keeps no folder busy.
+fn leave_the_terminal() {
+    // Refused to the leader of a session, which has left already.
+    drop(rustix::process::setsid());
+    drop(std::env::set_current_dir("/"));
+}
+
+/// A panic's message may quote what it stumbled over, and that may be a prompt: the place alone is told.
+fn hide_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("defect in the daemon at {place}");
+    }));
+}
+
+fn config_failure(error: ConfigError) -> Failure {
+    let why = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+    Failure::new(Reason::ConfigInvalid, format!("{error}{why}"))
+        .with_hint("`imgd --print-config` shows every setting with its default")
+}
+
+fn listen_failure(error: ListenError) -> Failure {
+    match error {
+        ListenError::Busy { .. } => Failure::new(Reason::NotIdle, error.to_string())
+            .with_hint("use that one, or end it with `imgctl shutdown`"),
+        ListenError::Unsafe(unsafe_place) => from_socket(unsafe_place),
+        ListenError::Io { ref source, .. } => Failure::new(Reason::Internal, format!("{error}: {source}")),
+    }
+}
+
+fn from_socket(error: SocketError) -> Failure {
+    error.into()
+}
+
+fn internal(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Reason::Internal, format!("failed to {what}: {error}"))
+}
+
+fn report(failure: &Failure) {
+    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+    // Nobody to tell means nothing to do.
+    drop(write!(io::stderr(), "error: {failure}\n{hint}"));
+}

@@ -1,0 +1,181 @@
+//! One task that owns queue and residency and tells the engine what to do next.
+//!
+//! What to do is decided by [`crate::queue::pick`]; here it is carried out. The task never waits for the engine: it
+//! waits for whatever happens next, so it answers at once, whatever the engine does.
+
+mod actor;
+mod desk;
+mod inspection;
+mod operation;
+mod outcome;
+mod pace;
+
+use std::{sync::Arc, time::Duration};
+
+use imgd_proto::v1;
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    engine::{EngineFactory, FileRequest, ModelKey, PictureRequest},
+    failure::{Failure, draining},
+    keep_alive::KeepAlive,
+    outbox::Events,
+};
+
+/// The least time after which a worker that does not answer is ended.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Calls that may wait for the task.
+const MAX_COMMANDS: usize = 1024;
+
+/// The scheduler as the services see it.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    commands: mpsc::Sender<Command>,
+}
+
+/// What the scheduler needs to know from the start.
+pub struct Options {
+    /// Starts engines.
+    pub engines: Arc<dyn EngineFactory>,
+    /// Requests that may wait at once.
+    pub queue_capacity: usize,
+    /// How long a model stays when the request does not say.
+    pub keep_alive: KeepAlive,
+    /// Memory that all models together may take, in bytes.
+    pub max_memory_bytes: Option<u64>,
+    /// Memory that the system has to give, in bytes.
+    pub available_bytes: fn() -> u64,
+    /// How often the service manager wants to hear that the task is alive.
+    pub watchdog: Option<Duration>,
+    /// The least time after which an engine that does not answer is ended.
+    pub patience: Duration,
+}
+
+/// A job to do.
+#[derive(Debug)]
+pub struct Order {
+    /// The model it needs.
+    pub model: ModelKey,
+    /// What to do with it.
+    pub work: Work,
+    /// How long the model stays afterwards.
+    pub keep_alive: Option<KeepAlive>,
+    /// Never unspecified.
+    pub priority: v1::Priority,
+    /// The client's own name for the request.
+    pub request_id: String,
+}
+
+/// What to do with a model.
+#[derive(Debug)]
+pub enum Work {
+    /// Only load it.
+    Load,
+    /// Make pictures; picture `i` uses the seed plus `i`.
+    Draw {
+        /// The first picture.
+        picture: Box<PictureRequest>,
+        /// Number of pictures, at least 1.
+        num_images: u32,
+        /// The file to make of each.
+        file: FileRequest,
+        /// A preview every so many steps; 0 for none.
+        preview_every_n_steps: u32,
+    },
+}
+
+/// A job that was accepted.
+#[derive(Debug)]
+pub struct Receipt {
+    /// Its name on the wire.
+    pub job_id: String,
+    /// What happens to it. Dropping this cancels the job.
+    pub events: Events,
+}
+
+/// What the scheduler says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Models in memory.
+    pub models: Vec<v1::LoadedModel>,
+    /// Jobs that wait.
+    pub waiting: u32,
+    /// Jobs at work.
+    pub running: u32,
+    /// Whether no more work is taken.
+    pub is_draining: bool,
+    /// The process that computes.
+    pub worker_pid: Option<u32>,
+    /// Threads it computes with, once known.
+    pub worker_threads: Option<u32>,
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Take no more work; finish what runs.
+    Drain,
+    /// As [`Ending::Drain`], but only if nothing waits or runs.
+    IfIdle,
+    /// At once.
+    Now,
+}
+
+#[derive(Debug)]
+enum Command {
+    Submit { order: Box<Order>, reply: oneshot::Sender<Result<Receipt, Failure>> },
+    Describe { model: ModelKey, reply: oneshot::Sender<Result<v1::Model, Failure>> },
+    Unload { model: ModelKey, reply: oneshot::Sender<bool> },
+    Snapshot { reply: oneshot::Sender<Snapshot> },
+    End { ending: Ending, reply: oneshot::Sender<Result<(), Failure>> },
+}
+
+impl Scheduler {
+    /// Starts the task. It ends after [`Ending::Now`], or when a drain is through.
+    pub fn start(options: Options) -> (Self, JoinHandle<()>) {
+        let (commands, received) = mpsc::channel(MAX_COMMANDS);
+        let actor = actor::Actor::new(options, received, Arc::new(Notify::new()));
+        (Self { commands }, tokio::spawn(actor.run()))
+    }
+
+    /// Takes a job in.
+    pub async fn submit(&self, order: Order) -> Result<Receipt, Failure> {
+        self.ask(|reply| Command::Submit { order: Box::new(order), reply }).await?
+    }
+
+    /// Describes a model without loading it.
+    pub async fn describe(&self, model: ModelKey) -> Result<v1::Model, Failure> {
+        self.ask(|reply| Command::Describe { model, reply }).await?
+    }
+
+    /// Frees a model once no job needs it. Returns whether it was loaded.
+    pub async fn unload(&self, model: ModelKey) -> Result<bool, Failure> {
+        self.ask(|reply| Command::Unload { model, reply }).await
+    }
+
+    /// Says how things stand.
+    pub async fn snapshot(&self) -> Result<Snapshot, Failure> {
+        self.ask(|reply| Command::Snapshot { reply }).await
+    }
+
+    /// Begins to end; fails with [`crate::failure::Reason::NotIdle`] where [`Ending::IfIdle`] finds work.
+    pub async fn end(&self, ending: Ending) -> Result<(), Failure> {
+        self.ask(|reply| Command::End { ending, reply }).await?
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        // The task is gone: the daemon is about to be.
+        if self.commands.send(command(reply)).await.is_err() {
+            return Err(draining());
+        }
+        answer.await.or_else(|_| Err(draining()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

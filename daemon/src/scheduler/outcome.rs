@@ -1,0 +1,228 @@
+//! What the scheduler makes of the engine's answers, and of its end.
+
+use std::time::{Duration, Instant};
+
+use imgd_proto::v1;
+use tracing::{info, warn};
+
+use super::{actor::Actor, operation::{Evaluation, Outcome}};
+use crate::{
+    engine::{GenerationId, Loaded, ModelKey},
+    failure::{Failure, Reason, is_worker_died, worker_died},
+    queue::{Fingerprint, JobId, Known, Resident, Tick, WorkerState},
+};
+
+impl Actor {
+    /// An answer came; it `took` so long.
+    pub(super) fn outcome(&mut self, outcome: Outcome, took: Duration, now: Instant) {
+        self.state.worker_used(now);
+        match outcome {
+            Outcome::WorkerStarted(Ok(engine)) => {
+                info!(pid = engine.pid(), "worker started");
+                self.engine = Some(engine);
+                self.state.worker_started(now);
+            }
+            Outcome::WorkerStarted(Err(failure)) => self.worker_did_not_start(&failure, now),
+            Outcome::WorkerEnded => {
+                info!("worker ended: no model is needed");
+                self.engine = None;
+                self.loaded.clear();
+                let _none_in_flight = self.state.worker_gone(None);
+            }
+            Outcome::Forgot(generation, result) => self.forgot(generation, result, now),
+            Outcome::Inspected(model, result) => self.inspected(model, result, now),
+            Outcome::Looked(id, fingerprint) => {
+                if let Some(job) = self.state.job_mut(id) {
+                    job.fingerprint = Some(fingerprint);
+                }
+            }
+            Outcome::Unloaded(model, result) => {
+                info!(%model, "unloaded");
+                self.state.unloaded(&model);
+                self.loaded.remove(&model);
+                if let Err(failure) = result {
+                    self.engine_failed(None, failure, now);
+                }
+            }
+            Outcome::Loaded(id, result) => self.model_loaded(id, result, took, now),
+            Outcome::Begun(id, generation, Ok(begun)) => {
+                self.state.begun(id, generation);
+                if let Some(desk) = self.desks.get_mut(&id) {
+                    desk.begun(begun, now);
+                }
+            }
+            Outcome::Begun(id, _, Err(failure)) => self.engine_failed(Some(id), failure, now),
+            Outcome::Stepped(generation, result) => self.stepped(generation, result, now),
+            Outcome::Finished(generation, Ok(picture)) => {
+                self.pace.finished(picture.took);
+                let job = self.state.ended(generation);
+                if let Some(desk) = job.and_then(|id| self.desks.get_mut(&id)) {
+                    desk.finished(picture);
+                }
+                self.remove_if_cancelled(job, now);
+            }
+            Outcome::Finished(generation, Err(failure)) => {
+                let job = self.state.job_of(generation).map(|job| job.id);
+                self.engine_failed(job, failure, now);
+            }
+        }
+    }
+
+    fn forgot(&mut self, generation: GenerationId, result: Result<(), Failure>, now: Instant) {
+        let job = self.state.ended(generation);
+        self.remove_if_cancelled(job, now);
+        if let Err(failure) = result {
+            self.engine_failed(None, failure, now);
+        }
+    }
+
+    fn remove_if_cancelled(&mut self, job: Option<JobId>, now: Instant) {
+        if let Some(job) = job.and_then(|id| self.state.job(id)).filter(|job| job.is_cancelled) {
+            self.state.remove(job.id, now);
+        }
+    }
+
+    fn inspected(
+        &mut self,
+        key: ModelKey,
+        result: Result<(Fingerprint, v1::Model), Failure>,
+        now: Instant,
+    ) {
+        self.state.inquiries.retain(|inquiry| *inquiry != key);
+        let answer = match &result {
+            Ok((_, model)) => Ok(model.clone()),
+            Err(failure) if is_worker_died(failure) => Err(worker_died(&failure.message)),
+            Err(failure) => Err(failure.clone()),
+        };
+        for index in (0..self.inquirers.len()).rev() {
+            if self.inquirers[index].0 == key {
+                // Who has gone needs no answer.
+                drop(self.inquirers.swap_remove(index).1.send(answer.clone()));
+            }
+        }
+        match result {
+            Ok((fingerprint, model)) => {
+                let known = Known { fingerprint, memory_bytes: model.memory_bytes };
+                self.remember(key.clone(), model);
+                self.state.known.insert(key.clone(), known);
+                // The files may have changed between a look and this; the later look counts.
+                for job in self.state.jobs.iter_mut().filter(|job| job.model == key && job.image.is_none()) {
+                    if job.fingerprint.is_some() {
+                        job.fingerprint = Some(fingerprint);
+                    }
+                }
+            }
+            Err(failure) => {
+                let needs = |job: &&crate::queue::Job| job.model == key && job.is_running;
+                let job = self.state.jobs.iter().find(needs).map(|job| job.id);
+                self.engine_failed(job, failure, now);
+            }
+        }
+    }
+
+    fn model_loaded(&mut self, id: JobId, result: Result<Loaded, Failure>, took: Duration, now: Instant) {
+        // A job that was cancelled meanwhile has told which model it wanted all the same.
+        let Some(model) = self.loading.take() else { return };
+        let loaded = match result {
+            Ok(loaded) => loaded,
+            Err(failure) => return self.engine_failed(Some(id), failure, now),
+        };
+        info!(%model, took_ms = took.as_millis(), memory_mib = loaded.memory_bytes >> 20, "loaded");
+        let fingerprint = self.state.known.get(&model).map_or(Fingerprint(0), |known| known.fingerprint);
+        let keep_alive = self.state.job(id).map_or(self.options.keep_alive, |job| job.keep_alive);
+        self.state.loaded(Resident {
+            key: model.clone(),
+            fingerprint,
+            memory_bytes: loaded.memory_bytes,
+            used: now,
+            keep_alive,
+            is_unwanted: false,
+        });
+        self.loaded.insert(model.clone(), loaded);
+        self.pace.model_changed();
+        self.tell_loading(&model, 1.0);
+        if let Some(desk) = self.desks.get_mut(&id) {
+            desk.loading_took(took);
+        }
+    }
+
+    fn stepped(&mut self, generation: GenerationId, result: Result<Evaluation, Failure>, now: Instant) {
+        let job = self.state.job_of(generation).map(|job| job.id);
+        match result {
+            Ok(Evaluation { step, preview }) => {
+                self.pace.stepped(step.took);
+                if step.is_done {
+                    self.state.denoised(generation);
+                }
+                let finish = self.pace.finish_estimate();
+                if let Some(desk) = job.and_then(|id| self.desks.get_mut(&id)) {
+                    desk.stepped(&step, preview, finish, now);
+                }
+            }
+            Err(failure) => self.engine_failed(job, failure, now),
+        }
+    }
+
+    /// A call failed: the fault of the job alone, or the end of the worker.
+    fn engine_failed(&mut self, job: Option<JobId>, failure: Failure, now: Instant) {
+        if is_worker_died(&failure) {
+            self.worker_lost(&failure.message, job, now);
+        } else if let Some(id) = job {
+            self.fail(id, failure, now);
+        } else {
+            warn!("the worker refused: {failure}");
+        }
+    }
+
+    /// The worker ended by itself; `how` follows "the worker".
+    pub(super) fn worker_ended(&mut self, how: &str, now: Instant) {
+        match self.operation.take().map(|operation| operation.tick) {
+            // It was asked to.
+            Some(Tick::EndWorker) => self.outcome(Outcome::WorkerEnded, Duration::ZERO, now),
+            Some(Tick::Load(id) | Tick::Begin(id)) => self.worker_lost(how, Some(id), now),
+            Some(Tick::Inspect(model)) => self.inspected(model, Err(died(how)), now),
+            _ => self.worker_lost(how, None, now),
+        }
+    }
+
+    /// The worker is gone. The job it worked on is told; the others go on waiting.
+    pub(super) fn worker_lost(&mut self, how: &str, at_work: Option<JobId>, now: Instant) {
+        warn!("the worker {how}");
+        if let Some(engine) = self.engine.take() {
+            // Ends one that hangs; one that is dead is only collected.
+            tokio::spawn(engine.end());
+        }
+        let pause = self.pace.died();
+        self.loading = None;
+        self.loaded.clear();
+        let mut losers = self.state.worker_gone(Some(now + pause));
+        losers.extend(at_work.filter(|id| !losers.contains(id)));
+        for id in losers {
+            self.fail(id, worker_died(how), now);
+        }
+        let cancelled: Vec<_> =
+            self.state.jobs.iter().filter(|job| job.is_cancelled).map(|job| job.id).collect();
+        for id in cancelled {
+            self.state.remove(id, now);
+        }
+    }
+
+    fn worker_did_not_start(&mut self, failure: &Failure, now: Instant) {
+        warn!("no worker could be started: {failure}");
+        let pause = self.pace.died().max(Duration::from_millis(100));
+        self.state.worker = WorkerState::Absent { retry_at: Some(now + pause) };
+        let first = self.state.jobs.iter().find(|job| !job.is_cancelled).map(|job| job.id);
+        if let Some(id) = first {
+            self.fail(id, failure.clone(), now);
+        }
+        for (_, inquirer) in self.inquirers.drain(..) {
+            drop(inquirer.send(Err(failure.clone())));
+        }
+        self.state.inquiries.clear();
+    }
+}
+
+/// As engines say that they are gone; `how` follows "the worker".
+fn died(how: &str) -> Failure {
+    Failure::new(Reason::WorkerDied, how)
+}

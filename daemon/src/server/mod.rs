@@ -1,0 +1,12 @@
+//! The socket and its connections, up to where HTTP/2 hands a call to a service.
+
+mod accept;
+mod connection;
+mod greeting;
+mod lifecycle;
+mod listener;
+mod status_details;
+
+pub use accept::{Limits, serve};
+pub use lifecycle::{Running, run};
+pub use listener::{ListenError, Listening, listen};

@@ -1,0 +1,115 @@
+//! DaemonService: how the daemon is, and its end.
+
+use std::{sync::Arc, time::Instant};
+
+use imgd_proto::v1::{self, daemon_service_server::DaemonService};
+use tokio::sync::OnceCell;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    config::DeviceSetting,
+    machine,
+    scheduler::{Ending, Scheduler},
+};
+
+/// What the daemon says of itself that does not change.
+#[derive(Debug)]
+pub struct Identity {
+    /// When it started.
+    pub started: Instant,
+    /// How it was started.
+    pub started_by: v1::StartedBy,
+    /// Which build it is.
+    pub build_id: String,
+    /// The device setting in force.
+    pub device: DeviceSetting,
+    /// Requests that may wait at once.
+    pub queue_capacity: usize,
+    /// What it can do beyond the base contract.
+    pub features: Vec<String>,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct DaemonApi {
+    /// Does the work.
+    pub scheduler: Scheduler,
+    /// Asks the daemon to end.
+    pub end: tokio::sync::mpsc::Sender<Ending>,
+    /// What it says of itself.
+    pub identity: Arc<Identity>,
+    /// The machine's devices, looked at once.
+    pub devices: Arc<OnceCell<Vec<v1::Device>>>,
+}
+
+#[tonic::async_trait]
+impl DaemonService for DaemonApi {
+    async fn get_status(
+        &self,
+        _: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        let snapshot = self.scheduler.snapshot().await?;
+        let identity = &self.identity;
+        let mut devices = self.devices.get_or_init(async || machine::devices(None)).await.clone();
+        if let (Some(cpu), Some(threads)) = (devices.first_mut(), snapshot.worker_threads) {
+            cpu.threads = threads;
+        }
+        let (total_bytes, available_bytes) = machine::memory_bytes();
+        Ok(Response::new(v1::GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: imgd_proto::PROTOCOL,
+            build_id: identity.build_id.clone(),
+            features: identity.features.clone(),
+            pid: std::process::id(),
+            uptime: prost_types::Duration::try_from(identity.started.elapsed()).ok(),
+            started_by: identity.started_by.into(),
+            devices,
+            memory: Some(v1::Memory {
+                total_bytes,
+                available_bytes,
+                supervisor_bytes: machine::resident_bytes(std::process::id()),
+                worker_bytes: snapshot.worker_pid.map_or(0, machine::resident_bytes),
+            }),
+            models: snapshot.models,
+            queue: Some(v1::Queue {
+                waiting: snapshot.waiting,
+                running: snapshot.running,
+                capacity: u32::try_from(identity.queue_capacity).unwrap_or(u32::MAX),
+            }),
+            sandbox: sandbox(),
+            draining: snapshot.is_draining,
+            device_setting: identity.device.name().to_owned(),
+        }))
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<v1::ShutdownRequest>,
+    ) -> Result<Response<v1::ShutdownResponse>, Status> {
+        let request = request.into_inner();
+        if request.if_idle {
+            self.scheduler.end(Ending::IfIdle).await?;
+        }
+        let ending = if request.force { Ending::Now } else { Ending::Drain };
+        // A daemon that is ending already needs no second word.
+        drop(self.end.try_send(ending));
+        Ok(Response::new(v1::ShutdownResponse {}))
+    }
+}
+
+/// What protects the daemon and its user today, and what does not yet.
+fn sandbox() -> Vec<v1::SandboxLayer> {
+    let layer = |name: &str, in_force: bool, description: &str| v1::SandboxLayer {
+        name: name.to_owned(),
+        in_force,
+        description: description.to_owned(),
+    };
+    vec![
+        layer("private_socket", true, "the socket has mode 0600 in a directory of mode 0700; there is no TCP"),
+        layer("peer_uid", true, "connections of other users are refused"),
+        layer("no_core_dumps", crate::sys::core_dumps_are_off(), "a crash leaves no file with prompts in it"),
+        layer("cleared_environment", true, "the worker gets none of the daemon's environment"),
+        layer("seccomp", false, "not built yet: system calls are not filtered"),
+        layer("landlock", false, "not built yet: file access is not narrowed"),
+    ]
+}

@@ -1,0 +1,105 @@
+//! ModelService: the models, and what they can be asked.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+
+use imgd_proto::{
+    limits,
+    v1::{self, model_service_server::ModelService},
+};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::{deadline, image::keep_alive, names::Names, pump};
+use crate::{
+    engine::{ModelKey, Place},
+    failure::Failure,
+    scheduler::{Order, Scheduler, Work},
+};
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct ModelApi {
+    /// Does the work.
+    pub scheduler: Scheduler,
+    /// Knows the models.
+    pub names: Arc<Names>,
+}
+
+#[tonic::async_trait]
+impl ModelService for ModelApi {
+    type LoadModelStream = pump::Stream<v1::LoadModelResponse>;
+
+    async fn list_models(
+        &self,
+        _: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        let snapshot = self.scheduler.snapshot().await?;
+        let loaded: BTreeSet<_> = snapshot.models.iter().map(|model| model.name.as_str()).collect();
+        let models = self.names.list().into_iter().map(|key| v1::ModelSummary {
+            path: path(&key),
+            is_default: key.name == self.names.default_model,
+            is_loaded: loaded.contains(key.name.as_str()),
+            name: key.name,
+        });
+        Ok(Response::new(v1::ListModelsResponse { models: models.collect() }))
+    }
+
+    async fn get_model(
+        &self,
+        request: Request<v1::GetModelRequest>,
+    ) -> Result<Response<v1::GetModelResponse>, Status> {
+        let key = self.names.model(&request.into_inner().model)?;
+        let mut model = self.scheduler.describe(key.clone()).await?;
+        model.path = path(&key);
+        model.name = key.name;
+        Ok(Response::new(v1::GetModelResponse { model: Some(model) }))
+    }
+
+    async fn load_model(
+        &self,
+        request: Request<v1::LoadModelRequest>,
+    ) -> Result<Response<Self::LoadModelStream>, Status> {
+        let now = Instant::now();
+        let time = deadline::from_headers(request.metadata().as_ref());
+        let request = request.into_inner();
+        limits::validate_load(&request).map_err(Failure::from)?;
+        let order = Order {
+            model: self.names.model(&request.model)?,
+            work: Work::Load,
+            keep_alive: keep_alive(request.keep_alive.as_ref())?,
+            priority: v1::Priority::Interactive,
+            request_id: String::new(),
+        };
+        let receipt = self.scheduler.submit(order).await?;
+        Ok(Response::new(pump::loading(receipt, time.and_then(|time| now.checked_add(time)))))
+    }
+
+    async fn unload_model(
+        &self,
+        request: Request<v1::UnloadModelRequest>,
+    ) -> Result<Response<v1::UnloadModelResponse>, Status> {
+        let request = request.into_inner();
+        if request.model.is_empty() {
+            return Err(Failure::invalid("model", "model is required")
+                .with_hint("`imgctl ps` lists what is loaded")
+                .to_status());
+        }
+        let was_loaded = self.scheduler.unload(self.names.model(&request.model)?).await?;
+        Ok(Response::new(v1::UnloadModelResponse { was_loaded }))
+    }
+
+    async fn list_samplers(
+        &self,
+        _: Request<v1::ListSamplersRequest>,
+    ) -> Result<Response<v1::ListSamplersResponse>, Status> {
+        Ok(Response::new(v1::ListSamplersResponse::default()))
+    }
+}
+
+fn path(key: &ModelKey) -> String {
+    match &key.place {
+        Place::Embedded => String::new(),
+        Place::Directory(directory) => directory.display().to_string(),
+    }
+}

@@ -1,0 +1,155 @@
+//! Worker processes as the scheduler's engines.
+
+use std::{os::unix::ffi::OsStrExt as _, pin::Pin, sync::Arc};
+
+use imgd_proto::v1;
+use tokio::sync::watch;
+
+use crate::{
+    engine::{
+        Answer, Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture,
+        PictureRequest, Place, Stepped,
+    },
+    failure::{Failure, Reason},
+    spawner::Spawner,
+    worker::{Worker, wire},
+};
+
+/// Starts workers by the spawner.
+#[derive(Debug, Clone)]
+pub(crate) struct Workers(pub(crate) Spawner);
+
+impl EngineFactory for Workers {
+    fn start(&self) -> Answer<Arc<dyn Engine>> {
+        let spawner = self.0.clone();
+        Box::pin(async move { Ok(Arc::new(Worker::spawn(&spawner).await?) as Arc<dyn Engine>) })
+    }
+}
+
+impl Engine for Worker {
+    fn pid(&self) -> u32 {
+        self.pid()
+    }
+
+    fn died(&self) -> Pin<Box<dyn Future<Output = String> + Send>> {
+        let worker = self.clone();
+        Box::pin(async move { worker.exited().await.to_string() })
+    }
+
+    fn end(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let worker = self.clone();
+        Box::pin(async move {
+            worker.kill().await;
+        })
+    }
+
+    fn inspect(&self, model: &ModelKey) -> Answer<v1::Model> {
+        let key = key(model);
+        ask(self, async move |worker: Worker| Ok(worker.inspect(key).await?.value))
+    }
+
+    fn load(&self, model: &ModelKey, progress: watch::Sender<f64>) -> Answer<Loaded> {
+        let key = key(model);
+        ask(self, async move |worker: Worker| {
+            let wire::Loaded { model_hash, memory_bytes, threads } = worker.load(key, progress).await?.value;
+            Ok(Loaded { model_hash, memory_bytes, threads })
+        })
+    }
+
+    fn unload(&self, model: &ModelKey) -> Answer<()> {
+        let key = key(model);
+        ask(self, async move |worker: Worker| Ok(worker.unload(key).await?.value))
+    }
+
+    fn begin(&self, generation: GenerationId, model: &ModelKey, picture: PictureRequest) -> Answer<Begun> {
+        let start = wire::Start {
+            generation: generation.0,
+            model: key(model),
+            prompt: picture.prompt.reveal().to_owned(),
+            negative_prompt: picture.negative_prompt.map(|prompt| prompt.reveal().to_owned()),
+            width_px: picture.width_px,
+            height_px: picture.height_px,
+            num_inference_steps: picture.num_inference_steps,
+            guidance_scale: picture.guidance_scale,
+            seed: picture.seed,
+            sampler: picture.sampler,
+            schedule: picture.schedule,
+            clip_skip: picture.clip_skip,
+        };
+        ask(self, async move |worker: Worker| {
+            let started = worker.start(start).await?;
+            let wire::Started { settings, notices, evaluation_count, .. } = started.value;
+            Ok(Begun { settings, evaluation_count, notices, took: started.took })
+        })
+    }
+
+    fn step(&self, generations: &[GenerationId]) -> Answer<Vec<Result<Stepped, Failure>>> {
+        let ids = generations.iter().map(|generation| generation.0).collect();
+        ask(self, async move |worker: Worker| {
+            let stepped = worker.step(ids).await?;
+            let took = stepped.took;
+            let results = stepped.value.results.into_iter().map(|result| match result.failed {
+                Some(failed) => Err(failed.into()),
+                None => Ok(Stepped {
+                    evaluations_done: result.evaluations_done,
+                    inference_step: result.inference_step,
+                    sigma: result.sigma,
+                    is_done: result.is_done,
+                    took,
+                }),
+            });
+            Ok(results.collect())
+        })
+    }
+
+    fn preview(&self, generation: GenerationId) -> Answer<v1::Preview> {
+        ask(self, async move |worker: Worker| Ok(worker.preview(generation.0).await?.value))
+    }
+
+    fn finish(&self, generation: GenerationId, file: FileRequest) -> Answer<Picture> {
+        let finish = wire::Finish {
+            generation: generation.0,
+            format: file.format.into(),
+            jpeg_quality: file.jpeg_quality.into(),
+            omit_metadata: file.omit_metadata,
+        };
+        ask(self, async move |worker: Worker| {
+            let finished = worker.finish(finish).await?;
+            let wire::Finished { bytes, metadata } = finished.value;
+            Ok(Picture { bytes, metadata, took: finished.took })
+        })
+    }
+
+    fn forget(&self, generation: GenerationId) -> Answer<()> {
+        ask(self, async move |worker: Worker| Ok(worker.drop_generation(generation.0).await?.value))
+    }
+}
+
+/// Makes a call. Where the worker has ended, the failure's message says how, as the scheduler wants it.
+fn ask<T, F, Called>(worker: &Worker, call: F) -> Answer<T>
+where
+    F: FnOnce(Worker) -> Called + Send + 'static,
+    Called: Future<Output = Result<T, Failure>> + Send + 'static,
+    T: Send + 'static,
+{
+    let worker = worker.clone();
+    Box::pin(async move {
+        match call(worker.clone()).await {
+            Err(failure) if failure.reason == Reason::WorkerDied => {
+                Err(Failure::new(Reason::WorkerDied, worker.exited().await.to_string()))
+            }
+            answer => answer,
+        }
+    })
+}
+
+fn key(model: &ModelKey) -> wire::ModelKey {
+    wire::ModelKey {
+        directory: match &model.place {
+            Place::Embedded => None,
+            Place::Directory(directory) => Some(directory.as_os_str().as_bytes().to_vec()),
+        },
+        name: model.name.clone(),
+        precision: v1::Precision::F32.into(),
+    }
+}
