@@ -4,7 +4,7 @@
 //! [`services`] check and translate, [`scheduler`] carries out what [`queue`] decides. The *worker* owns the engine;
 //! [`engine`] is the seam between the two. The *spawner* starts workers.
 
-mod activation;
+pub mod activation;
 mod args;
 pub mod config;
 pub mod engine;
@@ -12,15 +12,15 @@ pub mod engine;
 mod fake_engine;
 pub mod failure;
 pub mod keep_alive;
-mod logging;
+pub mod logging;
 pub mod machine;
-mod outbox;
+pub mod outbox;
 pub mod prompt;
 pub mod queue;
 mod run;
 pub mod scheduler;
 pub mod server;
-mod service_manager;
+pub mod service_manager;
 pub mod services;
 pub(crate) mod spawner;
 pub mod starter;

@@ -71,7 +71,8 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         .map_err(|error| internal("find the program's own file", &error))?;
     let spawning = spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
     let listening = server::listen(&location).map_err(listen_failure)?;
-    let identity = identity(args, &settings, has_starter, listening.is_activated, started);
+    let is_managed = listening.is_activated || environment.has_service_manager();
+    let identity = identity(args, &settings, has_starter, is_managed, started);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("imgd")
@@ -107,10 +108,10 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     served.map_err(|error| internal("serve", &error))
 }
 
-fn identity(args: &Args, settings: &Settings, has_starter: bool, is_activated: bool, started: Instant) -> Identity {
+fn identity(args: &Args, settings: &Settings, has_starter: bool, is_managed: bool, started: Instant) -> Identity {
     let own = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
     let build_id = own.and_then(|own| imgd_proto::build_id(&own));
-    let started_by = match (is_activated || service_manager::is_present(), args.started_by_client) {
+    let started_by = match (is_managed, args.started_by_client) {
         (true, _) => v1::StartedBy::ServiceManager,
         (false, true) => v1::StartedBy::Client,
         (false, false) => v1::StartedBy::Hand,

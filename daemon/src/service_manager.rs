@@ -24,11 +24,6 @@ pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// Whether a service manager listens.
-pub fn is_present() -> bool {
-    sd_notify::watchdog_enabled().is_some()
-}
-
 /// How often [`alive`] must be called.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()

@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Variables that are not settings.
+const OTHERS: [&str; 3] = ["JOURNAL_STREAM", "NO_COLOR", "NOTIFY_SOCKET"];
+
 /// The variables that the daemon looks at, read once.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -21,7 +24,7 @@ impl Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, value)| {
-                (name.starts_with("IMGD_") || name == "JOURNAL_STREAM" || name == "NO_COLOR")
+                (name.starts_with("IMGD_") || OTHERS.contains(&name.as_str()))
                     && !value.is_empty()
             })
             .collect();
@@ -56,6 +59,11 @@ impl Environment {
         let value = self.get("JOURNAL_STREAM")?;
         let (device, inode) = value.split_once(':')?;
         Some((device.parse().ok()?, inode.parse().ok()?))
+    }
+
+    /// Whether a service manager started this process and wants to hear from it.
+    pub fn has_service_manager(&self) -> bool {
+        self.variables.contains_key("NOTIFY_SOCKET")
     }
 
     /// True when the user wants no colours.

@@ -80,8 +80,10 @@ impl House {
             Happening::Cancellation(_) => {}
             Happening::Death => {
                 for id in self.state.worker_gone(Some(self.now + Duration::from_secs(1))) {
+                    if !self.over.contains(&id) {
+                        self.over.push(id);
+                    }
                     self.state.remove(id, self.now);
-                    self.over.push(id);
                 }
                 self.evaluations.clear();
                 self.state.jobs.retain(|job| !job.is_cancelled);
@@ -99,6 +101,9 @@ impl House {
     }
 
     fn cancel(&mut self, id: JobId) {
+        if self.over.contains(&id) {
+            return;
+        }
         self.over.push(id);
         match self.state.job_mut(id) {
             Some(job) if job.image.is_some() => job.is_cancelled = true,
@@ -238,7 +243,8 @@ proptest! {
         }
         prop_assert!(house.evaluations.is_empty());
         prop_assert!(house.state.models.is_empty(), "idle models go");
-        prop_assert!(matches!(house.state.worker, WorkerState::Absent { .. }));
+        let is_absent = matches!(house.state.worker, WorkerState::Absent { .. });
+        prop_assert!(is_absent, "an idle worker goes");
         prop_assert!(house.begun.is_sorted(), "first come, first served");
         let mut over = house.over.clone();
         over.sort_unstable();

@@ -177,6 +177,7 @@ impl Actor {
                 let need = self.state.known.get(&job.model).map_or(0, |known| known.memory_bytes);
                 let patience = self.pace.patience(least, need);
                 info!(model = %job.model, "loading");
+                service_manager::status(&format!("loading {}", job.model));
                 self.loading = Some(job.model.clone());
                 operation::load(engine.as_ref(), id, &job.model, now, patience)
             }

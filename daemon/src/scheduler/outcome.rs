@@ -10,6 +10,7 @@ use crate::{
     engine::{GenerationId, Loaded, ModelKey},
     failure::{Failure, Reason, is_worker_died, worker_died},
     queue::{Fingerprint, JobId, Known, Resident, Tick, WorkerState},
+    service_manager,
 };
 
 impl Actor {
@@ -140,6 +141,7 @@ impl Actor {
         });
         self.loaded.insert(model.clone(), loaded);
         self.pace.model_changed();
+        service_manager::status("ready");
         self.tell_loading(&model, 1.0);
         if let Some(desk) = self.desks.get_mut(&id) {
             desk.loading_took(took);

@@ -7,6 +7,9 @@ mod lifecycle;
 mod listener;
 mod status_details;
 
+#[cfg(test)]
+mod tests;
+
 pub use accept::{Limits, serve};
 pub use lifecycle::{Running, run};
 pub use listener::{ListenError, Listening, listen};
