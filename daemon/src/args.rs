@@ -6,8 +6,12 @@ use clap::{Parser, Subcommand};
 
 /// Keeps image-generation models resident and serves them over a private Unix socket.
 #[derive(Debug, Parser)]
-#[command(name = "imgd", version, after_help = "Settings come from a flag, else the environment (IMGD_…), else the \
-config file, else the default. `imgd --print-config` explains each.")]
+#[command(
+    name = "imgd",
+    version,
+    after_help = "Settings come from a flag, else the environment (IMGD_…), else the \
+config file, else the default. `imgd --print-config` explains each."
+)]
 pub(crate) struct Args {
     /// Read this config file instead of the usual one.
     #[arg(long, value_name = "FILE")]

@@ -35,7 +35,12 @@ pub trait Engine: Send + Sync + 'static {
     /// Frees a model. No generation may use it.
     fn unload(&self, model: &ModelKey) -> Answer<()>;
     /// Encodes the text and draws the noise of one picture, to be known by `generation`.
-    fn begin(&self, generation: GenerationId, model: &ModelKey, picture: PictureRequest) -> Answer<Begun>;
+    fn begin(
+        &self,
+        generation: GenerationId,
+        model: &ModelKey,
+        picture: PictureRequest,
+    ) -> Answer<Begun>;
     /// Makes one network evaluation for each of the generations; one result for each, in order.
     fn step(&self, generations: &[GenerationId]) -> Answer<Vec<Result<Stepped, Failure>>>;
     /// A small picture of the state.

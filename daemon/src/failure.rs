@@ -18,16 +18,22 @@ pub fn is_worker_died(failure: &Failure) -> bool {
 
 /// The daemon is ending.
 pub fn draining() -> Failure {
-    Failure::new(Reason::Draining, "the daemon is ending and takes no more work")
-        .with_hint("try again in a moment")
-        .with_retry_after(Duration::from_secs(1))
+    Failure::new(
+        Reason::Draining,
+        "the daemon is ending and takes no more work",
+    )
+    .with_hint("try again in a moment")
+    .with_retry_after(Duration::from_secs(1))
 }
 
 /// The queue is full.
 pub fn queue_full(capacity: usize) -> Failure {
-    Failure::new(Reason::QueueFull, format!("{capacity} requests wait already, and no more may"))
-        .with_hint("try again later, or raise `queue_capacity` in the config")
-        .with_retry_after(Duration::from_secs(5))
+    Failure::new(
+        Reason::QueueFull,
+        format!("{capacity} requests wait already, and no more may"),
+    )
+    .with_hint("try again later, or raise `queue_capacity` in the config")
+    .with_retry_after(Duration::from_secs(5))
 }
 
 /// The model does not fit.

@@ -41,7 +41,10 @@ impl Record {
 
     /// How often something that begins like this was asked.
     pub(crate) fn count(&self, beginning: &str) -> usize {
-        self.lines().iter().filter(|line| line.starts_with(beginning)).count()
+        self.lines()
+            .iter()
+            .filter(|line| line.starts_with(beginning))
+            .count()
     }
 }
 
@@ -55,7 +58,11 @@ pub(crate) struct FakeFactory {
 
 impl FakeFactory {
     pub(crate) fn new(step: Duration) -> Self {
-        Self { step, record: Arc::default(), started: Arc::default() }
+        Self {
+            step,
+            record: Arc::default(),
+            started: Arc::default(),
+        }
     }
 }
 
@@ -100,13 +107,18 @@ fn dead() -> Failure {
 
 impl Fake {
     fn die(&self) {
-        self.end.send_replace(Some("was killed by signal 9".to_owned()));
+        self.end
+            .send_replace(Some("was killed by signal 9".to_owned()));
     }
 }
 
 /// Memory that a model of this name needs.
 fn need(model: &ModelKey) -> u64 {
-    if model.name.contains("huge") { 1 << 50 } else { 100 }
+    if model.name.contains("huge") {
+        1 << 50
+    } else {
+        100
+    }
 }
 
 impl Engine for Fake {
@@ -133,9 +145,15 @@ impl Engine for Fake {
         let model = model.clone();
         Box::pin(async move {
             if model.name.contains("broken") {
-                return Err(Failure::new(Reason::ModelInvalid, "unet/config.json: expected a number"));
+                return Err(Failure::new(
+                    Reason::ModelInvalid,
+                    "unet/config.json: expected a number",
+                ));
             }
-            Ok(v1::Model { memory_bytes: need(&model), ..v1::Model::default() })
+            Ok(v1::Model {
+                memory_bytes: need(&model),
+                ..v1::Model::default()
+            })
         })
     }
 
@@ -150,7 +168,11 @@ impl Engine for Fake {
                 end.send_replace(Some("was killed by signal 9".to_owned()));
                 return Err(dead());
             }
-            Ok(Loaded { model_hash: "abc".to_owned(), memory_bytes: need(&model), threads: 2 })
+            Ok(Loaded {
+                model_hash: "abc".to_owned(),
+                memory_bytes: need(&model),
+                threads: 2,
+            })
         })
     }
 
@@ -163,7 +185,12 @@ impl Engine for Fake {
         let prompt = picture.prompt.reveal().to_owned();
         self.record.add(format!("begin {prompt} {}", picture.seed));
         let count = picture.num_inference_steps.unwrap_or(3);
-        let generation = Generation { prompt, seed: picture.seed, count, done: 0 };
+        let generation = Generation {
+            prompt,
+            seed: picture.seed,
+            count,
+            done: 0,
+        };
         self.generations.lock().unwrap().insert(id, generation);
         let settings = v1::Settings {
             model: model.name.clone(),
@@ -172,7 +199,14 @@ impl Engine for Fake {
             ..v1::Settings::default()
         };
         let took = Duration::from_millis(1);
-        Box::pin(async move { Ok(Begun { settings, evaluation_count: count, notices: Vec::new(), took }) })
+        Box::pin(async move {
+            Ok(Begun {
+                settings,
+                evaluation_count: count,
+                notices: Vec::new(),
+                took,
+            })
+        })
     }
 
     fn step(&self, ids: &[GenerationId]) -> Answer<Vec<Result<Stepped, Failure>>> {
@@ -180,7 +214,12 @@ impl Engine for Fake {
         let mut generations = self.generations.lock().unwrap();
         let generation = generations.get_mut(&id).unwrap();
         generation.done += 1;
-        let Generation { prompt, count, done, .. } = generation.clone();
+        let Generation {
+            prompt,
+            count,
+            done,
+            ..
+        } = generation.clone();
         drop(generations);
         self.record.add(format!("step {prompt} {done}"));
         if prompt.contains("kill") {
@@ -193,10 +232,19 @@ impl Engine for Fake {
                 std::future::pending::<()>().await;
             }
             if prompt.contains("nan") {
-                return Ok(vec![Err(Failure::new(Reason::Numerics, "the network gave NaN"))]);
+                return Ok(vec![Err(Failure::new(
+                    Reason::Numerics,
+                    "the network gave NaN",
+                ))]);
             }
             let is_done = done == count;
-            Ok(vec![Ok(Stepped { evaluations_done: done, inference_step: done, sigma: 1.0, is_done, took })])
+            Ok(vec![Ok(Stepped {
+                evaluations_done: done,
+                inference_step: done,
+                sigma: 1.0,
+                is_done,
+                took,
+            })])
         })
     }
 
@@ -206,15 +254,25 @@ impl Engine for Fake {
 
     fn finish(&self, id: GenerationId, file: FileRequest) -> Answer<Picture> {
         let generation = self.generations.lock().unwrap().remove(&id).unwrap();
-        self.record.add(format!("finish {} {}", generation.prompt, generation.seed));
+        self.record
+            .add(format!("finish {} {}", generation.prompt, generation.seed));
         let bytes = if generation.prompt.contains("large") {
             vec![7; 700_000]
         } else {
             generation.seed.to_string().into_bytes()
         };
-        let metadata = v1::ImageMetadata { format: file.format.into(), ..v1::ImageMetadata::default() };
+        let metadata = v1::ImageMetadata {
+            format: file.format.into(),
+            ..v1::ImageMetadata::default()
+        };
         let took = Duration::from_millis(1);
-        Box::pin(async move { Ok(Picture { bytes: bytes.into(), metadata, took }) })
+        Box::pin(async move {
+            Ok(Picture {
+                bytes: bytes.into(),
+                metadata,
+                took,
+            })
+        })
     }
 
     fn forget(&self, id: GenerationId) -> Answer<()> {
@@ -227,7 +285,10 @@ impl Engine for Fake {
 /// A model of that name.
 pub(crate) fn model(name: &str) -> ModelKey {
     let place = Place::Directory(PathBuf::from("/nonexistent").join(name));
-    ModelKey { place, name: name.to_owned() }
+    ModelKey {
+        place,
+        name: name.to_owned(),
+    }
 }
 
 /// A picture to make.

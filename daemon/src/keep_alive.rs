@@ -35,7 +35,11 @@ impl KeepAlive {
     }
 
     fn of(stay: Duration) -> Self {
-        if stay > MAX_STAY { Self::Forever } else { Self::For(stay) }
+        if stay > MAX_STAY {
+            Self::Forever
+        } else {
+            Self::For(stay)
+        }
     }
 }
 

@@ -8,9 +8,9 @@ pub mod activation;
 mod args;
 pub mod config;
 pub mod engine;
+pub mod failure;
 #[cfg(test)]
 mod fake_engine;
-pub mod failure;
 pub mod keep_alive;
 pub mod logging;
 pub mod machine;

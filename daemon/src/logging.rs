@@ -16,7 +16,9 @@ use crate::config::Environment;
 
 /// Begins to log at `level` what the daemon says, and warnings of the libraries below it.
 pub fn start(level: Level, environment: &Environment) {
-    let filter = Targets::new().with_target("imgd", level).with_default(level.min(Level::WARN));
+    let filter = Targets::new()
+        .with_target("imgd", level)
+        .with_default(level.min(Level::WARN));
     let lines = || {
         let use_colors = io::stderr().is_terminal() && !environment.no_color();
         tracing_subscriber::fmt::layer()

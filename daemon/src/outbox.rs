@@ -93,7 +93,11 @@ pub struct Events(Arc<Shared>);
 
 /// Makes both ends. `bell` rings when the reader leaves or makes room.
 pub fn outbox(bell: Arc<Notify>) -> (Outbox, Events) {
-    let shared = Arc::new(Shared { buffer: Mutex::default(), arrived: Notify::new(), bell });
+    let shared = Arc::new(Shared {
+        buffer: Mutex::default(),
+        arrived: Notify::new(),
+        bell,
+    });
     (Outbox(Arc::clone(&shared)), Events(shared))
 }
 
@@ -112,7 +116,11 @@ impl Outbox {
         }
         buffer.is_complete = event.is_last();
         let pending = buffer.events.len();
-        if buffer.events.back().is_some_and(|older| event.replaces(older, pending)) {
+        if buffer
+            .events
+            .back()
+            .is_some_and(|older| event.replaces(older, pending))
+        {
             buffer.events.pop_back();
         }
         buffer.events.push_back(event);
@@ -128,7 +136,10 @@ impl Outbox {
     /// Whether as many pictures wait as may.
     pub fn is_full(&self) -> bool {
         let buffer = self.0.lock();
-        let pictures = buffer.events.iter().filter(|event| matches!(event, Event::Picture { .. }));
+        let pictures = buffer
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::Picture { .. }));
         pictures.count() >= MAX_PENDING_PICTURES
     }
 }
@@ -181,7 +192,10 @@ mod tests {
     use super::{Event, MAX_PENDING, outbox};
 
     fn step(index: u32) -> Event {
-        Event::Step(v1::Step { index, ..v1::Step::default() })
+        Event::Step(v1::Step {
+            index,
+            ..v1::Step::default()
+        })
     }
 
     #[tokio::test]

@@ -26,7 +26,12 @@ impl fmt::Debug for Prompt {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         static KEY: OnceLock<RandomState> = OnceLock::new();
         let hash = KEY.get_or_init(RandomState::new).hash_one(&self.0);
-        write!(formatter, "[{} bytes, {:08x}]", self.0.len(), hash & 0xffff_ffff)
+        write!(
+            formatter,
+            "[{} bytes, {:08x}]",
+            self.0.len(),
+            hash & 0xffff_ffff
+        )
     }
 }
 
@@ -37,6 +42,9 @@ mod tests {
     #[test]
     fn debug_output_holds_no_word_of_the_prompt() {
         let shown = format!("{:?}", Prompt::new("a canary".to_owned()));
-        assert!(shown.starts_with("[8 bytes, ") && !shown.contains("canary"), "{shown}");
+        assert!(
+            shown.starts_with("[8 bytes, ") && !shown.contains("canary"),
+            "{shown}"
+        );
     }
 }

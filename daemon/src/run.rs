@@ -50,7 +50,9 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
 
 fn print_config() -> Result<(), Failure> {
     match io::stdout().write_all(config::DEFAULT_FILE.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(internal("print the config", &error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(internal("print the config", &error))
+        }
         _ => Ok(()),
     }
 }
@@ -62,14 +64,19 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         leave_the_terminal();
     }
     let environment = Environment::of_process();
-    let settings = config::read(&args.settings(), args.config.as_deref(), &environment).map_err(config_failure)?;
+    let settings = config::read(&args.settings(), args.config.as_deref(), &environment)
+        .map_err(|error| config_failure(&error))?;
     logging::start(settings.log_level, &environment);
-    let location = socket::locate(&socket::Environment::current(settings.socket.clone())).map_err(Failure::from)?;
+    let location = socket::locate(&socket::Environment::current(settings.socket.clone()))
+        .map_err(Failure::from)?;
     // Forked before any thread starts, and before the socket's descriptors exist.
-    let threads = settings.threads.map(|threads| u32::try_from(threads).unwrap_or(u32::MAX));
+    let threads = settings
+        .threads
+        .map(|threads| u32::try_from(threads).unwrap_or(u32::MAX));
     let program = Program::worker(environment.for_worker(), threads)
         .map_err(|error| internal("find the program's own file", &error))?;
-    let spawning = spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
+    let spawning =
+        spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
     let listening = server::listen(&location).map_err(listen_failure)?;
     let is_managed = listening.is_activated || environment.has_service_manager();
     let identity = identity(args, &settings, has_starter, is_managed, started);
@@ -79,7 +86,8 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         .enable_all()
         .build()
         .map_err(|error| internal("start threads", &error))?;
-    let spawner = Spawner::start(spawning).map_err(|error| internal("reach the spawner", &error))?;
+    let spawner =
+        Spawner::start(spawning).map_err(|error| internal("reach the spawner", &error))?;
     let running = Running {
         listening,
         limits: Limits {
@@ -108,8 +116,18 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     served.map_err(|error| internal("serve", &error))
 }
 
-fn identity(args: &Args, settings: &Settings, has_starter: bool, is_managed: bool, started: Instant) -> Identity {
-    let own = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() };
+fn identity(
+    args: &Args,
+    settings: &Settings,
+    has_starter: bool,
+    is_managed: bool,
+    started: Instant,
+) -> Identity {
+    let own = if cfg!(target_os = "linux") {
+        Ok("/proc/self/exe".into())
+    } else {
+        std::env::current_exe()
+    };
     let build_id = own.and_then(|own| imgd_proto::build_id(&own));
     let started_by = match (is_managed, args.started_by_client) {
         (true, _) => v1::StartedBy::ServiceManager,
@@ -123,27 +141,37 @@ fn identity(args: &Args, settings: &Settings, has_starter: bool, is_managed: boo
         build_id: build_id.unwrap_or_else(|_| "unknown".to_owned()),
         device: settings.device,
         queue_capacity: settings.queue_capacity,
-        features: features.into_iter().filter(|(_, has)| *has).map(|(name, _)| name.to_owned()).collect(),
+        features: features
+            .into_iter()
+            .filter(|(_, has)| *has)
+            .map(|(name, _)| name.to_owned())
+            .collect(),
     }
 }
 
 /// A daemon that a client started outlives the client's terminal and keeps no folder busy.
 fn leave_the_terminal() {
-    // Refused to the leader of a session, which has left already.
-    drop(rustix::process::setsid());
+    if let Err(error) = rustix::process::setsid() {
+        // The leader of a session, which has left already.
+        tracing::debug!("no session of its own: {error}");
+    }
     drop(std::env::set_current_dir("/"));
 }
 
 /// A panic's message may quote what it stumbled over, and that may be a prompt: the place alone is told.
 fn hide_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         tracing::error!("defect in the daemon at {place}");
     }));
 }
 
-fn config_failure(error: ConfigError) -> Failure {
-    let why = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
+fn config_failure(error: &ConfigError) -> Failure {
+    let why =
+        std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
     Failure::new(Reason::ConfigInvalid, format!("{error}{why}"))
         .with_hint("`imgd --print-config` shows every setting with its default")
 }
@@ -153,7 +181,9 @@ fn listen_failure(error: ListenError) -> Failure {
         ListenError::Busy { .. } => Failure::new(Reason::NotIdle, error.to_string())
             .with_hint("use that one, or end it with `imgctl shutdown`"),
         ListenError::Unsafe(unsafe_place) => from_socket(unsafe_place),
-        ListenError::Io { ref source, .. } => Failure::new(Reason::Internal, format!("{error}: {source}")),
+        ListenError::Io { ref source, .. } => {
+            Failure::new(Reason::Internal, format!("{error}: {source}"))
+        }
     }
 }
 
@@ -166,7 +196,10 @@ fn internal(what: &str, error: &io::Error) -> Failure {
 }
 
 fn report(failure: &Failure) {
-    let hint = failure.hint.as_ref().map_or_else(String::new, |hint| format!("hint: {hint}\n"));
+    let hint = failure
+        .hint
+        .as_ref()
+        .map_or_else(String::new, |hint| format!("hint: {hint}\n"));
     // Nobody to tell means nothing to do.
     drop(write!(io::stderr(), "error: {failure}\n{hint}"));
 }

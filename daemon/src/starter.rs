@@ -12,15 +12,25 @@ pub fn find(is_embedded: bool, configured: Option<&Path>) -> Option<Place> {
     if is_embedded {
         return Some(Place::Embedded);
     }
-    let program = std::env::current_exe().and_then(|program| program.canonicalize()).ok()?;
+    let program = std::env::current_exe()
+        .and_then(|program| program.canonicalize())
+        .ok()?;
     let beside = program.parent()?;
-    candidates(beside).into_iter().find(|directory| directory.join("model_index.json").is_file()).map(Place::Directory)
+    candidates(beside)
+        .into_iter()
+        .find(|directory| directory.join("model_index.json").is_file())
+        .map(Place::Directory)
 }
 
 /// `bin/imgd` with `share/imgd/models/starter`, and an unpacked archive with `models/starter`.
 fn candidates(beside: &Path) -> Vec<PathBuf> {
-    let installed = beside.parent().map(|prefix| prefix.join("share/imgd/models/starter"));
-    installed.into_iter().chain([beside.join("models/starter")]).collect()
+    let installed = beside
+        .parent()
+        .map(|prefix| prefix.join("share/imgd/models/starter"));
+    installed
+        .into_iter()
+        .chain([beside.join("models/starter")])
+        .collect()
 }
 
 #[cfg(test)]
@@ -33,7 +43,10 @@ mod tests {
     #[test]
     fn a_configured_directory_is_stronger_than_what_is_inside() {
         let directory = Path::new("/models/starter");
-        assert_eq!(find(true, Some(directory)), Some(Place::Directory(directory.to_owned())));
+        assert_eq!(
+            find(true, Some(directory)),
+            Some(Place::Directory(directory.to_owned()))
+        );
         assert_eq!(find(true, None), Some(Place::Embedded));
         assert_eq!(find(false, None), None);
     }

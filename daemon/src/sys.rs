@@ -87,7 +87,8 @@ pub(crate) fn close_descriptors_except(keep: RawFd) -> io::Result<()> {
 pub(crate) fn adopt_listener(descriptor: RawFd) -> Option<UnixListener> {
     // SAFETY: the descriptor is only borrowed to be asked what it is; one that is not open gives an error.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let is_unix = rustix::net::sockopt::socket_domain(borrowed).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    let is_unix = rustix::net::sockopt::socket_domain(borrowed)
+        .is_ok_and(|domain| domain == AddressFamily::UNIX);
     if !is_unix || !rustix::net::sockopt::socket_acceptconn(borrowed).unwrap_or(false) {
         return None;
     }
@@ -108,7 +109,8 @@ pub(crate) fn launchd_sockets(name: &std::ffi::CStr) -> Vec<RawFd> {
     }
     let (mut descriptors, mut count) = (std::ptr::null_mut(), 0);
     // SAFETY: the name ends with NUL, and both results are writable.
-    let status = unsafe { launch_activate_socket(name.as_ptr(), &raw mut descriptors, &raw mut count) };
+    let status =
+        unsafe { launch_activate_socket(name.as_ptr(), &raw mut descriptors, &raw mut count) };
     if status != 0 || descriptors.is_null() {
         return Vec::new();
     }
@@ -123,9 +125,17 @@ pub(crate) fn launchd_sockets(name: &std::ffi::CStr) -> Vec<RawFd> {
 /// Leaves no core file, which would hold prompts, when this process crashes. What the system refuses shows in
 /// [`core_dumps_are_off`].
 pub(crate) fn forbid_core_dumps() {
-    drop(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
+    drop(setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    ));
     #[cfg(target_os = "linux")]
-    drop(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable));
+    drop(rustix::process::set_dumpable_behavior(
+        rustix::process::DumpableBehavior::NotDumpable,
+    ));
 }
 
 /// Whether this process leaves no core file.
@@ -134,7 +144,9 @@ pub(crate) fn core_dumps_are_off() -> bool {
     #[cfg(target_os = "linux")]
     {
         let behavior = rustix::process::dumpable_behavior();
-        is_limited && behavior.is_ok_and(|behavior| behavior == rustix::process::DumpableBehavior::NotDumpable)
+        is_limited
+            && behavior
+                .is_ok_and(|behavior| behavior == rustix::process::DumpableBehavior::NotDumpable)
     }
     #[cfg(not(target_os = "linux"))]
     is_limited

@@ -45,28 +45,48 @@ impl Engine for Worker {
 
     fn inspect(&self, model: &ModelKey) -> Answer<v1::Model> {
         let key = key(model);
-        ask(self, async move |worker: Worker| Ok(worker.inspect(key).await?.value))
+        ask(self, async move |worker: Self| {
+            Ok(worker.inspect(key).await?.value)
+        })
     }
 
     fn load(&self, model: &ModelKey, progress: watch::Sender<f64>) -> Answer<Loaded> {
         let key = key(model);
-        ask(self, async move |worker: Worker| {
-            let wire::Loaded { model_hash, memory_bytes, threads } = worker.load(key, progress).await?.value;
-            Ok(Loaded { model_hash, memory_bytes, threads })
+        ask(self, async move |worker: Self| {
+            let wire::Loaded {
+                model_hash,
+                memory_bytes,
+                threads,
+            } = worker.load(key, progress).await?.value;
+            Ok(Loaded {
+                model_hash,
+                memory_bytes,
+                threads,
+            })
         })
     }
 
     fn unload(&self, model: &ModelKey) -> Answer<()> {
         let key = key(model);
-        ask(self, async move |worker: Worker| Ok(worker.unload(key).await?.value))
+        ask(self, async move |worker: Self| {
+            worker.unload(key).await?;
+            Ok(())
+        })
     }
 
-    fn begin(&self, generation: GenerationId, model: &ModelKey, picture: PictureRequest) -> Answer<Begun> {
+    fn begin(
+        &self,
+        generation: GenerationId,
+        model: &ModelKey,
+        picture: PictureRequest,
+    ) -> Answer<Begun> {
         let start = wire::Start {
             generation: generation.0,
             model: key(model),
             prompt: picture.prompt.reveal().to_owned(),
-            negative_prompt: picture.negative_prompt.map(|prompt| prompt.reveal().to_owned()),
+            negative_prompt: picture
+                .negative_prompt
+                .map(|prompt| prompt.reveal().to_owned()),
             width_px: picture.width_px,
             height_px: picture.height_px,
             num_inference_steps: picture.num_inference_steps,
@@ -76,34 +96,50 @@ impl Engine for Worker {
             schedule: picture.schedule,
             clip_skip: picture.clip_skip,
         };
-        ask(self, async move |worker: Worker| {
+        ask(self, async move |worker: Self| {
             let started = worker.start(start).await?;
-            let wire::Started { settings, notices, evaluation_count, .. } = started.value;
-            Ok(Begun { settings, evaluation_count, notices, took: started.took })
+            let wire::Started {
+                settings,
+                notices,
+                evaluation_count,
+                ..
+            } = started.value;
+            Ok(Begun {
+                settings,
+                evaluation_count,
+                notices,
+                took: started.took,
+            })
         })
     }
 
     fn step(&self, generations: &[GenerationId]) -> Answer<Vec<Result<Stepped, Failure>>> {
         let ids = generations.iter().map(|generation| generation.0).collect();
-        ask(self, async move |worker: Worker| {
+        ask(self, async move |worker: Self| {
             let stepped = worker.step(ids).await?;
             let took = stepped.took;
-            let results = stepped.value.results.into_iter().map(|result| match result.failed {
-                Some(failed) => Err(failed.into()),
-                None => Ok(Stepped {
-                    evaluations_done: result.evaluations_done,
-                    inference_step: result.inference_step,
-                    sigma: result.sigma,
-                    is_done: result.is_done,
-                    took,
-                }),
-            });
+            let results = stepped
+                .value
+                .results
+                .into_iter()
+                .map(|result| match result.failed {
+                    Some(failed) => Err(failed.into()),
+                    None => Ok(Stepped {
+                        evaluations_done: result.evaluations_done,
+                        inference_step: result.inference_step,
+                        sigma: result.sigma,
+                        is_done: result.is_done,
+                        took,
+                    }),
+                });
             Ok(results.collect())
         })
     }
 
     fn preview(&self, generation: GenerationId) -> Answer<v1::Preview> {
-        ask(self, async move |worker: Worker| Ok(worker.preview(generation.0).await?.value))
+        ask(self, async move |worker: Self| {
+            Ok(worker.preview(generation.0).await?.value)
+        })
     }
 
     fn finish(&self, generation: GenerationId, file: FileRequest) -> Answer<Picture> {
@@ -113,15 +149,22 @@ impl Engine for Worker {
             jpeg_quality: file.jpeg_quality.into(),
             omit_metadata: file.omit_metadata,
         };
-        ask(self, async move |worker: Worker| {
+        ask(self, async move |worker: Self| {
             let finished = worker.finish(finish).await?;
             let wire::Finished { bytes, metadata } = finished.value;
-            Ok(Picture { bytes, metadata, took: finished.took })
+            Ok(Picture {
+                bytes,
+                metadata,
+                took: finished.took,
+            })
         })
     }
 
     fn forget(&self, generation: GenerationId) -> Answer<()> {
-        ask(self, async move |worker: Worker| Ok(worker.drop_generation(generation.0).await?.value))
+        ask(self, async move |worker: Self| {
+            worker.drop_generation(generation.0).await?;
+            Ok(())
+        })
     }
 }
 
@@ -135,9 +178,10 @@ where
     let worker = worker.clone();
     Box::pin(async move {
         match call(worker.clone()).await {
-            Err(failure) if failure.reason == Reason::WorkerDied => {
-                Err(Failure::new(Reason::WorkerDied, worker.exited().await.to_string()))
-            }
+            Err(failure) if failure.reason == Reason::WorkerDied => Err(Failure::new(
+                Reason::WorkerDied,
+                worker.exited().await.to_string(),
+            )),
             answer => answer,
         }
     })

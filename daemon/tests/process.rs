@@ -38,10 +38,17 @@ impl Daemon {
     }
 
     fn started(home: &Path, child: Child) -> Self {
-        let mut daemon = Self { child, socket: home.join("imgd/imgd.sock") };
+        let mut daemon = Self {
+            child,
+            socket: home.join("imgd/imgd.sock"),
+        };
         let start = Instant::now();
         while UnixStream::connect(&daemon.socket).is_err() {
-            assert!(start.elapsed() < SOON, "no socket; {:?}", daemon.child.try_wait());
+            assert!(
+                start.elapsed() < SOON,
+                "no socket; {:?}",
+                daemon.child.try_wait()
+            );
             sleep(Duration::from_millis(2));
         }
         daemon
@@ -83,8 +90,14 @@ fn the_socket_is_private_under_every_umask() {
     for mask in ["000", "022", "077"] {
         let home = tempfile::tempdir().unwrap();
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(format!("umask {mask}; exec \"$0\"")).arg(env!("CARGO_BIN_EXE_imgd"));
-        command.env_clear().env("XDG_RUNTIME_DIR", home.path()).env("HOME", home.path());
+        command
+            .arg("-c")
+            .arg(format!("umask {mask}; exec \"$0\""))
+            .arg(env!("CARGO_BIN_EXE_imgd"));
+        command
+            .env_clear()
+            .env("XDG_RUNTIME_DIR", home.path())
+            .env("HOME", home.path());
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
         let daemon = Daemon::started(home.path(), child);
         assert_eq!(mode(&daemon.socket), 0o600);
@@ -110,7 +123,9 @@ fn of_many_daemons_one_serves_and_the_others_say_who() {
     let start = Instant::now();
     while children.len() > 1 {
         assert!(start.elapsed() < SOON, "{} daemons run", children.len());
-        let ended = children.iter_mut().position(|child| child.try_wait().unwrap().is_some());
+        let ended = children
+            .iter_mut()
+            .position(|child| child.try_wait().unwrap().is_some());
         let Some(index) = ended else {
             sleep(Duration::from_millis(5));
             continue;
@@ -139,9 +154,13 @@ fn sigterm_and_sigint_end_it_whatever_silent_clients_do() {
     for signal in [Signal::TERM, Signal::INT] {
         let home = tempfile::tempdir().unwrap();
         let mut daemon = Daemon::start(home.path());
-        let _silent: Vec<_> = (0..10).map(|_| UnixStream::connect(&daemon.socket).unwrap()).collect();
+        let _silent: Vec<_> = (0..10)
+            .map(|_| UnixStream::connect(&daemon.socket).unwrap())
+            .collect();
         let mut speaking = UnixStream::connect(&daemon.socket).unwrap();
-        speaking.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        speaking
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .unwrap();
         let mut byte = [0];
         speaking.read_exact(&mut byte).unwrap();
         daemon.signal(signal);
@@ -149,7 +168,11 @@ fn sigterm_and_sigint_end_it_whatever_silent_clients_do() {
         daemon.signal(signal);
         let start = Instant::now();
         assert_eq!(daemon.ended().code(), Some(0));
-        assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(12),
+            "{:?}",
+            start.elapsed()
+        );
         assert!(!daemon.socket.exists());
     }
 }
@@ -189,7 +212,11 @@ fn abused_connections_give_their_descriptors_back() {
     }
     let start = Instant::now();
     while count().unwrap() > base {
-        assert!(start.elapsed() < SOON, "{} descriptors, {base} before", count().unwrap());
+        assert!(
+            start.elapsed() < SOON,
+            "{} descriptors, {base} before",
+            count().unwrap()
+        );
         sleep(Duration::from_millis(20));
     }
     UnixStream::connect(&daemon.socket).unwrap();
@@ -201,7 +228,11 @@ fn it_accepts_soon_after_its_start() {
     let start = Instant::now();
     let daemon = Daemon::start(home.path());
     // 50 ms on an idle machine; tests share theirs.
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
     drop(daemon);
 }
 
@@ -210,7 +241,9 @@ fn what_it_says_at_its_start_is_one_line() {
     let home = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::start(home.path());
     let mut line = String::new();
-    BufReader::new(daemon.child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(daemon.child.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, format!("imgd: serving {}\n", daemon.socket.display()));
 }
 
@@ -220,8 +253,19 @@ fn the_command_line_explains_itself() {
     let printed = imgd(home.path()).arg("--print-config").output().unwrap();
     assert_eq!(printed.stdout, include_bytes!("../config.toml"));
     let version = imgd(home.path()).arg("--version").output().unwrap();
-    assert_eq!(version.stdout, format!("imgd {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
-    assert_eq!(imgd(home.path()).arg("--nonsense").output().unwrap().status.code(), Some(2));
+    assert_eq!(
+        version.stdout,
+        format!("imgd {}\n", env!("CARGO_PKG_VERSION")).into_bytes()
+    );
+    assert_eq!(
+        imgd(home.path())
+            .arg("--nonsense")
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]
@@ -229,9 +273,16 @@ fn a_wrong_setting_is_named_with_its_place() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("c.toml");
     fs::write(&file, "keep_alve = \"5m\"\n").unwrap();
-    let output = imgd(home.path()).arg("--config").arg(&file).output().unwrap();
+    let output = imgd(home.path())
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(78));
-    let expected = format!("error: {}:1: there is no setting `keep_alve`; did you mean `keep_alive`?\n", file.display());
+    let expected = format!(
+        "error: {}:1: there is no setting `keep_alve`; did you mean `keep_alive`?\n",
+        file.display()
+    );
     assert!(text(&output).starts_with(&expected), "{}", text(&output));
     let output = imgd(home.path()).env("IMGD_THREADS", "0").output().unwrap();
     assert_eq!(output.status.code(), Some(78));

@@ -1,5 +1,8 @@
 //! What the daemon takes from the environment.
-#![expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the place where the environment is read"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -24,8 +27,7 @@ impl Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, value)| {
-                (name.starts_with("IMGD_") || OTHERS.contains(&name.as_str()))
-                    && !value.is_empty()
+                (name.starts_with("IMGD_") || OTHERS.contains(&name.as_str())) && !value.is_empty()
             })
             .collect();
         let project = directories::ProjectDirs::from("", "", "imgd");
@@ -39,9 +41,15 @@ impl Environment {
     /// An environment of the given variables alone, without a home.
     #[cfg(test)]
     pub(crate) fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
-        let variables =
-            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Self { variables, home: Some(PathBuf::from("/home/ann")), config_dir: None }
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Self {
+            variables,
+            home: Some(PathBuf::from("/home/ann")),
+            config_dir: None,
+        }
     }
 
     /// What may be passed on to a worker; the spawner's list decides what is.

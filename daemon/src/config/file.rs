@@ -14,10 +14,15 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads the file's text.
 pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let failed = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut text = String::new();
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+    file.take(MAX_FILE_BYTES)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
     Ok(text)
 }
 
@@ -71,21 +76,33 @@ fn models(
         message,
     };
     let DeValue::Table(table) = value.get_ref() else {
-        return Err(wrong(value.span().start, "models", "must be a table of names and paths".to_owned()));
+        return Err(wrong(
+            value.span().start,
+            "models",
+            "must be a table of names and paths".to_owned(),
+        ));
     };
     for (key, value) in table {
         let name = key.get_ref().as_ref();
         let start = key.span().start;
         let shown = format!("models.{name}");
         if name == "starter" {
-            return Err(wrong(start, &shown, "is taken by the starter model".to_owned()));
+            return Err(wrong(
+                start,
+                &shown,
+                "is taken by the starter model".to_owned(),
+            ));
         }
         if name.is_empty() || name.contains('/') || name.len() > 80 {
             let message = "must be 1 to 80 bytes long and hold no `/`".to_owned();
             return Err(wrong(start, &shown, message));
         }
         let DeValue::String(directory) = value.get_ref() else {
-            return Err(wrong(start, &shown, "must be the path of a directory".to_owned()));
+            return Err(wrong(
+                start,
+                &shown,
+                "must be the path of a directory".to_owned(),
+            ));
         };
         let directory: PathBuf = environment.expand_home(directory);
         if !directory.is_absolute() {
@@ -106,7 +123,12 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }
 
 fn nearest(name: &str) -> Option<&'static str> {

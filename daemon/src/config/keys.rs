@@ -21,7 +21,12 @@ impl Key {
         format!("IMGD_{}", self.name.to_uppercase())
     }
 
-    pub(super) fn set(&self, settings: &mut Settings, value: &str, place: &str) -> Result<(), ConfigError> {
+    pub(super) fn set(
+        &self,
+        settings: &mut Settings,
+        value: &str,
+        place: &str,
+    ) -> Result<(), ConfigError> {
         (self.apply)(settings, value.trim()).ok_or_else(|| ConfigError::Value {
             place: place.to_owned(),
             key: self.name.to_owned(),
@@ -120,7 +125,10 @@ pub const KEYS: &[Key] = &[
         name: "log_level",
         expected: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
         apply: |settings, value| {
-            settings.log_level = value.parse().ok().filter(|_| value.parse::<u8>().is_err())?;
+            settings.log_level = value
+                .parse()
+                .ok()
+                .filter(|_| value.parse::<u8>().is_err())?;
             Some(())
         },
     },
@@ -136,7 +144,11 @@ pub const KEYS: &[Key] = &[
 
 /// `Some(None)` for "auto", `None` for a value that is wrong.
 fn unless_auto<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
-    if value == "auto" { Some(None) } else { parse(value).map(Some) }
+    if value == "auto" {
+        Some(None)
+    } else {
+        parse(value).map(Some)
+    }
 }
 
 fn path(value: &str) -> Option<PathBuf> {
@@ -145,7 +157,10 @@ fn path(value: &str) -> Option<PathBuf> {
 }
 
 fn within(value: &str, least: usize, most: usize) -> Option<usize> {
-    value.parse().ok().filter(|number| (least..=most).contains(number))
+    value
+        .parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
 }
 
 fn duration(value: &str) -> Option<Duration> {

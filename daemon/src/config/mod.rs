@@ -156,7 +156,9 @@ pub fn read(
     environment: &Environment,
 ) -> Result<Settings, ConfigError> {
     let mut settings = Settings::default();
-    let named = file.map(Path::to_path_buf).or_else(|| environment.config_file());
+    let named = file
+        .map(Path::to_path_buf)
+        .or_else(|| environment.config_file());
     if let Some(path) = &named {
         file::apply(&mut settings, path, &file::read(path)?, environment)?;
     } else if let Some(path) = environment.usual_config_file()
@@ -178,7 +180,9 @@ pub fn read(
     }
     if settings.default_model != "starter" && !settings.models.contains_key(&settings.default_model)
     {
-        return Err(ConfigError::DefaultModel { name: settings.default_model });
+        return Err(ConfigError::DefaultModel {
+            name: settings.default_model,
+        });
     }
     Ok(settings)
 }

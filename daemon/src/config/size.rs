@@ -20,7 +20,12 @@ pub(super) fn parse(text: &str) -> Option<u64> {
         .iter()
         .find_map(|(suffix, unit)| Some((lower.strip_suffix(suffix)?, *unit)))
         .unwrap_or((lower.as_str(), 1));
-    number.trim().parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
+    number
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|bytes| *bytes > 0)
 }
 
 #[cfg(test)]

@@ -59,7 +59,9 @@ pub fn pick(state: &State, now: Instant) -> Tick {
     if let WorkerState::Absent { retry_at } = state.worker {
         return match (next.is_some() || !state.inquiries.is_empty(), retry_at) {
             (false, _) => Tick::Wait { until: None },
-            (true, Some(moment)) if moment > now => Tick::Wait { until: Some(moment) },
+            (true, Some(moment)) if moment > now => Tick::Wait {
+                until: Some(moment),
+            },
             (true, _) => Tick::StartWorker,
         };
     }
@@ -71,7 +73,8 @@ pub fn pick(state: &State, now: Instant) -> Tick {
         return Tick::Inspect(model.clone());
     }
     let expired = state.models.iter().find(|model| {
-        !state.is_needed(&model.key) && (model.is_unwanted || expiry(model).is_some_and(|end| end <= now))
+        !state.is_needed(&model.key)
+            && (model.is_unwanted || expiry(model).is_some_and(|end| end <= now))
     });
     if let Some(model) = expired {
         return unload(state, &model.key);
@@ -82,7 +85,11 @@ pub fn pick(state: &State, now: Instant) -> Tick {
 /// The job that goes on: one with a picture in flight, else the oldest.
 fn next_job(state: &State) -> Option<&Job> {
     let can_go_on = |job: &&Job| !job.is_cancelled && (!job.is_blocked || job.image.is_some());
-    let in_flight = state.jobs.iter().filter(can_go_on).find(|job| job.image.is_some());
+    let in_flight = state
+        .jobs
+        .iter()
+        .filter(can_go_on)
+        .find(|job| job.image.is_some());
     in_flight.or_else(|| state.jobs.iter().find(can_go_on))
 }
 
@@ -98,7 +105,9 @@ fn advance(state: &State, job: &Job) -> Tick {
     if job.images_left == 0 && !job.only_loads {
         return Tick::Complete(job.id);
     }
-    let Some(fingerprint) = job.fingerprint else { return Tick::Look(job.id) };
+    let Some(fingerprint) = job.fingerprint else {
+        return Tick::Look(job.id);
+    };
     if let Some(model) = state.resident(&job.model) {
         return match (model.fingerprint == fingerprint, job.images_left) {
             (false, _) => unload(state, &model.key),
@@ -106,13 +115,22 @@ fn advance(state: &State, job: &Job) -> Tick {
             (true, _) => Tick::Begin(job.id),
         };
     }
-    let Some(known) = state.known.get(&job.model).filter(|known| known.fingerprint == fingerprint) else {
+    let Some(known) = state
+        .known
+        .get(&job.model)
+        .filter(|known| known.fingerprint == fingerprint)
+    else {
         return Tick::Inspect(job.model.clone());
     };
     if known.memory_bytes <= state.available_bytes {
         return Tick::Load(job.id);
     }
-    let in_use = |key: &ModelKey| state.jobs.iter().any(|job| job.model == *key && job.image.is_some());
+    let in_use = |key: &ModelKey| {
+        state
+            .jobs
+            .iter()
+            .any(|job| job.model == *key && job.image.is_some())
+    };
     let spare = state.models.iter().filter(|model| !in_use(&model.key));
     match spare.min_by_key(|model| model.used) {
         Some(model) => unload(state, &model.key),
@@ -140,10 +158,19 @@ fn rest(state: &State, now: Instant) -> Tick {
     };
     if state.models.is_empty() {
         let end = used + EMPTY_WORKER_STAY;
-        return if end <= now { Tick::EndWorker } else { Tick::Wait { until: Some(end) } };
+        return if end <= now {
+            Tick::EndWorker
+        } else {
+            Tick::Wait { until: Some(end) }
+        };
     }
-    let idle = state.models.iter().filter(|model| !state.is_needed(&model.key));
-    Tick::Wait { until: idle.filter_map(expiry).min() }
+    let idle = state
+        .models
+        .iter()
+        .filter(|model| !state.is_needed(&model.key));
+    Tick::Wait {
+        until: idle.filter_map(expiry).min(),
+    }
 }
 
 fn expiry(model: &super::Resident) -> Option<Instant> {

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 
 use super::{Fingerprint, Job, JobId, Known, Resident, State, Tick, WorkerState, pick};
 use crate::{
@@ -20,7 +22,11 @@ const EVALUATIONS: u32 = 3;
 
 #[derive(Debug, Clone)]
 enum Happening {
-    Arrival { model: u8, images: u32, stay_secs: u64 },
+    Arrival {
+        model: u8,
+        images: u32,
+        stay_secs: u64,
+    },
     Cancellation(prop::sample::Index),
     Death,
     Time(u64),
@@ -58,7 +64,11 @@ fn size(key: &ModelKey) -> u64 {
 impl House {
     fn happen(&mut self, happening: &Happening) -> Result<(), String> {
         match happening {
-            Happening::Arrival { model, images, stay_secs } => {
+            Happening::Arrival {
+                model,
+                images,
+                stay_secs,
+            } => {
                 self.next += 1;
                 self.state.jobs.push(Job {
                     id: JobId(self.next),
@@ -79,7 +89,10 @@ impl House {
             }
             Happening::Cancellation(_) => {}
             Happening::Death => {
-                for id in self.state.worker_gone(Some(self.now + Duration::from_secs(1))) {
+                for id in self
+                    .state
+                    .worker_gone(Some(self.now + Duration::from_secs(1)))
+                {
                     if !self.over.contains(&id) {
                         self.over.push(id);
                     }
@@ -113,8 +126,15 @@ impl House {
 
     /// Carries one decision out. False when there is nothing to do.
     fn tick(&mut self) -> Result<bool, String> {
-        let taken: u64 = self.state.models.iter().map(|model| model.memory_bytes).sum();
-        self.state.available_bytes = MEMORY.checked_sub(taken).ok_or("more memory was taken than there is")?;
+        let taken: u64 = self
+            .state
+            .models
+            .iter()
+            .map(|model| model.memory_bytes)
+            .sum();
+        self.state.available_bytes = MEMORY
+            .checked_sub(taken)
+            .ok_or("more memory was taken than there is")?;
         let tick = pick(&self.state, self.now);
         let is_present = matches!(self.state.worker, WorkerState::Present { .. });
         if !is_present && !matches!(tick, Tick::Wait { .. } | Tick::StartWorker) {
@@ -131,7 +151,10 @@ impl House {
             }
             Tick::Forget(generation) => self.end_generation(generation),
             Tick::Inspect(key) => {
-                let known = Known { fingerprint: Fingerprint(0), memory_bytes: size(&key) };
+                let known = Known {
+                    fingerprint: Fingerprint(0),
+                    memory_bytes: size(&key),
+                };
                 self.state.known.insert(key, known);
             }
             Tick::Look(id) => {
@@ -140,7 +163,12 @@ impl House {
                 job.is_running = true;
             }
             Tick::Unload(key) => {
-                if self.state.jobs.iter().any(|job| job.model == key && job.image.is_some()) {
+                if self
+                    .state
+                    .jobs
+                    .iter()
+                    .any(|job| job.model == key && job.image.is_some())
+                {
                     return Err("a model with a picture in flight was unloaded".to_owned());
                 }
                 self.state.unloaded(&key);
@@ -157,7 +185,11 @@ impl House {
                     is_unwanted: false,
                 });
             }
-            Tick::Refuse { job, need_bytes, have_bytes } => {
+            Tick::Refuse {
+                job,
+                need_bytes,
+                have_bytes,
+            } => {
                 if need_bytes <= have_bytes || !self.state.models.is_empty() {
                     return Err("a model that could have fitted was refused".to_owned());
                 }
@@ -172,11 +204,17 @@ impl House {
             }
             Tick::Step(generations) => {
                 for generation in generations {
-                    let job = self.state.job_of(generation).ok_or("a step of nobody's picture")?;
+                    let job = self
+                        .state
+                        .job_of(generation)
+                        .ok_or("a step of nobody's picture")?;
                     if job.is_cancelled {
                         return Err("a cancelled picture was stepped".to_owned());
                     }
-                    let done = self.evaluations.get_mut(&generation).ok_or("no such generation")?;
+                    let done = self
+                        .evaluations
+                        .get_mut(&generation)
+                        .ok_or("no such generation")?;
                     *done += 1;
                     if *done == EVALUATIONS {
                         self.state.denoised(generation);
@@ -185,7 +223,14 @@ impl House {
             }
             Tick::Finish(generation) => self.end_generation(generation),
         }
-        if self.state.jobs.iter().filter(|job| job.image.is_some()).count() > 1 {
+        if self
+            .state
+            .jobs
+            .iter()
+            .filter(|job| job.image.is_some())
+            .count()
+            > 1
+        {
             return Err("two pictures are in flight".to_owned());
         }
         Ok(true)
@@ -193,7 +238,11 @@ impl House {
 
     fn wait(&mut self, until: Option<Instant>) -> Result<bool, String> {
         let Some(moment) = until else {
-            return if self.state.jobs.is_empty() { Ok(false) } else { Err("jobs wait for ever".to_owned()) };
+            return if self.state.jobs.is_empty() {
+                Ok(false)
+            } else {
+                Err("jobs wait for ever".to_owned())
+            };
         };
         if moment <= self.now {
             return Err("waiting for a moment that is over".to_owned());
@@ -204,7 +253,10 @@ impl House {
 
     fn end_generation(&mut self, generation: GenerationId) {
         self.evaluations.remove(&generation);
-        if let Some(job) = self.state.ended(generation).and_then(|id| self.state.job(id))
+        if let Some(job) = self
+            .state
+            .ended(generation)
+            .and_then(|id| self.state.job(id))
             && job.is_cancelled
         {
             self.state.remove(job.id, self.now);

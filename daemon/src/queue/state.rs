@@ -132,7 +132,10 @@ impl State {
 
     /// The job that a generation belongs to.
     pub fn job_of(&self, generation: GenerationId) -> Option<&Job> {
-        self.jobs.iter().find(|job| job.image.is_some_and(|image| image.generation == generation))
+        self.jobs.iter().find(|job| {
+            job.image
+                .is_some_and(|image| image.generation == generation)
+        })
     }
 
     /// The model in memory.
@@ -142,12 +145,16 @@ impl State {
 
     /// Jobs whose turn has not come.
     pub fn waiting(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.iter().filter(|job| !job.is_running && !job.is_cancelled)
+        self.jobs
+            .iter()
+            .filter(|job| !job.is_running && !job.is_cancelled)
     }
 
     /// Whether any job that is still wanted needs the model.
     pub fn is_needed(&self, key: &ModelKey) -> bool {
-        self.jobs.iter().any(|job| job.model == *key && (!job.is_cancelled || job.image.is_some()))
+        self.jobs
+            .iter()
+            .any(|job| job.model == *key && (!job.is_cancelled || job.image.is_some()))
     }
 
     /// A worker was started.
@@ -159,7 +166,10 @@ impl State {
     pub fn worker_gone(&mut self, retry_at: Option<Instant>) -> Vec<JobId> {
         self.worker = WorkerState::Absent { retry_at };
         self.models.clear();
-        self.jobs.iter_mut().filter_map(|job| job.image.take().map(|_| job.id)).collect()
+        self.jobs
+            .iter_mut()
+            .filter_map(|job| job.image.take().map(|_| job.id))
+            .collect()
     }
 
     /// The worker did something.
@@ -184,7 +194,10 @@ impl State {
     pub fn begun(&mut self, id: JobId, generation: GenerationId) {
         if let Some(job) = self.job_mut(id) {
             job.images_left = job.images_left.saturating_sub(1);
-            job.image = Some(Image { generation, is_denoised: false });
+            job.image = Some(Image {
+                generation,
+                is_denoised: false,
+            });
         }
     }
 
@@ -198,17 +211,19 @@ impl State {
 
     /// A generation is no more. Returns its job.
     pub fn ended(&mut self, generation: GenerationId) -> Option<JobId> {
-        let job = self
-            .jobs
-            .iter_mut()
-            .find(|job| job.image.is_some_and(|image| image.generation == generation))?;
+        let job = self.jobs.iter_mut().find(|job| {
+            job.image
+                .is_some_and(|image| image.generation == generation)
+        })?;
         job.image = None;
         Some(job.id)
     }
 
     /// A job is no more; its model's stay begins.
     pub fn remove(&mut self, id: JobId, now: Instant) {
-        let Some(place) = self.jobs.iter().position(|job| job.id == id) else { return };
+        let Some(place) = self.jobs.iter().position(|job| job.id == id) else {
+            return;
+        };
         let job = self.jobs.remove(place);
         if !job.is_running {
             return;

@@ -34,11 +34,21 @@ fn resident(key: &ModelKey, used: Instant, stay_secs: u64) -> Resident {
 }
 
 fn state(now: Instant) -> State {
-    State { worker: WorkerState::Present { used: now }, available_bytes: 100, ..State::new() }
+    State {
+        worker: WorkerState::Present { used: now },
+        available_bytes: 100,
+        ..State::new()
+    }
 }
 
 fn known(state: &mut State, key: &ModelKey, memory_bytes: u64) {
-    state.known.insert(key.clone(), Known { fingerprint: Fingerprint(1), memory_bytes });
+    state.known.insert(
+        key.clone(),
+        Known {
+            fingerprint: Fingerprint(1),
+            memory_bytes,
+        },
+    );
 }
 
 #[test]
@@ -54,7 +64,9 @@ fn work_starts_a_worker_but_not_before_its_time() {
     state.jobs.push(job(1, &model("m")));
     assert_eq!(pick(&state, now), Tick::StartWorker);
     let later = now + Duration::from_secs(1);
-    state.worker = WorkerState::Absent { retry_at: Some(later) };
+    state.worker = WorkerState::Absent {
+        retry_at: Some(later),
+    };
     assert_eq!(pick(&state, now), Tick::Wait { until: Some(later) });
     assert_eq!(pick(&state, later), Tick::StartWorker);
 }
@@ -64,7 +76,10 @@ fn a_job_is_looked_at_inspected_loaded_begun_stepped_finished_completed() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
-    state.jobs.push(Job { fingerprint: None, ..job(1, &key) });
+    state.jobs.push(Job {
+        fingerprint: None,
+        ..job(1, &key)
+    });
     assert_eq!(pick(&state, now), Tick::Look(JobId(1)));
     state.jobs[0].fingerprint = Some(Fingerprint(1));
     state.jobs[0].is_running = true;
@@ -86,7 +101,12 @@ fn a_job_that_only_loads_is_complete_once_its_model_is_resident() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
-    state.jobs.push(Job { only_loads: true, images_left: 0, is_running: true, ..job(1, &key) });
+    state.jobs.push(Job {
+        only_loads: true,
+        images_left: 0,
+        is_running: true,
+        ..job(1, &key)
+    });
     known(&mut state, &key, 10);
     assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
     state.loaded(resident(&key, now, 300));
@@ -99,8 +119,15 @@ fn a_model_whose_files_changed_is_loaded_anew() {
     let (key, other) = (model("m"), model("other"));
     let mut state = state(now);
     state.loaded(resident(&key, now, 300));
-    state.jobs.push(Job { fingerprint: Some(Fingerprint(2)), ..job(1, &key) });
-    assert_eq!(pick(&state, now), Tick::EndWorker, "the last model goes with its process");
+    state.jobs.push(Job {
+        fingerprint: Some(Fingerprint(2)),
+        ..job(1, &key)
+    });
+    assert_eq!(
+        pick(&state, now),
+        Tick::EndWorker,
+        "the last model goes with its process"
+    );
     state.loaded(resident(&other, now, 300));
     assert_eq!(pick(&state, now), Tick::Unload(key.clone()));
     state.unloaded(&key);
@@ -117,7 +144,11 @@ fn an_idle_model_goes_when_its_time_is_over_and_not_before() {
     assert_eq!(pick(&state, now), Tick::Wait { until: Some(end) });
     assert_eq!(pick(&state, end), Tick::EndWorker);
     state.jobs.push(job(1, &key));
-    assert_eq!(pick(&state, end), Tick::Begin(JobId(1)), "a model that is needed stays");
+    assert_eq!(
+        pick(&state, end),
+        Tick::Begin(JobId(1)),
+        "a model that is needed stays"
+    );
 }
 
 #[test]
@@ -125,7 +156,10 @@ fn an_unwanted_model_goes_at_once_unless_it_is_needed() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
-    state.loaded(Resident { is_unwanted: true, ..resident(&key, now, 300) });
+    state.loaded(Resident {
+        is_unwanted: true,
+        ..resident(&key, now, 300)
+    });
     assert_eq!(pick(&state, now), Tick::EndWorker);
     state.jobs.push(job(1, &key));
     assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));
@@ -137,8 +171,15 @@ fn a_cancelled_picture_is_forgotten_before_anything_else() {
     let key = model("m");
     let mut state = state(now);
     state.loaded(resident(&key, now, 300));
-    let image = Some(Image { generation: GenerationId(7), is_denoised: false });
-    state.jobs.push(Job { is_cancelled: true, image, ..job(1, &key) });
+    let image = Some(Image {
+        generation: GenerationId(7),
+        is_denoised: false,
+    });
+    state.jobs.push(Job {
+        is_cancelled: true,
+        image,
+        ..job(1, &key)
+    });
     state.jobs.push(job(2, &key));
     state.inquiries.push(key);
     assert_eq!(pick(&state, now), Tick::Forget(GenerationId(7)));
@@ -169,7 +210,11 @@ fn the_least_recently_used_model_goes_first_and_a_job_that_cannot_fit_is_refused
     state.unloaded(&old);
     assert_eq!(pick(&state, now), Tick::EndWorker);
     state.unloaded(&young);
-    let refused = Tick::Refuse { job: JobId(1), need_bytes: 1000, have_bytes: 100 };
+    let refused = Tick::Refuse {
+        job: JobId(1),
+        need_bytes: 1000,
+        have_bytes: 100,
+    };
     assert_eq!(pick(&state, now), refused);
 }
 
@@ -179,7 +224,11 @@ fn a_blocked_job_lets_the_next_one_pass_but_finishes_its_picture() {
     let key = model("m");
     let mut state = state(now);
     state.loaded(resident(&key, now, 300));
-    state.jobs.push(Job { is_blocked: true, is_running: true, ..job(1, &key) });
+    state.jobs.push(Job {
+        is_blocked: true,
+        is_running: true,
+        ..job(1, &key)
+    });
     state.jobs.push(job(2, &key));
     assert_eq!(pick(&state, now), Tick::Begin(JobId(2)));
     state.jobs.pop();
@@ -191,6 +240,8 @@ fn a_blocked_job_lets_the_next_one_pass_but_finishes_its_picture() {
 fn a_worker_without_models_lingers_a_little() {
     let now = Instant::now();
     let state = state(now);
-    let Tick::Wait { until: Some(end) } = pick(&state, now) else { panic!() };
+    let Tick::Wait { until: Some(end) } = pick(&state, now) else {
+        panic!()
+    };
     assert_eq!(pick(&state, end), Tick::EndWorker);
 }

@@ -49,7 +49,7 @@ pub(super) struct Actor {
 
 enum Happening {
     Command(Option<Command>),
-    Outcome(Outcome),
+    Outcome(Box<Outcome>),
     Progress(f64),
     Died(String),
     Bell,
@@ -58,7 +58,11 @@ enum Happening {
 }
 
 impl Actor {
-    pub(super) fn new(options: Options, commands: mpsc::Receiver<Command>, bell: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        options: Options,
+        commands: mpsc::Receiver<Command>,
+        bell: Arc<Notify>,
+    ) -> Self {
         Self {
             options,
             state: State::new(),
@@ -80,7 +84,10 @@ impl Actor {
 
     /// Runs until the daemon ends.
     pub(super) async fn run(mut self) {
-        let mut heartbeat = self.options.watchdog.map(|every| tokio::time::interval(every / 3));
+        let mut heartbeat = self
+            .options
+            .watchdog
+            .map(|every| tokio::time::interval(every / 3));
         let mut died = never_dies();
         let mut watched = None;
         loop {
@@ -91,11 +98,17 @@ impl Actor {
             let pid = self.engine.as_ref().map(|engine| engine.pid());
             if watched != pid {
                 watched = pid;
-                died = self.engine.as_ref().map_or_else(never_dies, |engine| engine.died());
+                died = self
+                    .engine
+                    .as_ref()
+                    .map_or_else(never_dies, |engine| engine.died());
             }
             let happening = {
                 let operation = &mut self.operation;
-                let deadline = operation.as_ref().map(|operation| operation.deadline).or(wake_at);
+                let deadline = operation
+                    .as_ref()
+                    .map(|operation| operation.deadline)
+                    .or(wake_at);
                 tokio::select! {
                     biased;
                     () = beat(&mut heartbeat) => Happening::Heartbeat,
@@ -121,8 +134,10 @@ impl Actor {
             Happening::Command(None) => self.has_ended = true,
             Happening::Outcome(outcome) => {
                 let operation = self.operation.take();
-                let took = operation.as_ref().map_or(Duration::ZERO, |operation| now - operation.since);
-                self.outcome(outcome, took, now);
+                let took = operation
+                    .as_ref()
+                    .map_or(Duration::ZERO, |operation| now - operation.since);
+                self.outcome(*outcome, took, now);
             }
             Happening::Progress(fraction) => self.progress(fraction, now),
             Happening::Died(how) => self.worker_ended(&how, now),
@@ -153,7 +168,11 @@ impl Actor {
     fn carry_out(&mut self, tick: Tick, now: Instant) {
         let least = self.options.patience;
         if tick == Tick::StartWorker {
-            self.operation = Some(operation::start_worker(self.options.engines.as_ref(), now, least));
+            self.operation = Some(operation::start_worker(
+                self.options.engines.as_ref(),
+                now,
+                least,
+            ));
             return;
         }
         let Some(engine) = self.engine.clone() else {
@@ -164,45 +183,81 @@ impl Actor {
         let operation = match tick {
             Tick::Wait { .. } | Tick::StartWorker => return,
             Tick::EndWorker => operation::end_worker(engine.as_ref(), now, least),
-            Tick::Forget(generation) => operation::forget(engine.as_ref(), generation, now, patience),
+            Tick::Forget(generation) => {
+                operation::forget(engine.as_ref(), generation, now, patience)
+            }
             Tick::Inspect(model) => operation::inspect(&engine, model, now, least),
             Tick::Unload(model) => operation::unload(engine.as_ref(), model, now, least),
             Tick::Look(id) => {
                 self.turn_came(id, now);
-                let Some(job) = self.state.job(id) else { return };
+                let Some(job) = self.state.job(id) else {
+                    return;
+                };
                 operation::look(id, &job.model, now, least)
             }
             Tick::Load(id) => {
-                let Some(job) = self.state.job(id) else { return };
-                let need = self.state.known.get(&job.model).map_or(0, |known| known.memory_bytes);
+                let Some(job) = self.state.job(id) else {
+                    return;
+                };
+                let need = self
+                    .state
+                    .known
+                    .get(&job.model)
+                    .map_or(0, |known| known.memory_bytes);
                 let patience = self.pace.patience(least, need);
                 info!(model = %job.model, "loading");
                 service_manager::status(&format!("loading {}", job.model));
                 self.loading = Some(job.model.clone());
                 operation::load(engine.as_ref(), id, &job.model, now, patience)
             }
-            Tick::Refuse { job, need_bytes, have_bytes } => {
-                let model = self.state.job(job).map_or(String::new(), |job| job.model.to_string());
+            Tick::Refuse {
+                job,
+                need_bytes,
+                have_bytes,
+            } => {
+                let model = self
+                    .state
+                    .job(job)
+                    .map_or(String::new(), |job| job.model.to_string());
                 self.fail(job, does_not_fit(&model, need_bytes, have_bytes), now);
                 return;
             }
             Tick::Complete(job) => return self.complete(job, now),
             Tick::Begin(id) => {
                 let picture = self.desks.get(&id).and_then(Desk::next_picture);
-                let (Some(picture), Some(job)) = (picture, self.state.job(id)) else { return };
+                let (Some(picture), Some(job)) = (picture, self.state.job(id)) else {
+                    return;
+                };
                 let model = job.model.clone();
                 let generation = GenerationId(self.new_id());
-                operation::begin(engine.as_ref(), (id, generation), &model, picture, now, patience)
+                operation::begin(
+                    engine.as_ref(),
+                    (id, generation),
+                    &model,
+                    picture,
+                    now,
+                    patience,
+                )
             }
             Tick::Step(generations) => {
-                let Some(generation) = generations.first().copied() else { return };
-                let desk = self.state.job_of(generation).and_then(|job| self.desks.get(&job.id));
+                let Some(generation) = generations.first().copied() else {
+                    return;
+                };
+                let desk = self
+                    .state
+                    .job_of(generation)
+                    .and_then(|job| self.desks.get(&job.id));
                 let wants_preview = desk.is_some_and(Desk::wants_preview);
                 operation::step(&engine, generation, wants_preview, now, patience)
             }
             Tick::Finish(generation) => {
-                let desk = self.state.job_of(generation).and_then(|job| self.desks.get(&job.id));
-                let Some(Work::Draw { file, .. }) = desk.map(|desk| &desk.order.work) else { return };
+                let desk = self
+                    .state
+                    .job_of(generation)
+                    .and_then(|job| self.desks.get(&job.id));
+                let Some(Work::Draw { file, .. }) = desk.map(|desk| &desk.order.work) else {
+                    return;
+                };
                 operation::finish(engine.as_ref(), generation, *file, now, patience)
             }
         };
@@ -220,12 +275,18 @@ impl Actor {
                 self.inquirers.push((model, reply));
             }
             Command::Unload { model, reply } => {
-                let resident = self.state.models.iter_mut().find(|resident| resident.key == model);
+                let resident = self
+                    .state
+                    .models
+                    .iter_mut()
+                    .find(|resident| resident.key == model);
                 let was_loaded = resident.is_some();
                 if let Some(resident) = resident {
                     resident.is_unwanted = true;
                 }
-                drop(reply.send(was_loaded));
+                if reply.send(was_loaded).is_err() {
+                    debug!("nobody waits to hear what was unloaded");
+                }
             }
             Command::Snapshot { reply } => drop(reply.send(self.snapshot(now))),
             Command::End { ending, reply } => drop(reply.send(self.end(ending, now))),
@@ -285,7 +346,9 @@ impl Actor {
         // Dropping a desk tells its reader.
         self.desks.clear();
         if let Some(engine) = self.engine.take()
-            && tokio::time::timeout(Duration::from_secs(2), engine.end()).await.is_err()
+            && tokio::time::timeout(Duration::from_secs(2), engine.end())
+                .await
+                .is_err()
         {
             info!("the worker did not end in time");
         }
@@ -294,7 +357,12 @@ impl Actor {
     fn snapshot(&self, now: Instant) -> Snapshot {
         let count = |jobs: usize| u32::try_from(jobs).unwrap_or(u32::MAX);
         Snapshot {
-            models: self.state.models.iter().filter_map(|model| self.loaded_model(&model.key, now)).collect(),
+            models: self
+                .state
+                .models
+                .iter()
+                .filter_map(|model| self.loaded_model(&model.key, now))
+                .collect(),
             waiting: count(self.state.waiting().count()),
             running: count(self.state.jobs.iter().filter(|job| job.is_running).count()),
             is_draining: self.is_draining,
@@ -305,11 +373,19 @@ impl Actor {
 
     pub(super) fn loaded_model(&self, key: &ModelKey, now: Instant) -> Option<v1::LoadedModel> {
         let resident = self.state.resident(key)?;
-        let used = if self.state.is_needed(key) { now } else { resident.used };
+        let used = if self.state.is_needed(key) {
+            now
+        } else {
+            resident.used
+        };
         let end = resident.keep_alive.end(used);
         Some(v1::LoadedModel {
             name: key.name.clone(),
-            model_hash: self.loaded.get(key).map(|loaded| loaded.model_hash.clone()).unwrap_or_default(),
+            model_hash: self
+                .loaded
+                .get(key)
+                .map(|loaded| loaded.model_hash.clone())
+                .unwrap_or_default(),
             memory_bytes: resident.memory_bytes,
             device: "cpu".to_owned(),
             expires_in: end.and_then(|end| to_proto(end.saturating_duration_since(now))),
@@ -324,8 +400,15 @@ impl Actor {
             return self.state.available_bytes;
         }
         let available = (self.options.available_bytes)();
-        let taken: u64 = self.state.models.iter().map(|model| model.memory_bytes).sum();
-        self.options.max_memory_bytes.map_or(available, |most| available.min(most.saturating_sub(taken)))
+        let taken: u64 = self
+            .state
+            .models
+            .iter()
+            .map(|model| model.memory_bytes)
+            .sum();
+        self.options
+            .max_memory_bytes
+            .map_or(available, |most| available.min(most.saturating_sub(taken)))
     }
 
     pub(super) fn remember(&mut self, key: ModelKey, model: v1::Model) {
@@ -357,8 +440,12 @@ impl Actor {
 
     /// Readers may have left.
     fn look_at_readers(&mut self, now: Instant) {
-        let gone: Vec<_> =
-            self.desks.iter().filter(|(_, desk)| desk.outbox.is_abandoned()).map(|(id, _)| *id).collect();
+        let gone: Vec<_> = self
+            .desks
+            .iter()
+            .filter(|(_, desk)| desk.outbox.is_abandoned())
+            .map(|(id, _)| *id)
+            .collect();
         for id in gone {
             self.cancel(id, now);
         }
@@ -369,7 +456,10 @@ impl Actor {
         if let Some(desk) = self.desks.remove(&id) {
             info!(job = desk.job_id, "cancelled");
         }
-        let begins = self.operation.as_ref().is_some_and(|operation| operation.tick == Tick::Begin(id));
+        let begins = self
+            .operation
+            .as_ref()
+            .is_some_and(|operation| operation.tick == Tick::Begin(id));
         match self.state.job_mut(id) {
             Some(job) if job.image.is_some() || begins => job.is_cancelled = true,
             _ => self.state.remove(id, now),
@@ -378,15 +468,22 @@ impl Actor {
     }
 
     fn look_at_operation(&mut self, now: Instant) {
-        let Some(operation) = &self.operation else { return };
+        let Some(operation) = &self.operation else {
+            return;
+        };
         if operation.deadline <= now {
-            let silent = format!("gave no answer for {} s and was ended", operation.patience.as_secs());
+            let silent = format!(
+                "gave no answer for {} s and was ended",
+                operation.patience.as_secs()
+            );
             self.worker_ended(&silent, now);
         }
     }
 
     fn progress(&mut self, fraction: f64, now: Instant) {
-        let Some(operation) = &mut self.operation else { return };
+        let Some(operation) = &mut self.operation else {
+            return;
+        };
         operation.is_alive(now);
         if let Some(model) = &self.loading {
             self.tell_loading(model, fraction);
@@ -394,21 +491,37 @@ impl Actor {
     }
 
     pub(super) fn tell_loading(&self, model: &ModelKey, fraction: f64) {
-        let loading = || v1::Loading { model: model.name.clone(), fraction: fraction.clamp(0.0, 1.0) };
-        for desk in self.state.jobs.iter().filter(|job| job.model == *model).filter_map(|job| self.desks.get(&job.id)) {
+        let loading = || v1::Loading {
+            model: model.name.clone(),
+            fraction: fraction.clamp(0.0, 1.0),
+        };
+        for desk in self
+            .state
+            .jobs
+            .iter()
+            .filter(|job| job.model == *model)
+            .filter_map(|job| self.desks.get(&job.id))
+        {
             desk.outbox.push(Event::Loading(loading()));
         }
     }
 
     fn complete(&mut self, id: JobId, now: Instant) {
-        let Some(job) = self.state.job(id) else { return };
+        let Some(job) = self.state.job(id) else {
+            return;
+        };
         let model = job.model.clone();
         self.state.remove(id, now);
         if let Some(desk) = self.desks.remove(&id) {
             desk.outbox.push(match desk.order.work {
                 Work::Draw { .. } => Event::Finished(desk.timings()),
                 Work::Load => self.loaded_model(&model, now).map_or_else(
-                    || Event::Failed(Failure::new(Reason::Internal, "the model was unloaded again")),
+                    || {
+                        Event::Failed(Failure::new(
+                            Reason::Internal,
+                            "the model was unloaded again",
+                        ))
+                    },
                     Event::Loaded,
                 ),
             });
@@ -468,7 +581,7 @@ impl Operation {
         let (running, progress) = self.parts();
         tokio::select! {
             biased;
-            outcome = running => Happening::Outcome(outcome),
+            outcome = running => Happening::Outcome(Box::new(outcome)),
             fraction = progressed(progress) => Happening::Progress(fraction),
         }
     }

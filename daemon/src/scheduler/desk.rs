@@ -119,7 +119,13 @@ impl Desk {
 
     /// Whether the evaluation that comes next is to be followed by a preview.
     pub(super) fn wants_preview(&self) -> bool {
-        let (Work::Draw { preview_every_n_steps: every, .. }, Some(image)) = (&self.order.work, &self.image)
+        let (
+            Work::Draw {
+                preview_every_n_steps: every,
+                ..
+            },
+            Some(image),
+        ) = (&self.order.work, &self.image)
         else {
             return false;
         };
@@ -156,7 +162,10 @@ impl Desk {
         self.image = None;
         let index = self.images_done;
         self.images_done += 1;
-        self.outbox.push(Event::Picture { index, picture: Box::new(picture) });
+        self.outbox.push(Event::Picture {
+            index,
+            picture: Box::new(picture),
+        });
     }
 
     /// Where the time went, for the last event.

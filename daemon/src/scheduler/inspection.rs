@@ -13,7 +13,9 @@ const MAX_FILES: usize = 4096;
 
 /// Looks at the files on a thread where that may take time.
 pub(super) async fn look(place: Place) -> Fingerprint {
-    let Place::Directory(directory) = place else { return Fingerprint(0) };
+    let Place::Directory(directory) = place else {
+        return Fingerprint(0);
+    };
     let looked = tokio::task::spawn_blocking(move || fingerprint(&directory)).await;
     looked.unwrap_or(Fingerprint(0))
 }
@@ -31,19 +33,27 @@ fn fingerprint(directory: &Path) -> Fingerprint {
 type FileState = (std::ffi::OsString, [i64; 2], [u64; 3]);
 
 fn collect(directory: &Path, depth: u32, files: &mut Vec<FileState>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         if files.len() >= MAX_FILES {
             return;
         }
         // Follows symbolic links: a model cache links its files.
         let path = entry.path();
-        let Ok(metadata) = std::fs::metadata(&path) else { continue };
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
         if metadata.is_dir() && depth > 1 {
             collect(&path, depth - 1, files);
         } else if metadata.is_file() {
             let time = [metadata.mtime(), metadata.mtime_nsec()];
-            files.push((path.into_os_string(), time, [metadata.dev(), metadata.ino(), metadata.size()]));
+            files.push((
+                path.into_os_string(),
+                time,
+                [metadata.dev(), metadata.ino(), metadata.size()],
+            ));
         }
     }
 }

@@ -127,11 +127,25 @@ pub enum Ending {
 
 #[derive(Debug)]
 enum Command {
-    Submit { order: Box<Order>, reply: oneshot::Sender<Result<Receipt, Failure>> },
-    Describe { model: ModelKey, reply: oneshot::Sender<Result<v1::Model, Failure>> },
-    Unload { model: ModelKey, reply: oneshot::Sender<bool> },
-    Snapshot { reply: oneshot::Sender<Snapshot> },
-    End { ending: Ending, reply: oneshot::Sender<Result<(), Failure>> },
+    Submit {
+        order: Box<Order>,
+        reply: oneshot::Sender<Result<Receipt, Failure>>,
+    },
+    Describe {
+        model: ModelKey,
+        reply: oneshot::Sender<Result<v1::Model, Failure>>,
+    },
+    Unload {
+        model: ModelKey,
+        reply: oneshot::Sender<bool>,
+    },
+    Snapshot {
+        reply: oneshot::Sender<Snapshot>,
+    },
+    End {
+        ending: Ending,
+        reply: oneshot::Sender<Result<(), Failure>>,
+    },
 }
 
 impl Scheduler {
@@ -144,7 +158,11 @@ impl Scheduler {
 
     /// Takes a job in.
     pub async fn submit(&self, order: Order) -> Result<Receipt, Failure> {
-        self.ask(|reply| Command::Submit { order: Box::new(order), reply }).await?
+        self.ask(|reply| Command::Submit {
+            order: Box::new(order),
+            reply,
+        })
+        .await?
     }
 
     /// Describes a model without loading it.
@@ -167,13 +185,19 @@ impl Scheduler {
         self.ask(|reply| Command::End { ending, reply }).await?
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         // The task is gone: the daemon is about to be.
         if self.commands.send(command(reply)).await.is_err() {
             return Err(draining());
         }
-        answer.await.or_else(|_| Err(draining()))
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(draining()),
+        }
     }
 }
 

@@ -12,7 +12,10 @@ use tokio::sync::watch;
 
 use super::inspection;
 use crate::{
-    engine::{Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture, PictureRequest, Stepped},
+    engine::{
+        Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture,
+        PictureRequest, Stepped,
+    },
     failure::Failure,
     queue::{Fingerprint, JobId, Tick},
 };
@@ -53,7 +56,14 @@ pub(super) struct Operation {
 
 impl Operation {
     fn new(tick: Tick, now: Instant, patience: Duration, running: Running) -> Self {
-        Self { tick, since: now, deadline: now + patience, patience, progress: None, running }
+        Self {
+            tick,
+            since: now,
+            deadline: now + patience,
+            patience,
+            progress: None,
+            running,
+        }
     }
 
     /// The call, and its progress.
@@ -77,7 +87,11 @@ pub(super) async fn progressed(progress: &mut Option<watch::Receiver<f64>>) -> f
     std::future::pending().await
 }
 
-pub(super) fn start_worker(engines: &dyn EngineFactory, now: Instant, patience: Duration) -> Operation {
+pub(super) fn start_worker(
+    engines: &dyn EngineFactory,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
     let answer = engines.start();
     Operation::new(
         Tick::StartWorker,
@@ -89,27 +103,47 @@ pub(super) fn start_worker(engines: &dyn EngineFactory, now: Instant, patience: 
 
 pub(super) fn end_worker(engine: &dyn Engine, now: Instant, patience: Duration) -> Operation {
     let ended = engine.end();
-    Operation::new(Tick::EndWorker, now, patience, Box::pin(async move {
-        ended.await;
-        Outcome::WorkerEnded
-    }))
+    Operation::new(
+        Tick::EndWorker,
+        now,
+        patience,
+        Box::pin(async move {
+            ended.await;
+            Outcome::WorkerEnded
+        }),
+    )
 }
 
-pub(super) fn forget(engine: &dyn Engine, id: GenerationId, now: Instant, patience: Duration) -> Operation {
+pub(super) fn forget(
+    engine: &dyn Engine,
+    id: GenerationId,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
     let answer = engine.forget(id);
     let running = Box::pin(async move { Outcome::Forgot(id, answer.await) });
     Operation::new(Tick::Forget(id), now, patience, running)
 }
 
 /// Describes a model, with the state its files were in before.
-pub(super) fn inspect(engine: &Arc<dyn Engine>, key: ModelKey, now: Instant, patience: Duration) -> Operation {
+pub(super) fn inspect(
+    engine: &Arc<dyn Engine>,
+    key: ModelKey,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
     let tick = Tick::Inspect(key.clone());
     let engine = Arc::clone(engine);
-    Operation::new(tick, now, patience, Box::pin(async move {
-        let fingerprint = inspection::look(key.place.clone()).await;
-        let model = engine.inspect(&key).await;
-        Outcome::Inspected(key, model.map(|model| (fingerprint, model)))
-    }))
+    Operation::new(
+        tick,
+        now,
+        patience,
+        Box::pin(async move {
+            let fingerprint = inspection::look(key.place.clone()).await;
+            let model = engine.inspect(&key).await;
+            Outcome::Inspected(key, model.map(|model| (fingerprint, model)))
+        }),
+    )
 }
 
 pub(super) fn look(job: JobId, key: &ModelKey, now: Instant, patience: Duration) -> Operation {
@@ -118,13 +152,29 @@ pub(super) fn look(job: JobId, key: &ModelKey, now: Instant, patience: Duration)
     Operation::new(Tick::Look(job), now, patience, running)
 }
 
-pub(super) fn unload(engine: &dyn Engine, key: ModelKey, now: Instant, patience: Duration) -> Operation {
+pub(super) fn unload(
+    engine: &dyn Engine,
+    key: ModelKey,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
     let answer = engine.unload(&key);
     let tick = Tick::Unload(key.clone());
-    Operation::new(tick, now, patience, Box::pin(async move { Outcome::Unloaded(key, answer.await) }))
+    Operation::new(
+        tick,
+        now,
+        patience,
+        Box::pin(async move { Outcome::Unloaded(key, answer.await) }),
+    )
 }
 
-pub(super) fn load(engine: &dyn Engine, job: JobId, key: &ModelKey, now: Instant, patience: Duration) -> Operation {
+pub(super) fn load(
+    engine: &dyn Engine,
+    job: JobId,
+    key: &ModelKey,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
     let (sender, progress) = watch::channel(0.0);
     let answer = engine.load(key, sender);
     let running = Box::pin(async move { Outcome::Loaded(job, answer.await) });
@@ -156,14 +206,23 @@ pub(super) fn step(
 ) -> Operation {
     let answer = engine.step(&[id]);
     let engine = Arc::clone(engine);
-    Operation::new(Tick::Step(vec![id]), now, patience, Box::pin(async move {
-        let evaluated = async {
-            let step = answer.await?.pop().unwrap_or_else(|| Err(no_result()))?;
-            let preview = if wants_preview { Some(engine.preview(id).await?) } else { None };
-            Ok(Evaluation { step, preview })
-        };
-        Outcome::Stepped(id, evaluated.await)
-    }))
+    Operation::new(
+        Tick::Step(vec![id]),
+        now,
+        patience,
+        Box::pin(async move {
+            let evaluated = async {
+                let step = answer.await?.pop().unwrap_or_else(|| Err(no_result()))?;
+                let preview = if wants_preview {
+                    Some(engine.preview(id).await?)
+                } else {
+                    None
+                };
+                Ok(Evaluation { step, preview })
+            };
+            Outcome::Stepped(id, evaluated.await)
+        }),
+    )
 }
 
 pub(super) fn finish(
@@ -179,5 +238,8 @@ pub(super) fn finish(
 }
 
 fn no_result() -> Failure {
-    Failure::new(crate::failure::Reason::Internal, "the worker gave no result for a step")
+    Failure::new(
+        crate::failure::Reason::Internal,
+        "the worker gave no result for a step",
+    )
 }

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use imgd_proto::v1;
 use tracing::{info, warn};
 
-use super::{actor::Actor, operation::{Evaluation, Outcome}};
+use super::{
+    actor::Actor,
+    operation::{Evaluation, Outcome},
+};
 use crate::{
     engine::{GenerationId, Loaded, ModelKey},
     failure::{Failure, Reason, is_worker_died, worker_died},
@@ -31,7 +34,7 @@ impl Actor {
                 let _none_in_flight = self.state.worker_gone(None);
             }
             Outcome::Forgot(generation, result) => self.forgot(generation, result, now),
-            Outcome::Inspected(model, result) => self.inspected(model, result, now),
+            Outcome::Inspected(model, result) => self.inspected(&model, result, now),
             Outcome::Looked(id, fingerprint) => {
                 if let Some(job) = self.state.job_mut(id) {
                     job.fingerprint = Some(fingerprint);
@@ -78,59 +81,85 @@ impl Actor {
     }
 
     fn remove_if_cancelled(&mut self, job: Option<JobId>, now: Instant) {
-        if let Some(job) = job.and_then(|id| self.state.job(id)).filter(|job| job.is_cancelled) {
+        if let Some(job) = job
+            .and_then(|id| self.state.job(id))
+            .filter(|job| job.is_cancelled)
+        {
             self.state.remove(job.id, now);
         }
     }
 
     fn inspected(
         &mut self,
-        key: ModelKey,
+        key: &ModelKey,
         result: Result<(Fingerprint, v1::Model), Failure>,
         now: Instant,
     ) {
-        self.state.inquiries.retain(|inquiry| *inquiry != key);
+        self.state.inquiries.retain(|inquiry| inquiry != key);
         let answer = match &result {
             Ok((_, model)) => Ok(model.clone()),
             Err(failure) if is_worker_died(failure) => Err(worker_died(&failure.message)),
             Err(failure) => Err(failure.clone()),
         };
         for index in (0..self.inquirers.len()).rev() {
-            if self.inquirers[index].0 == key {
+            if self.inquirers[index].0 == *key {
                 // Who has gone needs no answer.
                 drop(self.inquirers.swap_remove(index).1.send(answer.clone()));
             }
         }
         match result {
             Ok((fingerprint, model)) => {
-                let known = Known { fingerprint, memory_bytes: model.memory_bytes };
+                let known = Known {
+                    fingerprint,
+                    memory_bytes: model.memory_bytes,
+                };
                 self.remember(key.clone(), model);
                 self.state.known.insert(key.clone(), known);
                 // The files may have changed between a look and this; the later look counts.
-                for job in self.state.jobs.iter_mut().filter(|job| job.model == key && job.image.is_none()) {
+                for job in self
+                    .state
+                    .jobs
+                    .iter_mut()
+                    .filter(|job| job.model == *key && job.image.is_none())
+                {
                     if job.fingerprint.is_some() {
                         job.fingerprint = Some(fingerprint);
                     }
                 }
             }
             Err(failure) => {
-                let needs = |job: &&crate::queue::Job| job.model == key && job.is_running;
+                let needs = |job: &&crate::queue::Job| job.model == *key && job.is_running;
                 let job = self.state.jobs.iter().find(needs).map(|job| job.id);
                 self.engine_failed(job, failure, now);
             }
         }
     }
 
-    fn model_loaded(&mut self, id: JobId, result: Result<Loaded, Failure>, took: Duration, now: Instant) {
+    fn model_loaded(
+        &mut self,
+        id: JobId,
+        result: Result<Loaded, Failure>,
+        took: Duration,
+        now: Instant,
+    ) {
         // A job that was cancelled meanwhile has told which model it wanted all the same.
-        let Some(model) = self.loading.take() else { return };
+        let Some(model) = self.loading.take() else {
+            return;
+        };
         let loaded = match result {
             Ok(loaded) => loaded,
             Err(failure) => return self.engine_failed(Some(id), failure, now),
         };
         info!(%model, took_ms = took.as_millis(), memory_mib = loaded.memory_bytes >> 20, "loaded");
-        let fingerprint = self.state.known.get(&model).map_or(Fingerprint(0), |known| known.fingerprint);
-        let keep_alive = self.state.job(id).map_or(self.options.keep_alive, |job| job.keep_alive);
+        let fingerprint = self
+            .state
+            .known
+            .get(&model)
+            .map_or(Fingerprint(0), |known| known.fingerprint);
+        let keep_alive = self
+            .state
+            .job(id)
+            .map_or(self.options.keep_alive, |job| job.keep_alive);
         self.state.loaded(Resident {
             key: model.clone(),
             fingerprint,
@@ -148,7 +177,12 @@ impl Actor {
         }
     }
 
-    fn stepped(&mut self, generation: GenerationId, result: Result<Evaluation, Failure>, now: Instant) {
+    fn stepped(
+        &mut self,
+        generation: GenerationId,
+        result: Result<Evaluation, Failure>,
+        now: Instant,
+    ) {
         let job = self.state.job_of(generation).map(|job| job.id);
         match result {
             Ok(Evaluation { step, preview }) => {
@@ -182,7 +216,7 @@ impl Actor {
             // It was asked to.
             Some(Tick::EndWorker) => self.outcome(Outcome::WorkerEnded, Duration::ZERO, now),
             Some(Tick::Load(id) | Tick::Begin(id)) => self.worker_lost(how, Some(id), now),
-            Some(Tick::Inspect(model)) => self.inspected(model, Err(died(how)), now),
+            Some(Tick::Inspect(model)) => self.inspected(&model, Err(died(how)), now),
             _ => self.worker_lost(how, None, now),
         }
     }
@@ -202,8 +236,13 @@ impl Actor {
         for id in losers {
             self.fail(id, worker_died(how), now);
         }
-        let cancelled: Vec<_> =
-            self.state.jobs.iter().filter(|job| job.is_cancelled).map(|job| job.id).collect();
+        let cancelled: Vec<_> = self
+            .state
+            .jobs
+            .iter()
+            .filter(|job| job.is_cancelled)
+            .map(|job| job.id)
+            .collect();
         for id in cancelled {
             self.state.remove(id, now);
         }
@@ -212,8 +251,15 @@ impl Actor {
     fn worker_did_not_start(&mut self, failure: &Failure, now: Instant) {
         warn!("no worker could be started: {failure}");
         let pause = self.pace.died().max(Duration::from_millis(100));
-        self.state.worker = WorkerState::Absent { retry_at: Some(now + pause) };
-        let first = self.state.jobs.iter().find(|job| !job.is_cancelled).map(|job| job.id);
+        self.state.worker = WorkerState::Absent {
+            retry_at: Some(now + pause),
+        };
+        let first = self
+            .state
+            .jobs
+            .iter()
+            .find(|job| !job.is_cancelled)
+            .map(|job| job.id);
         if let Some(id) = first {
             self.fail(id, failure.clone(), now);
         }

@@ -45,7 +45,11 @@ impl Pace {
     pub(super) fn patience(&self, least: Duration, load_bytes: u64) -> Duration {
         let step = self.step.map_or(least * UNKNOWN_PACE, |step| step * 20);
         let load = Duration::from_secs(5 * (load_bytes / SLOW_DISK));
-        if load_bytes > 0 { least.max(load) } else { least.max(step) }
+        if load_bytes > 0 {
+            least.max(load)
+        } else {
+            least.max(step)
+        }
     }
 
     /// The engine died: how long to wait before another is started. The first is replaced at once.
@@ -75,7 +79,10 @@ mod tests {
         pace.model_changed();
         pace.stepped(Duration::from_secs(10));
         assert_eq!(pace.patience(minute, 0), Duration::from_secs(200));
-        assert_eq!(pace.patience(minute, 8_000_000_000), Duration::from_secs(2000));
+        assert_eq!(
+            pace.patience(minute, 8_000_000_000),
+            Duration::from_secs(2000)
+        );
     }
 
     #[test]

@@ -34,7 +34,11 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
     };
     change(&mut options);
     let (scheduler, task) = Scheduler::start(options);
-    House { scheduler, record, task }
+    House {
+        scheduler,
+        record,
+        task,
+    }
 }
 
 fn draw(model_name: &str, prompt: &str, images: u32) -> Order {
@@ -43,7 +47,11 @@ fn draw(model_name: &str, prompt: &str, images: u32) -> Order {
         work: Work::Draw {
             picture: Box::new(picture(prompt, 40, 3)),
             num_images: images,
-            file: FileRequest { format: v1::ImageFormat::Png, jpeg_quality: 95, omit_metadata: false },
+            file: FileRequest {
+                format: v1::ImageFormat::Png,
+                jpeg_quality: 95,
+                omit_metadata: false,
+            },
             preview_every_n_steps: 0,
         },
         keep_alive: None,
@@ -56,7 +64,10 @@ fn draw(model_name: &str, prompt: &str, images: u32) -> Order {
 async fn story(receipt: Receipt) -> Vec<String> {
     let mut events = receipt.events;
     let mut story = Vec::new();
-    while let Some(event) = timeout(PATIENCE, events.next()).await.expect("the job goes on") {
+    while let Some(event) = timeout(PATIENCE, events.next())
+        .await
+        .expect("the job goes on")
+    {
         story.push(match event {
             Event::Queued(queued) => format!("queued {}", queued.position),
             Event::Loading(loading) => format!("loading {}", loading.fraction),
@@ -80,10 +91,24 @@ async fn submit(house: &House, order: Order) -> Receipt {
 async fn a_job_tells_its_story_in_order_and_further_images_use_further_seeds() {
     let house = house(|_| {});
     let story = story(submit(&house, draw("m", "apple", 2)).await).await;
-    let told: Vec<_> = story.iter().map(String::as_str).filter(|line| !line.starts_with("loading")).collect();
+    let told: Vec<_> = story
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !line.starts_with("loading"))
+        .collect();
     let expected = [
-        "queued 0", "started 0", "step 1/3", "step 2/3", "step 3/3", "picture 0 b\"40\"",
-        "started 1", "step 1/3", "step 2/3", "step 3/3", "picture 1 b\"41\"", "finished 2",
+        "queued 0",
+        "started 0",
+        "step 1/3",
+        "step 2/3",
+        "step 3/3",
+        "picture 0 b\"40\"",
+        "started 1",
+        "step 1/3",
+        "step 2/3",
+        "step 3/3",
+        "picture 1 b\"41\"",
+        "finished 2",
     ];
     assert_eq!(told, expected);
     assert!(story.contains(&"loading 0.5".to_owned()) || story.contains(&"loading 1".to_owned()));
@@ -96,12 +121,23 @@ async fn jobs_are_served_first_come_first_served_and_hear_of_their_position() {
     for prompt in ["a", "b", "c"] {
         receipts.push(submit(&house, draw("m", prompt, 1)).await);
     }
-    let ids: Vec<_> = receipts.iter().map(|receipt| receipt.job_id.clone()).collect();
+    let ids: Vec<_> = receipts
+        .iter()
+        .map(|receipt| receipt.job_id.clone())
+        .collect();
     assert!(crate::fake_engine::all_differ(ids));
     let last = receipts.pop().unwrap();
     let last = story(last).await;
-    assert!(last[0].starts_with("queued ") && last.contains(&"queued 0".to_owned()), "{last:?}");
-    let begun: Vec<_> = house.record.lines().into_iter().filter(|line| line.starts_with("begin")).collect();
+    assert!(
+        last[0].starts_with("queued ") && last.contains(&"queued 0".to_owned()),
+        "{last:?}"
+    );
+    let begun: Vec<_> = house
+        .record
+        .lines()
+        .into_iter()
+        .filter(|line| line.starts_with("begin"))
+        .collect();
     assert_eq!(begun, ["begin a 40", "begin b 40", "begin c 40"]);
     assert_eq!(house.record.count("load "), 1);
 }
@@ -113,7 +149,10 @@ async fn a_full_queue_refuses_and_says_when_to_try_again() {
     while house.record.count("step") == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let _waiting = (submit(&house, draw("m", "b", 1)).await, submit(&house, draw("m", "c", 1)).await);
+    let _waiting = (
+        submit(&house, draw("m", "b", 1)).await,
+        submit(&house, draw("m", "c", 1)).await,
+    );
     let failure = house.scheduler.submit(draw("m", "d", 1)).await.unwrap_err();
     assert_eq!(failure.reason, Reason::QueueFull);
     assert!(failure.retry_after.is_some());
@@ -163,7 +202,16 @@ async fn a_worker_that_hangs_is_ended() {
     while let Some(event) = events.next().await {
         last = Some(event);
     }
-    assert!(matches!(last, Some(Event::Failed(Failure { reason: Reason::WorkerDied, .. }))), "{last:?}");
+    assert!(
+        matches!(
+            last,
+            Some(Event::Failed(Failure {
+                reason: Reason::WorkerDied,
+                ..
+            }))
+        ),
+        "{last:?}"
+    );
     assert_eq!(house.record.count("end 1"), 1);
 }
 
@@ -172,7 +220,13 @@ async fn a_picture_that_fails_leaves_the_worker_and_the_next_job_alone() {
     let house = house(|_| {});
     let wrong = submit(&house, draw("m", "nan", 1)).await;
     assert_eq!(story(wrong).await.last().unwrap(), "failed NUMERICS");
-    assert_eq!(story(submit(&house, draw("m", "b", 1)).await).await.last().unwrap(), "finished 1");
+    assert_eq!(
+        story(submit(&house, draw("m", "b", 1)).await)
+            .await
+            .last()
+            .unwrap(),
+        "finished 1"
+    );
     assert_eq!(house.record.count("worker"), 1);
     assert_eq!(house.record.count("forget nan"), 1);
 }
@@ -185,9 +239,14 @@ async fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     while let Some(event) = events.next().await {
         last = Some(event);
     }
-    let Some(Event::Failed(failure)) = last else { panic!("{last:?}") };
+    let Some(Event::Failed(failure)) = last else {
+        panic!("{last:?}")
+    };
     assert_eq!(failure.reason, Reason::OutOfMemory);
-    assert_eq!(failure.message, "model `huge` needs 1048576.0 GiB of memory, and 1.0 GiB is available");
+    assert_eq!(
+        failure.message,
+        "model `huge` needs 1048576.0 GiB of memory, and 1.0 GiB is available"
+    );
     assert_eq!(house.record.count("load"), 0);
 }
 
@@ -195,7 +254,13 @@ async fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
 async fn the_least_recently_used_model_makes_room() {
     let house = house(|options| options.max_memory_bytes = Some(250));
     for name in ["a", "b", "a", "c"] {
-        assert_eq!(story(submit(&house, draw(name, "x", 1)).await).await.last().unwrap(), "finished 1");
+        assert_eq!(
+            story(submit(&house, draw(name, "x", 1)).await)
+                .await
+                .last()
+                .unwrap(),
+            "finished 1"
+        );
     }
     assert_eq!(house.record.count("unload b"), 1);
     assert_eq!(house.record.count("load a"), 1);
@@ -215,7 +280,10 @@ async fn a_keep_alive_of_nothing_ends_the_worker_at_once() {
     .await
     .unwrap();
     let snapshot = house.scheduler.snapshot().await.unwrap();
-    assert!(snapshot.models.is_empty() && snapshot.worker_pid.is_none(), "{snapshot:?}");
+    assert!(
+        snapshot.models.is_empty() && snapshot.worker_pid.is_none(),
+        "{snapshot:?}"
+    );
 }
 
 #[tokio::test]
@@ -224,7 +292,10 @@ async fn loading_and_unloading_are_told_by_the_snapshot() {
     let mut order = draw("m", "", 1);
     order.work = Work::Load;
     order.keep_alive = Some(KeepAlive::For(Duration::from_secs(100)));
-    assert_eq!(story(submit(&house, order).await).await.last().unwrap(), "loaded m");
+    assert_eq!(
+        story(submit(&house, order).await).await.last().unwrap(),
+        "loaded m"
+    );
     let snapshot = house.scheduler.snapshot().await.unwrap();
     assert_eq!(snapshot.models[0].model_hash, "abc");
     let left = snapshot.models[0].expires_in.unwrap().seconds;
@@ -239,7 +310,13 @@ async fn a_broken_model_is_described_by_its_fault() {
     let house = house(|_| {});
     let failure = house.scheduler.describe(model("broken")).await.unwrap_err();
     assert_eq!(failure.reason, Reason::ModelInvalid);
-    assert_eq!(story(submit(&house, draw("broken", "a", 1)).await).await.last().unwrap(), "failed MODEL_INVALID");
+    assert_eq!(
+        story(submit(&house, draw("broken", "a", 1)).await)
+            .await
+            .last()
+            .unwrap(),
+        "failed MODEL_INVALID"
+    );
     assert!(house.scheduler.describe(model("m")).await.is_ok());
 }
 
@@ -251,9 +328,25 @@ async fn draining_finishes_what_runs_and_refuses_what_waits() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let waiting = submit(&house, draw("m", "b", 1)).await;
-    assert_eq!(house.scheduler.end(Ending::IfIdle).await.unwrap_err().reason, Reason::NotIdle);
+    assert_eq!(
+        house
+            .scheduler
+            .end(Ending::IfIdle)
+            .await
+            .unwrap_err()
+            .reason,
+        Reason::NotIdle
+    );
     house.scheduler.end(Ending::Drain).await.unwrap();
-    assert_eq!(house.scheduler.submit(draw("m", "c", 1)).await.unwrap_err().reason, Reason::Draining);
+    assert_eq!(
+        house
+            .scheduler
+            .submit(draw("m", "c", 1))
+            .await
+            .unwrap_err()
+            .reason,
+        Reason::Draining
+    );
     assert_eq!(story(waiting).await.last().unwrap(), "failed DRAINING");
     assert_eq!(story(running).await.last().unwrap(), "finished 1");
     timeout(PATIENCE, house.task).await.unwrap().unwrap();
@@ -264,7 +357,13 @@ async fn draining_finishes_what_runs_and_refuses_what_waits() {
 async fn pictures_that_nobody_takes_hold_up_their_own_job_alone() {
     let house = house(|_| {});
     let lazy = submit(&house, draw("m", "lazy", 10)).await;
-    assert_eq!(story(submit(&house, draw("m", "quick", 1)).await).await.last().unwrap(), "finished 1");
+    assert_eq!(
+        story(submit(&house, draw("m", "quick", 1)).await)
+            .await
+            .last()
+            .unwrap(),
+        "finished 1"
+    );
     assert_eq!(house.record.count("finish lazy"), 2);
     assert_eq!(story(lazy).await.last().unwrap(), "finished 10");
 }

@@ -69,7 +69,12 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let own_uid = rustix::process::getuid().as_raw();
-    let places = Arc::new(Semaphore::new(limits.max_connections.saturating_sub(GREETING_PLACES).max(1)));
+    let places = Arc::new(Semaphore::new(
+        limits
+            .max_connections
+            .saturating_sub(GREETING_PLACES)
+            .max(1),
+    ));
     let lobby = Lobby::default();
     let mut connections = JoinSet::new();
     let mut ticket = 0;

@@ -22,7 +22,10 @@ pub(super) async fn greet(mut stream: UnixStream, timeout: Duration) -> io::Resu
     if &found != PREFACE {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not HTTP/2"));
     }
-    Ok(Greeted { stream, replayed: 0 })
+    Ok(Greeted {
+        stream,
+        replayed: 0,
+    })
 }
 
 /// A connection whose preface was read and is given once more to whoever reads on.

@@ -42,13 +42,26 @@ pub struct Running {
 /// Serves until the daemon is asked to end, by a signal or by `Shutdown`, and its work is done.
 pub async fn run(running: Running) -> io::Result<()> {
     let mut signals = Signals::new()?;
-    let Running { listening, limits, scheduler, names, identity, drain_timeout } = running;
+    let Running {
+        listening,
+        limits,
+        scheduler,
+        names,
+        identity,
+        drain_timeout,
+    } = running;
     let (scheduler, mut task) = Scheduler::start(scheduler);
     let names = Arc::new(names);
     let (end, mut asked_to_end) = mpsc::channel(4);
     let (routes, health) = routes(
-        ImageApi { scheduler: scheduler.clone(), names: Arc::clone(&names) },
-        ModelApi { scheduler: scheduler.clone(), names },
+        ImageApi {
+            scheduler: scheduler.clone(),
+            names: Arc::clone(&names),
+        },
+        ModelApi {
+            scheduler: scheduler.clone(),
+            names,
+        },
         DaemonApi {
             scheduler: scheduler.clone(),
             end,

@@ -63,15 +63,30 @@ pub fn listen(location: &Location) -> Result<Listening, ListenError> {
         let address = listener.local_addr().ok();
         let path = address.and_then(|address| address.as_pathname().map(Path::to_owned));
         let path = path.unwrap_or_else(|| location.path.clone());
-        let failed = |source| ListenError::Io { path: path.clone(), source };
+        let failed = |source| ListenError::Io {
+            path: path.clone(),
+            source,
+        };
         listener.set_nonblocking(true).map_err(failed)?;
-        return Ok(Listening { listener, path, is_activated: true, _lock: None });
+        return Ok(Listening {
+            listener,
+            path,
+            is_activated: true,
+            _lock: None,
+        });
     }
     prepare_directory(location.directory(), getuid().as_raw())?;
     let lock = lock(&location.path)?;
-    let listener = bind(&location.path)
-        .map_err(|source| ListenError::Io { path: location.path.clone(), source })?;
-    Ok(Listening { listener, path: location.path.clone(), is_activated: false, _lock: Some(lock) })
+    let listener = bind(&location.path).map_err(|source| ListenError::Io {
+        path: location.path.clone(),
+        source,
+    })?;
+    Ok(Listening {
+        listener,
+        path: location.path.clone(),
+        is_activated: false,
+        _lock: Some(lock),
+    })
 }
 
 impl Listening {
@@ -102,7 +117,10 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 /// Takes the lock beside the socket. It holds as long as the file is open, so a daemon that was killed leaves none.
 fn lock(socket: &Path) -> Result<File, ListenError> {
     let path = with_suffix(socket, ".lock");
-    let failed = |source: io::Error| ListenError::Io { path: path.clone(), source };
+    let failed = |source: io::Error| ListenError::Io {
+        path: path.clone(),
+        source,
+    };
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -116,13 +134,21 @@ fn lock(socket: &Path) -> Result<File, ListenError> {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
             let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(ListenError::Busy { path: socket.to_owned(), pid });
+            let pid = file
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse().ok());
+            return Err(ListenError::Busy {
+                path: socket.to_owned(),
+                pid,
+            });
         }
         Err(error) => return Err(failed(error.into())),
     }
     let written = file.set_len(0).and_then(|()| file.rewind());
-    written.and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    written
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
     Ok(file)
 }
 
@@ -144,7 +170,10 @@ mod tests {
     use super::{ListenError, listen};
 
     fn at(directory: &Path) -> Location {
-        Location { path: directory.join("imgd/imgd.sock"), origin: Origin::Explicit }
+        Location {
+            path: directory.join("imgd/imgd.sock"),
+            origin: Origin::Explicit,
+        }
     }
 
     #[test]
@@ -168,7 +197,10 @@ mod tests {
         let _first = listen(&location).unwrap();
         let error = listen(&location).unwrap_err();
         let own = std::process::id();
-        assert!(matches!(error, ListenError::Busy { pid: Some(pid), .. } if pid == own), "{error}");
+        assert!(
+            matches!(error, ListenError::Busy { pid: Some(pid), .. } if pid == own),
+            "{error}"
+        );
         UnixStream::connect(&location.path).unwrap();
     }
 }

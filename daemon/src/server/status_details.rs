@@ -61,7 +61,11 @@ where
                 },
                 None => answer.await?,
             };
-            Ok(if is_ours { with_details(response) } else { response })
+            Ok(if is_ours {
+                with_details(response)
+            } else {
+                response
+            })
         })
     }
 }
@@ -86,5 +90,9 @@ fn status_of(headers: &HeaderMap) -> Option<Status> {
         failure.hint = Some("client and daemon are of different versions".to_owned());
     }
     let told = failure.to_status();
-    Some(Status::with_details(status.code(), told.message(), told.details().to_vec().into()))
+    Some(Status::with_details(
+        status.code(),
+        told.message(),
+        told.details().to_vec().into(),
+    ))
 }

@@ -50,7 +50,11 @@ impl DaemonService for DaemonApi {
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let snapshot = self.scheduler.snapshot().await?;
         let identity = &self.identity;
-        let mut devices = self.devices.get_or_init(async || machine::devices(None)).await.clone();
+        let mut devices = self
+            .devices
+            .get_or_init(async || machine::devices(None))
+            .await
+            .clone();
         if let (Some(cpu), Some(threads)) = (devices.first_mut(), snapshot.worker_threads) {
             cpu.threads = threads;
         }
@@ -90,9 +94,14 @@ impl DaemonService for DaemonApi {
         if request.if_idle {
             self.scheduler.end(Ending::IfIdle).await?;
         }
-        let ending = if request.force { Ending::Now } else { Ending::Drain };
-        // A daemon that is ending already needs no second word.
-        drop(self.end.try_send(ending));
+        let ending = if request.force {
+            Ending::Now
+        } else {
+            Ending::Drain
+        };
+        if self.end.try_send(ending).is_err() {
+            tracing::debug!("the daemon is ending already");
+        }
         Ok(Response::new(v1::ShutdownResponse {}))
     }
 }
@@ -105,11 +114,31 @@ fn sandbox() -> Vec<v1::SandboxLayer> {
         description: description.to_owned(),
     };
     vec![
-        layer("private_socket", true, "the socket has mode 0600 in a directory of mode 0700; there is no TCP"),
+        layer(
+            "private_socket",
+            true,
+            "the socket has mode 0600 in a directory of mode 0700; there is no TCP",
+        ),
         layer("peer_uid", true, "connections of other users are refused"),
-        layer("no_core_dumps", crate::sys::core_dumps_are_off(), "a crash leaves no file with prompts in it"),
-        layer("cleared_environment", true, "the worker gets none of the daemon's environment"),
-        layer("seccomp", false, "not built yet: system calls are not filtered"),
-        layer("landlock", false, "not built yet: file access is not narrowed"),
+        layer(
+            "no_core_dumps",
+            crate::sys::core_dumps_are_off(),
+            "a crash leaves no file with prompts in it",
+        ),
+        layer(
+            "cleared_environment",
+            true,
+            "the worker gets none of the daemon's environment",
+        ),
+        layer(
+            "seccomp",
+            false,
+            "not built yet: system calls are not filtered",
+        ),
+        layer(
+            "landlock",
+            false,
+            "not built yet: file access is not narrowed",
+        ),
     ]
 }

@@ -29,8 +29,11 @@ pub fn from_headers(headers: &HeaderMap) -> Option<Duration> {
 
 /// The time is over.
 pub fn exceeded() -> Failure {
-    Failure::new(Reason::DeadlineExceeded, "the request's time is over, and its work was given up")
-        .with_hint("allow more time with --timeout, or ask for fewer steps or a smaller size")
+    Failure::new(
+        Reason::DeadlineExceeded,
+        "the request's time is over, and its work was given up",
+    )
+    .with_hint("allow more time with --timeout, or ask for fewer steps or a smaller size")
 }
 
 #[cfg(test)]

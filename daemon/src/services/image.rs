@@ -50,10 +50,18 @@ impl ImageService for ImageApi {
         let request = request.into_inner();
         limits::validate_generate(&request).map_err(Failure::from)?;
         names::check(&request)?;
-        let own = request.timeout.as_ref().map(limits::timeout).transpose().map_err(Failure::from)?;
+        let own = request
+            .timeout
+            .as_ref()
+            .map(limits::timeout)
+            .transpose()
+            .map_err(Failure::from)?;
         let time = header.into_iter().chain(own).min();
         let receipt = self.scheduler.submit(order(request, &self.names)?).await?;
-        Ok(Response::new(pump::drawing(receipt, time.and_then(|time| now.checked_add(time)))))
+        Ok(Response::new(pump::drawing(
+            receipt,
+            time.and_then(|time| now.checked_add(time)),
+        )))
     }
 }
 
@@ -101,7 +109,9 @@ fn order(request: v1::GenerateRequest, names: &Names) -> Result<Order, Failure> 
 }
 
 /// How long the model stays, where a request says so.
-pub(super) fn keep_alive(wanted: Option<&prost_types::Duration>) -> Result<Option<KeepAlive>, Failure> {
+pub(super) fn keep_alive(
+    wanted: Option<&prost_types::Duration>,
+) -> Result<Option<KeepAlive>, Failure> {
     let wanted = wanted.map(limits::keep_alive).transpose()?;
     Ok(wanted.map(KeepAlive::from))
 }

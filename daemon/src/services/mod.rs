@@ -4,8 +4,8 @@ mod daemon;
 pub mod deadline;
 mod image;
 mod model;
-mod names;
-mod pump;
+pub mod names;
+pub mod pump;
 mod samplers;
 
 pub use daemon::{DaemonApi, Identity};
@@ -21,8 +21,12 @@ use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// Names of the services, for health.
-pub const SERVICE_NAMES: [&str; 4] =
-    ["", "imgd.v1.ImageService", "imgd.v1.ModelService", "imgd.v1.DaemonService"];
+pub const SERVICE_NAMES: [&str; 4] = [
+    "",
+    "imgd.v1.ImageService",
+    "imgd.v1.ModelService",
+    "imgd.v1.DaemonService",
+];
 
 /// All services, with health and reflection.
 pub fn routes(image: ImageApi, model: ModelApi, daemon: DaemonApi) -> (Routes, HealthReporter) {
@@ -50,7 +54,11 @@ pub fn routes(image: ImageApi, model: ModelApi, daemon: DaemonApi) -> (Routes, H
 
 /// Tells health checks whether work is taken.
 pub async fn report_health(reporter: &HealthReporter, is_serving: bool) {
-    let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
+    let status = if is_serving {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
     for name in SERVICE_NAMES {
         reporter.set_service_status(name, status).await;
     }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-
 use imgd_proto::{
     limits,
     v1::{self, model_service_server::ModelService},
@@ -10,7 +9,7 @@ use imgd_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{deadline, image::keep_alive, names::Names, pump};
+use super::{deadline, image::keep_alive, names::Names, pump, samplers};
 use crate::{
     engine::{ModelKey, Place},
     failure::Failure,
@@ -35,14 +34,20 @@ impl ModelService for ModelApi {
         _: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsResponse>, Status> {
         let snapshot = self.scheduler.snapshot().await?;
-        let loaded: BTreeSet<_> = snapshot.models.iter().map(|model| model.name.as_str()).collect();
+        let loaded: BTreeSet<_> = snapshot
+            .models
+            .iter()
+            .map(|model| model.name.as_str())
+            .collect();
         let models = self.names.list().into_iter().map(|key| v1::ModelSummary {
             path: path(&key),
             is_default: key.name == self.names.default_model,
             is_loaded: loaded.contains(key.name.as_str()),
             name: key.name,
         });
-        Ok(Response::new(v1::ListModelsResponse { models: models.collect() }))
+        Ok(Response::new(v1::ListModelsResponse {
+            models: models.collect(),
+        }))
     }
 
     async fn get_model(
@@ -72,7 +77,10 @@ impl ModelService for ModelApi {
             request_id: String::new(),
         };
         let receipt = self.scheduler.submit(order).await?;
-        Ok(Response::new(pump::loading(receipt, time.and_then(|time| now.checked_add(time)))))
+        Ok(Response::new(pump::loading(
+            receipt,
+            time.and_then(|time| now.checked_add(time)),
+        )))
     }
 
     async fn unload_model(
@@ -85,7 +93,10 @@ impl ModelService for ModelApi {
                 .with_hint("`imgctl ps` lists what is loaded")
                 .to_status());
         }
-        let was_loaded = self.scheduler.unload(self.names.model(&request.model)?).await?;
+        let was_loaded = self
+            .scheduler
+            .unload(self.names.model(&request.model)?)
+            .await?;
         Ok(Response::new(v1::UnloadModelResponse { was_loaded }))
     }
 
@@ -93,7 +104,7 @@ impl ModelService for ModelApi {
         &self,
         _: Request<v1::ListSamplersRequest>,
     ) -> Result<Response<v1::ListSamplersResponse>, Status> {
-        Ok(Response::new(v1::ListSamplersResponse::default()))
+        Ok(Response::new(samplers::list()))
     }
 }
 

@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-
+use imgd_engine::sampling::{samplers, schedules};
 use imgd_proto::{limits, v1};
-
-use super::samplers::{samplers, schedules};
 
 use crate::{
     engine::{ModelKey, Place},
@@ -33,20 +31,33 @@ impl Names {
     /// The model of that name or path; the default for an empty one.
     pub fn model(&self, asked: &str) -> Result<ModelKey, Failure> {
         limits::validate_model(asked)?;
-        let name = if asked.is_empty() { self.default_model.as_str() } else { asked };
+        let name = if asked.is_empty() {
+            self.default_model.as_str()
+        } else {
+            asked
+        };
         if name == STARTER {
             let place = self.starter.clone().ok_or_else(no_starter)?;
-            return Ok(ModelKey { place, name: name.to_owned() });
+            return Ok(ModelKey {
+                place,
+                name: name.to_owned(),
+            });
         }
         let directory = if name.starts_with('/') {
             normal(Path::new(name))
         } else {
-            self.models.get(name).cloned().ok_or_else(|| self.unknown(name))?
+            self.models
+                .get(name)
+                .cloned()
+                .ok_or_else(|| self.unknown(name))?
         };
         // One directory is one model, however it is called.
         let named = self.models.iter().find(|(_, path)| **path == directory);
         let name = named.map_or_else(|| directory.display().to_string(), |(name, _)| name.clone());
-        Ok(ModelKey { place: Place::Directory(directory), name })
+        Ok(ModelKey {
+            place: Place::Directory(directory),
+            name,
+        })
     }
 
     /// Every model that has a name, the default first.
@@ -55,23 +66,44 @@ impl Names {
         let mut names: Vec<_> = self.starter.iter().map(|_| STARTER).chain(named).collect();
         names.sort_unstable();
         names.sort_by_key(|name| *name != self.default_model);
-        names.into_iter().filter_map(|name| self.model(name).ok()).collect()
+        names
+            .into_iter()
+            .filter_map(|name| self.model(name).ok())
+            .collect()
     }
 
     fn unknown(&self, name: &str) -> Failure {
-        let known: Vec<_> = self.starter.iter().map(|_| STARTER).chain(self.models.keys().map(String::as_str)).collect();
+        let known: Vec<_> = self
+            .starter
+            .iter()
+            .map(|_| STARTER)
+            .chain(self.models.keys().map(String::as_str))
+            .collect();
         let hint = nearest(name, &known).map_or_else(
-            || format!("known are {}; others by the absolute path of a diffusers directory", quoted(&known)),
+            || {
+                format!(
+                    "known are {}; others by the absolute path of a diffusers directory",
+                    quoted(&known)
+                )
+            },
             |near| format!("did you mean `{near}`? List all with `imgctl models`"),
         );
-        Failure::new(Reason::ModelNotFound, format!("model `{name}` is not known")).with_field("model").with_hint(hint)
+        Failure::new(
+            Reason::ModelNotFound,
+            format!("model `{name}` is not known"),
+        )
+        .with_field("model")
+        .with_hint(hint)
     }
 }
 
 fn no_starter() -> Failure {
-    Failure::new(Reason::ModelNotFound, "this build has no starter model inside, and none lies beside the program")
-        .with_field("model")
-        .with_hint("set `starter_dir` in the config, or name another model")
+    Failure::new(
+        Reason::ModelNotFound,
+        "this build has no starter model inside, and none lies beside the program",
+    )
+    .with_field("model")
+    .with_hint("set `starter_dir` in the config, or name another model")
 }
 
 /// Checks the names of a request's sampler and schedule.
@@ -97,7 +129,10 @@ fn one_of(field: &'static str, name: &str, known: &[&str]) -> Result<(), Failure
 fn nearest<'a>(asked: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |name: &str| -> String {
         let spelled = name.to_lowercase().replace("++", "pp");
-        spelled.chars().filter(|letter| letter.is_ascii_alphanumeric()).collect()
+        spelled
+            .chars()
+            .filter(|letter| letter.is_ascii_alphanumeric())
+            .collect()
     };
     let asked = plain(asked);
     let distance = |name: &str| strsim::damerau_levenshtein(&asked, &plain(name));
@@ -106,7 +141,11 @@ fn nearest<'a>(asked: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The path without `.` and doubled slashes; `..` stays, since links decide what it means.
@@ -147,7 +186,10 @@ mod tests {
     fn an_unknown_model_is_answered_with_the_nearest() {
         let failure = names().model("startr").unwrap_err();
         assert_eq!(failure.reason, Reason::ModelNotFound);
-        assert_eq!(failure.hint.unwrap(), "did you mean `starter`? List all with `imgctl models`");
+        assert_eq!(
+            failure.hint.unwrap(),
+            "did you mean `starter`? List all with `imgctl models`"
+        );
         let hint = names().model("zzzzzzzzzz").unwrap_err().hint.unwrap();
         assert!(hint.contains("`anime`"), "{hint}");
         assert!(names().model("../../etc").is_err());
@@ -162,11 +204,19 @@ mod tests {
     #[test]
     fn sampler_names_are_answered_as_people_write_them() {
         let asked = |sampler: &str| {
-            check(&GenerateRequest { sampler: sampler.to_owned(), ..GenerateRequest::default() })
+            check(&GenerateRequest {
+                sampler: sampler.to_owned(),
+                ..GenerateRequest::default()
+            })
         };
         assert!(asked("").is_ok() && asked("dpmpp_2m").is_ok());
         let failure = asked("DPM++ 2M").unwrap_err();
         assert_eq!(failure.field.as_deref(), Some("sampler"));
-        assert!(failure.hint.unwrap().starts_with("did you mean `dpmpp_2m`?"));
+        assert!(
+            failure
+                .hint
+                .unwrap()
+                .starts_with("did you mean `dpmpp_2m`?")
+        );
     }
 }

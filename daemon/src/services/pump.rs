@@ -28,7 +28,11 @@ pub fn drawing(receipt: Receipt, deadline: Option<Instant>) -> Stream<v1::Genera
     let (sender, receiver) = mpsc::channel(MAX_PENDING);
     let Receipt { job_id, events } = receipt;
     tokio::spawn(async move {
-        let mut line = Line { sender, job_id, sequence: 0 };
+        let mut line = Line {
+            sender,
+            job_id,
+            sequence: 0,
+        };
         run(&mut line, events, deadline).await;
     });
     Stream::new(receiver)
@@ -94,7 +98,10 @@ async fn deliver<T>(sender: &mpsc::Sender<Result<T, Status>>, message: T) -> Res
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Closed),
         Err(_) => {
-            tracing::info!("a client took nothing for {} s and was given up", MAX_STALL.as_secs());
+            tracing::info!(
+                "a client took nothing for {} s and was given up",
+                MAX_STALL.as_secs()
+            );
             Err(Closed)
         }
     }
@@ -102,7 +109,9 @@ async fn deliver<T>(sender: &mpsc::Sender<Result<T, Status>>, message: T) -> Res
 
 /// Tells why the stream ends; a client that takes nothing is not waited for long.
 async fn end<T>(sender: &mpsc::Sender<Result<T, Status>>, failure: &Failure) {
-    let told = sender.send_timeout(Err(failure.to_status()), Duration::from_secs(5)).await;
+    let told = sender
+        .send_timeout(Err(failure.to_status()), Duration::from_secs(5))
+        .await;
     if told.is_err() {
         tracing::debug!("a client was not there to hear: {failure}");
     }
@@ -116,8 +125,11 @@ struct Line {
 
 impl Line {
     async fn put(&mut self, event: v1::generate_response::Event) -> Result<(), Closed> {
-        let message =
-            v1::GenerateResponse { job_id: self.job_id.clone(), sequence: self.sequence, event: Some(event) };
+        let message = v1::GenerateResponse {
+            job_id: self.job_id.clone(),
+            sequence: self.sequence,
+            event: Some(event),
+        };
         self.sequence += 1;
         deliver(&self.sender, message).await
     }
