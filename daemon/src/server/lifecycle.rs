@@ -86,10 +86,13 @@ pub async fn run(running: Running) -> io::Result<()> {
     service_manager::stopping();
     let end = Instant::now() + drain_timeout;
     if !task.is_finished() {
+        if first == Ending::Now {
+            grant.send_replace(FORCED_CLOSING_TIME);
+        }
         begin_to_end(&scheduler, first, &health).await;
         let is_through = tokio::select! {
             _ = &mut task => true,
-            () = forced(&mut signals, &mut asked_to_end, first) => false,
+            () = forced(&mut signals, &mut asked_to_end) => false,
             () = tokio::time::sleep_until(end) => {
                 warn!("work was still running after {} s and is given up", drain_timeout.as_secs());
                 false
@@ -106,7 +109,14 @@ pub async fn run(running: Running) -> io::Result<()> {
     let most = (*grant.borrow()).min(left.max(FORCED_CLOSING_TIME));
     grant.send_replace(most);
     close.send_replace(true);
-    let ended = server.await.map_err(io::Error::other)?;
+    let mut server = server;
+    let ended = tokio::select! {
+        ended = &mut server => ended.map_err(io::Error::other)?,
+        () = forced(&mut signals, &mut asked_to_end) => {
+            server.abort();
+            Ok(())
+        }
+    };
     info!("ended");
     ended
 }
@@ -119,10 +129,7 @@ async fn begin_to_end(scheduler: &Scheduler, ending: Ending, health: &HealthRepo
 }
 
 /// Waits for a second, stronger word.
-async fn forced(signals: &mut Signals, asked_to_end: &mut mpsc::Receiver<Ending>, first: Ending) {
-    if first == Ending::Now {
-        return;
-    }
+async fn forced(signals: &mut Signals, asked_to_end: &mut mpsc::Receiver<Ending>) {
     loop {
         tokio::select! {
             () = signals.next() => return,
