@@ -125,17 +125,19 @@ pub(crate) fn launchd_sockets(name: &std::ffi::CStr) -> Vec<RawFd> {
 /// Leaves no core file, which would hold prompts, when this process crashes. What the system refuses shows in
 /// [`core_dumps_are_off`].
 pub(crate) fn forbid_core_dumps() {
-    drop(setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    ));
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if setrlimit(Resource::Core, none).is_err() {
+        return;
+    }
     #[cfg(target_os = "linux")]
-    drop(rustix::process::set_dumpable_behavior(
-        rustix::process::DumpableBehavior::NotDumpable,
-    ));
+    if let Err(error) =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        tracing::debug!("core files are not forbidden: {error}");
+    }
 }
 
 /// Whether this process leaves no core file.
