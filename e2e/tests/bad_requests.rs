@@ -15,11 +15,7 @@ const REQUESTS: &[Case] = &[
         USAGE,
         &["startr", "did you mean", "starter"],
     ),
-    (
-        &["--model", "nonesuch"],
-        USAGE,
-        &["nonesuch", "imgctl models"],
-    ),
+    (&["--model", "nonesuch"], USAGE, &["nonesuch", "starter"]),
     (
         &["--model", "/nonexistent/model"],
         USAGE,

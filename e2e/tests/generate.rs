@@ -243,3 +243,41 @@ fn the_prompt_may_come_from_standard_input_or_a_file() {
     assert!(read("argument.png") == read("file.png"));
     assert!(read("argument.png") == read("stdin.png"));
 }
+
+#[test]
+fn the_starter_inside_the_program_is_the_one_in_the_repository() {
+    let daemon = Daemon::start();
+    let directory = imgd_e2e::repository().join("models/starter");
+    let show = |model: &str| {
+        daemon
+            .run(["models", "show", model, "--json"])
+            .ok()
+            .json()
+            .remove(0)
+    };
+    let (inside, beside) = (show("starter"), show(directory.to_str().unwrap()));
+    for key in [
+        "parameter_count",
+        "weights_bytes",
+        "size_multiple_px",
+        "prompt_positions",
+    ] {
+        assert_eq!(inside[key], beside[key], "{key}");
+    }
+    let defaults = &inside["defaults"];
+    assert_eq!(defaults["num_inference_steps"], 14);
+    assert_eq!(defaults["guidance_scale"], 3.5);
+    assert_eq!(
+        (&defaults["width_px"], &defaults["height_px"]),
+        (&256.into(), &256.into())
+    );
+
+    let pixels = |model: &str, name: &str| {
+        daemon
+            .run([&APPLE[..], &["--model", model, "-o", name]].concat())
+            .ok();
+        image::open(daemon.work().join(name)).unwrap().to_rgb8()
+    };
+    let same = pixels("starter", "inside.png") == pixels(directory.to_str().unwrap(), "beside.png");
+    assert!(same, "the same weights draw the same picture");
+}

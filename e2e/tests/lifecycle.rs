@@ -89,7 +89,9 @@ fn a_worker_that_dies_is_replaced() {
     daemon.run(["load", "starter"]).ok();
     let worker = worker(&daemon);
     processes::signal(worker, Signal::KILL);
-    assert!(processes::gone_within(worker, SOON));
+    // a request that is already on its way to the worker would fail with it
+    let noticed = || daemon.run(["status", "--json"]).json()[0]["memory"]["worker_bytes"] == 0;
+    assert!(processes::within(SOON, noticed));
     daemon
         .run(["generate", "a red apple", "--steps", "1", "-o", "after.png"])
         .ok();

@@ -24,11 +24,13 @@ const ENVIRONMENT: [&str; 8] = [
     "proto/build.rs",
 ];
 
-/// Where the daemon may know the engine: the worker. `main.rs` hands over.
-const WORKER: [&str; 3] = [
-    "daemon/src/worker",
-    "daemon/src/main.rs",
-    "daemon/src/starter.rs",
+/// Where the daemon may know the engine: the worker.
+const WORKER: [&str; 1] = ["daemon/src/worker"];
+
+/// What of the engine the supervisor may name: lists and embedded bytes, which compute nothing.
+const DATA: [&str; 2] = [
+    "imgd_engine::sampling",
+    "imgd_engine::checkpoint::EmbeddedFile",
 ];
 
 /// Files with unsafe code outside the places for it.
@@ -53,10 +55,11 @@ pub fn environment(root: &Path) -> io::Result<Vec<String>> {
     })
 }
 
-/// Files of the supervisor that name the engine or the tensor library.
+/// Files of the supervisor that name the tensor library, or more of the engine than its data.
 pub fn supervisor(root: &Path) -> io::Result<Vec<String>> {
     find(root, "daemon/src", &WORKER, "the engine is named", |line| {
-        line.contains("imgd_engine") || line.contains("candle_core")
+        let is_data = DATA.iter().any(|data| line.contains(data));
+        (line.contains("imgd_engine") && !is_data) || line.contains("candle_core")
     })
 }
 
