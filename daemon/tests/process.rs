@@ -1,5 +1,7 @@
 //! The program as a process: its socket, its signals, its command line.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -234,6 +236,25 @@ fn it_accepts_soon_after_its_start() {
         start.elapsed()
     );
     drop(daemon);
+}
+
+#[test]
+fn every_file_of_the_starter_model_is_inside_the_program() {
+    let starter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
+    let is_text = |path: &Path| path.extension().is_none_or(|extension| extension == "md");
+    let mut directories = vec![starter.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if !is_text(&path) {
+                let name = path.strip_prefix(&starter).unwrap().display();
+                let line = format!("\n    \"{name}\",\n");
+                assert!(include_str!("../src/main.rs").contains(&line), "{name}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,4 @@
-//! What the daemon takes from the environment.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the place where the environment is read"
-)]
+//! What the daemon takes from the environment: with the socket's place, the only code of the daemon that reads it.
 
 use std::{
     collections::BTreeMap,

@@ -318,7 +318,7 @@ impl Actor {
         });
         self.desks.insert(id, desk);
         self.tell_positions();
-        debug!(job = job_id, "queued");
+        debug!(job = %job_id, "queued");
         Ok(Receipt { job_id, events })
     }
 
@@ -454,7 +454,7 @@ impl Actor {
     /// Takes a job away; its picture in flight is forgotten by the worker first.
     fn cancel(&mut self, id: JobId, now: Instant) {
         if let Some(desk) = self.desks.remove(&id) {
-            info!(job = desk.job_id, "cancelled");
+            info!(job = %desk.job_id, "cancelled");
         }
         let begins = self
             .operation
@@ -525,7 +525,7 @@ impl Actor {
                     Event::Loaded,
                 ),
             });
-            info!(job = desk.job_id, model = %model, images = desk.image_count(), took_ms = desk.age(now).as_millis(), "done");
+            info!(job = %desk.job_id, model = %model, images = desk.image_count(), took_ms = desk.age(now).as_millis(), "done");
         }
         self.tell_positions();
     }
@@ -533,7 +533,7 @@ impl Actor {
     /// Tells a job that it failed, and takes it away.
     pub(super) fn fail(&mut self, id: JobId, failure: Failure, now: Instant) {
         if let Some(desk) = self.desks.remove(&id) {
-            info!(job = desk.job_id, reason = %failure.reason, "failed: {failure}");
+            info!(job = %desk.job_id, reason = %failure.reason, "failed: {failure}");
             desk.outbox.push(Event::Failed(failure));
         }
         match self.state.job_mut(id) {
