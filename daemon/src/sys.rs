@@ -87,9 +87,14 @@ pub(crate) fn close_descriptors_except(keep: RawFd) -> io::Result<()> {
 pub(crate) fn adopt_listener(descriptor: RawFd) -> Option<UnixListener> {
     // SAFETY: the descriptor is only borrowed to be asked what it is; one that is not open gives an error.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let is_unix = rustix::net::sockopt::socket_domain(borrowed)
-        .is_ok_and(|domain| domain == AddressFamily::UNIX);
-    if !is_unix || !rustix::net::sockopt::socket_acceptconn(borrowed).unwrap_or(false) {
+    let is_unix = rustix::net::getsockname(borrowed)
+        .is_ok_and(|address| address.address_family() == AddressFamily::UNIX);
+    #[cfg(target_os = "linux")]
+    let listens = rustix::net::sockopt::socket_acceptconn(borrowed).unwrap_or(false);
+    // macOS has no way to ask; launchd passes what its plist says, and that listens.
+    #[cfg(not(target_os = "linux"))]
+    let listens = true;
+    if !is_unix || !listens {
         return None;
     }
     // SAFETY: a service manager passes a descriptor once and keeps no other owner in this process; it is asked for

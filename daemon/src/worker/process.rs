@@ -1,7 +1,7 @@
 //! The worker's life: `imgd worker` takes calls from its socket, one after another, until the socket closes.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     os::{fd::AsFd as _, unix::net::UnixStream},
     panic::{self, AssertUnwindSafe},
@@ -12,7 +12,7 @@ use std::{
 
 use imgd_engine::checkpoint::EmbeddedFile;
 use imgd_proto::{Failure, Reason};
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit};
 
 use super::{
     EXIT_PANIC,
@@ -74,12 +74,12 @@ pub(crate) fn harden() {
         // When memory runs out, the worker goes and the supervisor stays. Written before the next line, which gives
         // the file to root.
         let path = "/proc/self/oom_score_adj";
-        let now = fs::read_to_string(path)
+        let now = std::fs::read_to_string(path)
             .ok()
             .and_then(|text| text.trim().parse::<i32>().ok())
             .unwrap_or(0);
-        fs::write(path, (now + 300).min(1000).to_string()).ok();
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+        std::fs::write(path, (now + 300).min(1000).to_string()).ok();
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
     }
     // A panic's message may quote what it stumbled over, and that may be a prompt: the place alone is told.
     panic::set_hook(Box::new(|panic| {
