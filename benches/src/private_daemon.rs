@@ -24,11 +24,10 @@ impl PrivateDaemon {
     /// Starts the `imgd` beside this program.
     pub(crate) fn start() -> Result<Self, Failure> {
         let home = tempfile::Builder::new().prefix("imgd-bench").tempdir()?;
-        std::fs::create_dir_all(home.path().join("run"))?;
         let started = Instant::now();
         let child = private(&beside("imgd")?, home.path())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(home.path().join("log"))?)
             .spawn()?;
         let mut daemon = Self {
             home,
@@ -36,6 +35,10 @@ impl PrivateDaemon {
             ready: Duration::ZERO,
         };
         while UnixStream::connect(daemon.socket()).is_err() {
+            if let Some(status) = daemon.child.try_wait()? {
+                let log = std::fs::read_to_string(daemon.home().join("log"))?;
+                return Err(format!("imgd ended instead of coming up ({status}): {log}").into());
+            }
             if started.elapsed() > Duration::from_secs(10) {
                 return Err("imgd did not come up within 10 s".into());
             }
@@ -95,7 +98,7 @@ fn private(program: &Path, home: &Path) -> Command {
     command
         .env("HOME", home)
         .env("IMGD_SOCKET", home.join("run/imgd.sock"))
-        .env("XDG_RUNTIME_DIR", home.join("run"))
+        .env_remove("XDG_RUNTIME_DIR")
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_STATE_HOME")
         .env_remove("XDG_DATA_HOME")
