@@ -49,8 +49,9 @@ pub(crate) fn run(runs: usize, idle_secs: u64) -> Result<(), Failure> {
         thread::sleep(Duration::from_secs(idle_secs));
         let used = daemon.cpu_time()?.saturating_sub(before);
         println!(
-            "CPU time in {idle_secs} idle seconds, model resident    {:.3} ms",
-            milliseconds(used)
+            "CPU time in {idle_secs} idle seconds, model resident    {:.3} ms (of {:.0} ms since the start)",
+            milliseconds(used),
+            milliseconds(before)
         );
     }
     Ok(())
