@@ -329,7 +329,7 @@ impl Model {
             )?,
             seed: request.seed,
             sampler: plan.sampler_name.to_owned(),
-            schedule: plan.schedule_name.to_owned(),
+            schedule: own_or_named(plan.schedule_name),
             prediction: plan.prediction_name.to_owned(),
             clip_skip,
             precision: self.precision,
@@ -501,6 +501,18 @@ fn describe(
             })
             .collect(),
     })
+}
+
+/// The name of a schedule that a request could give; empty for timesteps as the model's own files space them.
+fn own_or_named(schedule: &str) -> String {
+    let named = sampling::schedules()
+        .iter()
+        .any(|info| info.name == schedule);
+    if named {
+        schedule.to_owned()
+    } else {
+        String::new()
+    }
 }
 
 /// A model given by its path goes by the name of its directory: a picture's file names no path.

@@ -134,7 +134,12 @@ fn show(model: &v1::Model, context: &Context) -> Result<(), Failure> {
             "steps",
             format!(
                 "{steps}, schedule {}, {}",
-                defaults.schedule, defaults.prediction
+                if defaults.schedule.is_empty() {
+                    "own"
+                } else {
+                    &defaults.schedule
+                },
+                defaults.prediction
             ),
         ),
         ("guidance", format!("{}", defaults.guidance_scale)),
