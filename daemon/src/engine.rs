@@ -124,6 +124,17 @@ pub struct Loaded {
     pub memory_bytes: u64,
     /// Threads the engine computes with.
     pub threads: u32,
+    /// What the engine's process has given up.
+    pub hardening: Hardening,
+}
+
+/// What an engine's process has given up, as it sees itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hardening {
+    /// Its environment has nothing but what it needs.
+    pub environment_is_cleared: bool,
+    /// A crash leaves no core file.
+    pub core_dumps_are_off: bool,
 }
 
 /// A generation was started.

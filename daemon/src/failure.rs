@@ -44,7 +44,32 @@ pub fn does_not_fit(model: &str, need_bytes: u64, have_bytes: u64) -> Failure {
         gibibytes(have_bytes)
     );
     Failure::new(Reason::OutOfMemory, message)
+        .with_field("model")
         .with_hint("end other programs, choose a smaller model, or raise `max_memory` if it is set")
+}
+
+/// The model fits, but a picture of `(width, height)` pixels besides it does not.
+pub fn picture_does_not_fit(
+    model: &str,
+    (width_px, height_px): (u32, u32),
+    need_bytes: u64,
+    have_bytes: u64,
+) -> Failure {
+    let message = format!(
+        "a picture of {width_px} x {height_px} pixels by model `{model}` needs {} of memory, and {} is available",
+        gibibytes(need_bytes),
+        gibibytes(have_bytes)
+    );
+    let field = if width_px >= height_px {
+        "width_px"
+    } else {
+        "height_px"
+    };
+    Failure::new(Reason::OutOfMemory, message)
+        .with_field(field)
+        .with_hint(
+            "ask for a smaller picture, end other programs, or raise `max_memory` if it is set",
+        )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]

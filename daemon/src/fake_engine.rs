@@ -19,8 +19,8 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::{
     engine::{
-        Answer, Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture,
-        PictureRequest, Place, Stepped,
+        Answer, Begun, Engine, EngineFactory, FileRequest, GenerationId, Hardening, Loaded,
+        ModelKey, Picture, PictureRequest, Place, Stepped,
     },
     failure::{Failure, Reason},
 };
@@ -121,6 +121,21 @@ fn need(model: &ModelKey) -> u64 {
     }
 }
 
+/// A model of 100 bytes whose pictures are large: 16 bytes for each of 1024 x 1024 pixels, in 1000 steps.
+fn wide() -> v1::Model {
+    v1::Model {
+        memory_bytes: 100 + (16 << 20),
+        working_bytes_per_pixel: 16,
+        defaults: Some(v1::Settings {
+            width_px: 1024,
+            height_px: 1024,
+            num_inference_steps: 1000,
+            ..v1::Settings::default()
+        }),
+        ..v1::Model::default()
+    }
+}
+
 impl Engine for Fake {
     fn pid(&self) -> u32 {
         self.pid
@@ -150,6 +165,9 @@ impl Engine for Fake {
                     "unet/config.json: expected a number",
                 ));
             }
+            if model.name.contains("wide") {
+                return Ok(wide());
+            }
             Ok(v1::Model {
                 memory_bytes: need(&model),
                 ..v1::Model::default()
@@ -172,6 +190,10 @@ impl Engine for Fake {
                 model_hash: "abc".to_owned(),
                 memory_bytes: need(&model),
                 threads: 2,
+                hardening: Hardening {
+                    environment_is_cleared: true,
+                    core_dumps_are_off: false,
+                },
             })
         })
     }

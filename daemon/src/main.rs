@@ -28,7 +28,6 @@ macro_rules! embedded {
 #[cfg(feature = "starter")]
 static STARTER: &[EmbeddedFile] = embedded![
     "imgd.json",
-    "imgd.json",
     "model_index.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Instant,
@@ -78,8 +79,13 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     let spawning =
         spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
     let listening = server::listen(&location).map_err(listen_failure)?;
-    let is_managed = listening.is_activated || environment.has_service_manager();
-    let identity = identity(args, &settings, has_starter, is_managed, started);
+    let notify_socket = environment.notify_socket();
+    let is_managed = listening.is_activated || notify_socket.is_some();
+    if let Some(address) = notify_socket {
+        service_manager::connect(&address);
+    }
+    let socket = listening.path.clone();
+    let identity = identity(args, &settings, socket, has_starter, is_managed, started);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("imgd")
@@ -119,6 +125,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
 fn identity(
     args: &Args,
     settings: &Settings,
+    socket: PathBuf,
     has_starter: bool,
     is_managed: bool,
     started: Instant,
@@ -141,6 +148,7 @@ fn identity(
         build_id: build_id.unwrap_or_else(|_| "unknown".to_owned()),
         device: settings.device,
         queue_capacity: settings.queue_capacity,
+        socket,
         features: features
             .into_iter()
             .filter(|(_, has)| *has)

@@ -44,6 +44,9 @@ pub(crate) const ENVIRONMENT: &[&str] = &[
     "TZ",
 ];
 
+/// Read by rayon and by candle's matrix products, which have no other setting.
+pub(crate) const THREADS: &str = "RAYON_NUM_THREADS";
+
 /// What the spawner executes.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
@@ -71,9 +74,8 @@ impl Program {
         };
         let allowed = |name: &OsString| ENVIRONMENT.iter().any(|allowed| name == allowed);
         let mut environment: Vec<_> = environment.filter(|(name, _)| allowed(name)).collect();
-        // Read by rayon and by candle's matrix products, which have no other setting.
         let threads = threads.unwrap_or_else(default_threads).to_string();
-        environment.push(("RAYON_NUM_THREADS".into(), threads.into()));
+        environment.push((THREADS.into(), threads.into()));
         Ok(Self {
             path,
             arguments: vec!["worker".into()],

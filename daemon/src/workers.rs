@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use crate::{
     engine::{
-        Answer, Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture,
-        PictureRequest, Place, Stepped,
+        Answer, Begun, Engine, EngineFactory, FileRequest, GenerationId, Hardening, Loaded,
+        ModelKey, Picture, PictureRequest, Place, Stepped,
     },
     failure::{Failure, Reason},
     spawner::Spawner,
@@ -57,11 +57,17 @@ impl Engine for Worker {
                 model_hash,
                 memory_bytes,
                 threads,
+                foreign_variables,
+                core_dumps_are_off,
             } = worker.load(key, progress).await?.value;
             Ok(Loaded {
                 model_hash,
                 memory_bytes,
                 threads,
+                hardening: Hardening {
+                    environment_is_cleared: foreign_variables == 0,
+                    core_dumps_are_off,
+                },
             })
         })
     }

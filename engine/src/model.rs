@@ -46,6 +46,8 @@ pub struct ModelInfo {
     pub weights_bytes: u64,
     /// Memory the model needs at its default size in bytes, estimated.
     pub memory_bytes: u64,
+    /// Memory a picture takes besides the weights, in bytes for each of its pixels, estimated.
+    pub working_bytes_per_pixel: u64,
     /// Width and height must be multiples of this, in pixels.
     pub size_multiple_px: u32,
     /// Text encoder positions a prompt may take, begin and end included.
@@ -473,7 +475,11 @@ fn describe(
         pipeline_class: files.pipeline_class().to_owned(),
         parameter_count: files.parameter_count(),
         weights_bytes: files.weights_bytes(),
-        memory_bytes: files.loaded_bytes() + description.working_bytes,
+        memory_bytes: files.loaded_bytes()
+            + description.working_bytes_per_pixel
+                * u64::from(defaults.width_px)
+                * u64::from(defaults.height_px),
+        working_bytes_per_pixel: description.working_bytes_per_pixel,
         size_multiple_px: description.size_multiple_px,
         prompt_positions: u32::try_from(description.prompt_positions).unwrap_or(u32::MAX),
         clip_layers: description.clip_layers,

@@ -199,11 +199,11 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         .timeout
         .as_ref()
         .map_or(Ok(()), |value| timeout(value).map(drop))?;
-    // What is absent counts as the most that a model's defaults are.
+    // What is absent counts as the least; it is checked again once the model's defaults are known.
     check_budget(
-        request.width_px.unwrap_or(1024),
-        request.height_px.unwrap_or(1024),
-        request.num_inference_steps.unwrap_or(50),
+        request.width_px.unwrap_or(SIZE_MULTIPLE_PX),
+        request.height_px.unwrap_or(SIZE_MULTIPLE_PX),
+        request.num_inference_steps.unwrap_or(1),
         request.num_images.unwrap_or(1),
     )
 }

@@ -67,6 +67,7 @@ impl ModelService for Service {
             parameter_count: 3_470_000_000,
             weights_bytes: 6_940_000_000,
             memory_bytes: 15_200_000_000,
+            working_bytes_per_pixel: 4_608,
             size_multiple_px: 8,
             prompt_positions: 77,
             defaults: Some(settings(0)),

@@ -65,9 +65,22 @@ impl Environment {
         Some((device.parse().ok()?, inode.parse().ok()?))
     }
 
-    /// Whether a service manager started this process and wants to hear from it.
-    pub fn has_service_manager(&self) -> bool {
-        self.variables.contains_key("NOTIFY_SOCKET")
+    /// Where the service manager that started this process wants to hear from it.
+    pub fn notify_socket(&self) -> Option<String> {
+        self.get("NOTIFY_SOCKET")
+    }
+
+    /// Variables of this process that a worker may not see.
+    pub(crate) fn not_for_workers() -> usize {
+        let allowed = |name: &OsString| {
+            crate::spawner::ENVIRONMENT
+                .iter()
+                .chain([&crate::spawner::THREADS])
+                .any(|allowed| name == allowed)
+        };
+        std::env::vars_os()
+            .filter(|(name, _)| !allowed(name))
+            .count()
     }
 
     /// True when the user wants no colours.

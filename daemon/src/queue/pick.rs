@@ -30,7 +30,7 @@ pub enum Tick {
     Unload(ModelKey),
     /// Load the model that this job needs.
     Load(JobId),
-    /// Refuse the job: its model does not fit.
+    /// Refuse the job: its model, or its picture besides the model, does not fit.
     Refuse {
         /// Which.
         job: JobId,
@@ -108,12 +108,14 @@ fn advance(state: &State, job: &Job) -> Tick {
     let Some(fingerprint) = job.fingerprint else {
         return Tick::Look(job.id);
     };
-    if let Some(model) = state.resident(&job.model) {
-        return match (model.fingerprint == fingerprint, job.images_left) {
-            (false, _) => unload(state, &model.key),
-            (true, 0) => Tick::Complete(job.id),
-            (true, _) => Tick::Begin(job.id),
-        };
+    let resident = state.resident(&job.model);
+    if let Some(model) = resident {
+        if model.fingerprint != fingerprint {
+            return unload(state, &model.key);
+        }
+        if job.images_left == 0 {
+            return Tick::Complete(job.id);
+        }
     }
     let Some(known) = state
         .known
@@ -122,21 +124,27 @@ fn advance(state: &State, job: &Job) -> Tick {
     else {
         return Tick::Inspect(job.model.clone());
     };
-    if known.memory_bytes <= state.available_bytes {
-        return Tick::Load(job.id);
+    let (weights_bytes, fits) = match resident {
+        Some(_) => (0, Tick::Begin(job.id)),
+        None => (known.weights_bytes, Tick::Load(job.id)),
+    };
+    let need_bytes = weights_bytes.saturating_add(known.working_bytes(job));
+    if need_bytes <= state.available_bytes {
+        return fits;
     }
     let in_use = |key: &ModelKey| {
         state
             .jobs
             .iter()
-            .any(|job| job.model == *key && job.image.is_some())
+            .any(|other| other.model == *key && other.image.is_some())
+            || *key == job.model
     };
     let spare = state.models.iter().filter(|model| !in_use(&model.key));
     match spare.min_by_key(|model| model.used) {
         Some(model) => unload(state, &model.key),
         None => Tick::Refuse {
             job: job.id,
-            need_bytes: known.memory_bytes,
+            need_bytes,
             have_bytes: state.available_bytes,
         },
     }

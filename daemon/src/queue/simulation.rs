@@ -75,6 +75,8 @@ impl House {
                     model: key(*model),
                     fingerprint: None,
                     only_loads: *images == 0,
+                    width_px: None,
+                    height_px: None,
                     images_left: *images,
                     image: None,
                     is_running: false,
@@ -153,7 +155,10 @@ impl House {
             Tick::Inspect(key) => {
                 let known = Known {
                     fingerprint: Fingerprint(0),
-                    memory_bytes: size(&key),
+                    weights_bytes: size(&key),
+                    working_bytes_per_pixel: 0,
+                    width_px: 8,
+                    height_px: 8,
                 };
                 self.state.known.insert(key, known);
             }

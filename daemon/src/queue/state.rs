@@ -28,7 +28,7 @@ pub struct State {
     pub inquiries: Vec<ModelKey>,
     /// What is known of models from their headers.
     pub known: BTreeMap<ModelKey, Known>,
-    /// Memory that a new model may take, in bytes.
+    /// Memory that a new model and its pictures may take, in bytes.
     pub available_bytes: u64,
 }
 
@@ -58,6 +58,10 @@ pub struct Job {
     pub fingerprint: Option<Fingerprint>,
     /// Whether the job is done once its model is in memory.
     pub only_loads: bool,
+    /// Size of its pictures in pixels; `None` is the model's own.
+    pub width_px: Option<u32>,
+    /// See [`Job::width_px`].
+    pub height_px: Option<u32>,
     /// Pictures that have not been begun.
     pub images_left: u32,
     /// The picture in flight.
@@ -103,8 +107,33 @@ pub struct Resident {
 pub struct Known {
     /// The files it was read from.
     pub fingerprint: Fingerprint,
-    /// Memory it needs.
-    pub memory_bytes: u64,
+    /// Memory its weights take.
+    pub weights_bytes: u64,
+    /// Memory a picture takes besides them, in bytes for each of its pixels.
+    pub working_bytes_per_pixel: u64,
+    /// Width of a picture whose request does not say, in pixels.
+    pub width_px: u32,
+    /// Height of a picture whose request does not say, in pixels.
+    pub height_px: u32,
+}
+
+impl Known {
+    /// Memory that one picture of the model's own size takes besides the weights.
+    pub fn own_working_bytes(&self) -> u64 {
+        u64::from(self.width_px)
+            .saturating_mul(u64::from(self.height_px))
+            .saturating_mul(self.working_bytes_per_pixel)
+    }
+
+    /// Memory that one picture of the job takes besides the weights; nothing where the job only loads.
+    pub fn working_bytes(&self, job: &Job) -> u64 {
+        if job.only_loads {
+            return 0;
+        }
+        u64::from(job.width_px.unwrap_or(self.width_px))
+            .saturating_mul(u64::from(job.height_px.unwrap_or(self.height_px)))
+            .saturating_mul(self.working_bytes_per_pixel)
+    }
 }
 
 impl State {

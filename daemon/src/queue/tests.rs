@@ -13,6 +13,8 @@ fn job(id: u64, key: &ModelKey) -> Job {
         model: key.clone(),
         fingerprint: Some(Fingerprint(1)),
         only_loads: false,
+        width_px: None,
+        height_px: None,
         images_left: 1,
         image: None,
         is_running: false,
@@ -46,9 +48,49 @@ fn known(state: &mut State, key: &ModelKey, memory_bytes: u64) {
         key.clone(),
         Known {
             fingerprint: Fingerprint(1),
-            memory_bytes,
+            weights_bytes: memory_bytes,
+            working_bytes_per_pixel: 0,
+            width_px: 64,
+            height_px: 64,
         },
     );
+}
+
+#[test]
+fn the_size_of_a_picture_counts_before_the_model_is_loaded_and_before_it_is_begun() {
+    let now = Instant::now();
+    let key = model("m");
+    let mut state = state(now);
+    known(&mut state, &key, 40);
+    state.known.get_mut(&key).unwrap().working_bytes_per_pixel = 1;
+    state.jobs.push(Job {
+        width_px: Some(6),
+        height_px: Some(10),
+        ..job(1, &key)
+    });
+    // 40 for the weights and 60 for the picture are what there is.
+    assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
+    state.jobs[0].height_px = Some(11);
+    let refused = |need_bytes| Tick::Refuse {
+        job: JobId(1),
+        need_bytes,
+        have_bytes: 100,
+    };
+    assert_eq!(pick(&state, now), refused(106));
+    // What is in memory counts no more; another model that nobody needs makes room, its own does not.
+    state.models.push(resident(&key, now, 100));
+    assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));
+    state.jobs[0].height_px = Some(17);
+    assert_eq!(pick(&state, now), refused(102));
+    state.models.push(resident(&model("other"), now, 100));
+    assert_eq!(pick(&state, now), Tick::Unload(model("other")));
+    // A job that only loads draws nothing, and one that names no size gets the model's.
+    state.models.clear();
+    state.jobs[0].only_loads = true;
+    assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
+    state.jobs[0].only_loads = false;
+    (state.jobs[0].width_px, state.jobs[0].height_px) = (None, None);
+    assert_eq!(pick(&state, now), refused(40 + 64 * 64));
 }
 
 #[test]
@@ -139,6 +181,7 @@ fn an_idle_model_goes_when_its_time_is_over_and_not_before() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
+    known(&mut state, &key, 10);
     state.loaded(resident(&key, now, 300));
     let end = now + Duration::from_secs(300);
     assert_eq!(pick(&state, now), Tick::Wait { until: Some(end) });
@@ -156,6 +199,7 @@ fn an_unwanted_model_goes_at_once_unless_it_is_needed() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
+    known(&mut state, &key, 10);
     state.loaded(Resident {
         is_unwanted: true,
         ..resident(&key, now, 300)
@@ -223,6 +267,7 @@ fn a_blocked_job_lets_the_next_one_pass_but_finishes_its_picture() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
+    known(&mut state, &key, 10);
     state.loaded(resident(&key, now, 300));
     state.jobs.push(Job {
         is_blocked: true,

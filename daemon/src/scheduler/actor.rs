@@ -1,4 +1,7 @@
-//! The task: waits for what happens next, changes the state, carries out the next decision.
+//! The task: waits for what happens next, and has the next decision carried out.
+//!
+//! What it does is in the sibling files: `commands` answers the services, `admission` says what may go on, `carry_out`
+//! calls the engine, `outcome` takes its answers, `jobs` tells readers.
 
 use std::{
     collections::BTreeMap,
@@ -8,19 +11,18 @@ use std::{
 
 use imgd_proto::v1;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
-    Command, Ending, Options, Order, Receipt, Snapshot, Work,
-    desk::{Desk, to_proto},
-    operation::{self, Operation, Outcome, progressed},
+    Command, Options,
+    desk::Desk,
+    operation::{Operation, Outcome, progressed},
     pace::Pace,
 };
 use crate::{
-    engine::{Engine, GenerationId, Loaded, ModelKey},
-    failure::{Failure, Reason, does_not_fit, draining, queue_full},
-    outbox::{Event, outbox},
-    queue::{Job, JobId, State, Tick, pick},
+    engine::{Engine, Loaded, ModelKey},
+    failure::Failure,
+    queue::{JobId, State, Tick, pick},
     service_manager,
 };
 
@@ -41,10 +43,10 @@ pub(super) struct Actor {
     pub(super) loading: Option<ModelKey>,
     commands: mpsc::Receiver<Command>,
     /// Rings when a reader left or made room.
-    bell: Arc<Notify>,
+    pub(super) bell: Arc<Notify>,
     next_id: u64,
-    is_draining: bool,
-    has_ended: bool,
+    pub(super) is_draining: bool,
+    pub(super) has_ended: bool,
 }
 
 enum Happening {
@@ -165,181 +167,6 @@ impl Actor {
         None
     }
 
-    fn carry_out(&mut self, tick: Tick, now: Instant) {
-        let least = self.options.patience;
-        if tick == Tick::StartWorker {
-            self.operation = Some(operation::start_worker(
-                self.options.engines.as_ref(),
-                now,
-                least,
-            ));
-            return;
-        }
-        let Some(engine) = self.engine.clone() else {
-            self.worker_lost("is not there", None, now);
-            return;
-        };
-        let patience = self.pace.patience(least, 0);
-        let operation = match tick {
-            Tick::Wait { .. } | Tick::StartWorker => return,
-            Tick::EndWorker => operation::end_worker(engine.as_ref(), now, least),
-            Tick::Forget(generation) => {
-                operation::forget(engine.as_ref(), generation, now, patience)
-            }
-            Tick::Inspect(model) => operation::inspect(&engine, model, now, least),
-            Tick::Unload(model) => operation::unload(engine.as_ref(), model, now, least),
-            Tick::Look(id) => {
-                self.turn_came(id, now);
-                let Some(job) = self.state.job(id) else {
-                    return;
-                };
-                operation::look(id, &job.model, now, least)
-            }
-            Tick::Load(id) => {
-                let Some(job) = self.state.job(id) else {
-                    return;
-                };
-                let need = self
-                    .state
-                    .known
-                    .get(&job.model)
-                    .map_or(0, |known| known.memory_bytes);
-                let patience = self.pace.patience(least, need);
-                info!(model = %job.model, "loading");
-                service_manager::status(&format!("loading {}", job.model));
-                self.loading = Some(job.model.clone());
-                operation::load(engine.as_ref(), id, &job.model, now, patience)
-            }
-            Tick::Refuse {
-                job,
-                need_bytes,
-                have_bytes,
-            } => {
-                let model = self
-                    .state
-                    .job(job)
-                    .map_or(String::new(), |job| job.model.to_string());
-                self.fail(job, does_not_fit(&model, need_bytes, have_bytes), now);
-                return;
-            }
-            Tick::Complete(job) => return self.complete(job, now),
-            Tick::Begin(id) => {
-                let picture = self.desks.get(&id).and_then(Desk::next_picture);
-                let (Some(picture), Some(job)) = (picture, self.state.job(id)) else {
-                    return;
-                };
-                let model = job.model.clone();
-                let generation = GenerationId(self.new_id());
-                operation::begin(
-                    engine.as_ref(),
-                    (id, generation),
-                    &model,
-                    picture,
-                    now,
-                    patience,
-                )
-            }
-            Tick::Step(generations) => {
-                let Some(generation) = generations.first().copied() else {
-                    return;
-                };
-                let desk = self
-                    .state
-                    .job_of(generation)
-                    .and_then(|job| self.desks.get(&job.id));
-                let wants_preview = desk.is_some_and(Desk::wants_preview);
-                operation::step(&engine, generation, wants_preview, now, patience)
-            }
-            Tick::Finish(generation) => {
-                let desk = self
-                    .state
-                    .job_of(generation)
-                    .and_then(|job| self.desks.get(&job.id));
-                let Some(Work::Draw { file, .. }) = desk.map(|desk| &desk.order.work) else {
-                    return;
-                };
-                operation::finish(engine.as_ref(), generation, *file, now, patience)
-            }
-        };
-        self.operation = Some(operation);
-    }
-
-    fn command(&mut self, command: Command, now: Instant) {
-        // A caller who has gone needs no answer.
-        match command {
-            Command::Submit { order, reply } => drop(reply.send(self.submit(*order, now))),
-            Command::Describe { model, reply } => {
-                if !self.state.inquiries.contains(&model) {
-                    self.state.inquiries.push(model.clone());
-                }
-                self.inquirers.push((model, reply));
-            }
-            Command::Unload { model, reply } => {
-                let resident = self
-                    .state
-                    .models
-                    .iter_mut()
-                    .find(|resident| resident.key == model);
-                let was_loaded = resident.is_some();
-                if let Some(resident) = resident {
-                    resident.is_unwanted = true;
-                }
-                if reply.send(was_loaded).is_err() {
-                    debug!("nobody waits to hear what was unloaded");
-                }
-            }
-            Command::Snapshot { reply } => drop(reply.send(self.snapshot(now))),
-            Command::End { ending, reply } => drop(reply.send(self.end(ending, now))),
-        }
-    }
-
-    fn submit(&mut self, order: Order, now: Instant) -> Result<Receipt, Failure> {
-        if self.is_draining {
-            return Err(draining());
-        }
-        if self.state.waiting().count() >= self.options.queue_capacity {
-            return Err(queue_full(self.options.queue_capacity));
-        }
-        let id = JobId(self.new_id());
-        let job_id = uuid::Uuid::new_v4().simple().to_string();
-        let (outbox, events) = outbox(Arc::clone(&self.bell));
-        let desk = Desk::new(order, outbox, job_id.clone(), now);
-        self.state.jobs.push(Job {
-            id,
-            model: desk.order.model.clone(),
-            fingerprint: None,
-            only_loads: matches!(desk.order.work, Work::Load),
-            images_left: desk.image_count(),
-            image: None,
-            is_running: false,
-            is_cancelled: false,
-            is_blocked: false,
-            keep_alive: desk.order.keep_alive.unwrap_or(self.options.keep_alive),
-        });
-        self.desks.insert(id, desk);
-        self.tell_positions();
-        debug!(job = %job_id, "queued");
-        Ok(Receipt { job_id, events })
-    }
-
-    fn end(&mut self, ending: Ending, now: Instant) -> Result<(), Failure> {
-        if ending == Ending::IfIdle && !self.desks.is_empty() {
-            return Err(Failure::new(Reason::NotIdle, "the daemon has work")
-                .with_hint("wait for it, or leave `if_idle` out"));
-        }
-        if ending == Ending::Now {
-            self.has_ended = true;
-        }
-        if !self.is_draining {
-            self.is_draining = true;
-            let waiting: Vec<_> = self.state.waiting().map(|job| job.id).collect();
-            for id in waiting {
-                self.fail(id, draining(), now);
-            }
-        }
-        Ok(())
-    }
-
     /// Ends what still runs, the worker last.
     async fn stop(&mut self) {
         self.operation = None;
@@ -354,117 +181,12 @@ impl Actor {
         }
     }
 
-    fn snapshot(&self, now: Instant) -> Snapshot {
-        let count = |jobs: usize| u32::try_from(jobs).unwrap_or(u32::MAX);
-        Snapshot {
-            models: self
-                .state
-                .models
-                .iter()
-                .filter_map(|model| self.loaded_model(&model.key, now))
-                .collect(),
-            waiting: count(self.state.waiting().count()),
-            running: count(self.state.jobs.iter().filter(|job| job.is_running).count()),
-            is_draining: self.is_draining,
-            worker_pid: self.engine.as_ref().map(|engine| engine.pid()),
-            worker_threads: self.loaded.values().map(|loaded| loaded.threads).next(),
-        }
-    }
-
-    pub(super) fn loaded_model(&self, key: &ModelKey, now: Instant) -> Option<v1::LoadedModel> {
-        let resident = self.state.resident(key)?;
-        let used = if self.state.is_needed(key) {
-            now
-        } else {
-            resident.used
-        };
-        let end = resident.keep_alive.end(used);
-        Some(v1::LoadedModel {
-            name: key.name.clone(),
-            model_hash: self
-                .loaded
-                .get(key)
-                .map(|loaded| loaded.model_hash.clone())
-                .unwrap_or_default(),
-            memory_bytes: resident.memory_bytes,
-            device: "cpu".to_owned(),
-            expires_in: end.and_then(|end| to_proto(end.saturating_duration_since(now))),
-            precision: v1::Precision::F32.into(),
-        })
-    }
-
-    fn available_bytes(&self) -> u64 {
-        // Only a load asks for it, and reading it costs a system call.
-        let loads = |job: &Job| !job.is_cancelled && self.state.resident(&job.model).is_none();
-        if !self.state.jobs.iter().any(loads) {
-            return self.state.available_bytes;
-        }
-        let available = (self.options.available_bytes)();
-        let taken: u64 = self
-            .state
-            .models
-            .iter()
-            .map(|model| model.memory_bytes)
-            .sum();
-        self.options
-            .max_memory_bytes
-            .map_or(available, |most| available.min(most.saturating_sub(taken)))
-    }
-
     pub(super) fn remember(&mut self, key: ModelKey, model: v1::Model) {
         if self.descriptions.len() >= MAX_DESCRIPTIONS {
             self.descriptions.clear();
             self.state.known.clear();
         }
         self.descriptions.insert(key, model);
-    }
-
-    pub(super) fn tell_positions(&mut self) {
-        let waiting: Vec<_> = self.state.waiting().map(|job| job.id).collect();
-        for (position, id) in (0..).zip(waiting) {
-            if let Some(desk) = self.desks.get_mut(&id) {
-                desk.tell_position(position);
-            }
-        }
-    }
-
-    fn turn_came(&mut self, id: JobId, now: Instant) {
-        if let Some(job) = self.state.job_mut(id) {
-            job.is_running = true;
-        }
-        if let Some(desk) = self.desks.get_mut(&id) {
-            desk.turn_came(now);
-        }
-        self.tell_positions();
-    }
-
-    /// Readers may have left.
-    fn look_at_readers(&mut self, now: Instant) {
-        let gone: Vec<_> = self
-            .desks
-            .iter()
-            .filter(|(_, desk)| desk.outbox.is_abandoned())
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            self.cancel(id, now);
-        }
-    }
-
-    /// Takes a job away; its picture in flight is forgotten by the worker first.
-    fn cancel(&mut self, id: JobId, now: Instant) {
-        if let Some(desk) = self.desks.remove(&id) {
-            info!(job = %desk.job_id, "cancelled");
-        }
-        let begins = self
-            .operation
-            .as_ref()
-            .is_some_and(|operation| operation.tick == Tick::Begin(id));
-        match self.state.job_mut(id) {
-            Some(job) if job.image.is_some() || begins => job.is_cancelled = true,
-            _ => self.state.remove(id, now),
-        }
-        self.tell_positions();
     }
 
     fn look_at_operation(&mut self, now: Instant) {
@@ -480,70 +202,7 @@ impl Actor {
         }
     }
 
-    fn progress(&mut self, fraction: f64, now: Instant) {
-        let Some(operation) = &mut self.operation else {
-            return;
-        };
-        operation.is_alive(now);
-        if let Some(model) = &self.loading {
-            self.tell_loading(model, fraction);
-        }
-    }
-
-    pub(super) fn tell_loading(&self, model: &ModelKey, fraction: f64) {
-        let loading = || v1::Loading {
-            model: model.name.clone(),
-            fraction: fraction.clamp(0.0, 1.0),
-        };
-        for desk in self
-            .state
-            .jobs
-            .iter()
-            .filter(|job| job.model == *model)
-            .filter_map(|job| self.desks.get(&job.id))
-        {
-            desk.outbox.push(Event::Loading(loading()));
-        }
-    }
-
-    fn complete(&mut self, id: JobId, now: Instant) {
-        let Some(job) = self.state.job(id) else {
-            return;
-        };
-        let model = job.model.clone();
-        self.state.remove(id, now);
-        if let Some(desk) = self.desks.remove(&id) {
-            desk.outbox.push(match desk.order.work {
-                Work::Draw { .. } => Event::Finished(desk.timings()),
-                Work::Load => self.loaded_model(&model, now).map_or_else(
-                    || {
-                        Event::Failed(Failure::new(
-                            Reason::Internal,
-                            "the model was unloaded again",
-                        ))
-                    },
-                    Event::Loaded,
-                ),
-            });
-            info!(job = %desk.job_id, model = %model, images = desk.image_count(), took_ms = desk.age(now).as_millis(), "done");
-        }
-        self.tell_positions();
-    }
-
-    /// Tells a job that it failed, and takes it away.
-    pub(super) fn fail(&mut self, id: JobId, failure: Failure, now: Instant) {
-        if let Some(desk) = self.desks.remove(&id) {
-            info!(job = %desk.job_id, reason = %failure.reason, "failed: {failure}");
-            desk.outbox.push(Event::Failed(failure));
-        }
-        match self.state.job_mut(id) {
-            Some(job) if job.image.is_some() => job.is_cancelled = true,
-            _ => self.state.remove(id, now),
-        }
-        self.tell_positions();
-    }
-
-    fn new_id(&mut self) -> u64 {
+    pub(super) fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }

@@ -61,6 +61,14 @@ impl Desk {
         }
     }
 
+    /// Width and height of its pictures, where the request says them.
+    pub(super) fn size_px(&self) -> (Option<u32>, Option<u32>) {
+        match &self.order.work {
+            Work::Load => (None, None),
+            Work::Draw { picture, .. } => (picture.width_px, picture.height_px),
+        }
+    }
+
     /// Tells the reader its position, if it is another than before.
     pub(super) fn tell_position(&mut self, position: u32) {
         if self.position != Some(position) {

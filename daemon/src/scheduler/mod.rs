@@ -4,8 +4,12 @@
 //! waits for whatever happens next, so it answers at once, whatever the engine does.
 
 mod actor;
+mod admission;
+mod carry_out;
+mod commands;
 mod desk;
 mod inspection;
+mod jobs;
 mod operation;
 mod outcome;
 mod pace;
@@ -19,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::{EngineFactory, FileRequest, ModelKey, PictureRequest},
+    engine::{EngineFactory, FileRequest, Hardening, ModelKey, PictureRequest},
     failure::{Failure, draining},
     keep_alive::KeepAlive,
     outbox::Events,
@@ -110,8 +114,10 @@ pub struct Snapshot {
     pub is_draining: bool,
     /// The process that computes.
     pub worker_pid: Option<u32>,
-    /// Threads it computes with, once known.
+    /// Threads it computes with, once it has loaded a model.
     pub worker_threads: Option<u32>,
+    /// What it has given up, once it has loaded a model.
+    pub worker_hardening: Option<Hardening>,
 }
 
 /// How to end.

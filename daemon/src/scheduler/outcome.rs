@@ -109,10 +109,15 @@ impl Actor {
         }
         match result {
             Ok((fingerprint, model)) => {
-                let known = Known {
+                let defaults = model.defaults.clone().unwrap_or_default();
+                let mut known = Known {
                     fingerprint,
-                    memory_bytes: model.memory_bytes,
+                    weights_bytes: 0,
+                    working_bytes_per_pixel: model.working_bytes_per_pixel,
+                    width_px: defaults.width_px,
+                    height_px: defaults.height_px,
                 };
+                known.weights_bytes = model.memory_bytes.saturating_sub(known.own_working_bytes());
                 self.remember(key.clone(), model);
                 self.state.known.insert(key.clone(), known);
                 // The files may have changed between a look and this; the later look counts.

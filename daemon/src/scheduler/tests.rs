@@ -5,7 +5,7 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use super::{Ending, Options, Order, Receipt, Scheduler, Work};
 use crate::{
-    engine::FileRequest,
+    engine::{FileRequest, PictureRequest},
     failure::{Failure, Reason},
     fake_engine::{FakeFactory, Record, model, picture},
     keep_alive::KeepAlive,
@@ -246,6 +246,66 @@ async fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     assert_eq!(
         failure.message,
         "model `huge` needs 1048576.0 GiB of memory, and 1.0 GiB is available"
+    );
+    assert_eq!(house.record.count("load"), 0);
+}
+
+/// The failure that a picture by the model `wide` ends with; `None` where it is drawn.
+async fn wide(
+    house: &House,
+    change: impl FnOnce(&mut PictureRequest),
+    images: u32,
+) -> Option<Failure> {
+    let mut order = draw("wide", "a", images);
+    if let Work::Draw { picture, .. } = &mut order.work {
+        change(picture);
+    }
+    let mut events = submit(house, order).await.events;
+    let mut failure = None;
+    while let Some(event) = timeout(PATIENCE, events.next()).await.unwrap() {
+        if let Event::Failed(failed) = event {
+            failure = Some(failed);
+        }
+    }
+    failure
+}
+
+#[tokio::test]
+async fn a_picture_that_does_not_fit_is_refused_before_anything_is_loaded_or_begun() {
+    let house = house(|options| options.available_bytes = || 200 << 20);
+    let failure = wide(&house, |picture| picture.height_px = Some(16_384), 1).await;
+    let failure = failure.unwrap();
+    assert_eq!(failure.reason, Reason::OutOfMemory);
+    assert_eq!(failure.field.as_deref(), Some("height_px"));
+    assert_eq!(
+        failure.message,
+        "a picture of 1024 x 16384 pixels by model `wide` needs 0.3 GiB of memory, and 0.2 GiB is available"
+    );
+    assert_eq!(house.record.count("load"), 0);
+    // It is the same once the model is in memory.
+    assert_eq!(wide(&house, |_| {}, 1).await, None);
+    assert_eq!(house.record.count("begin"), 1);
+    let failure = wide(&house, |picture| picture.width_px = Some(16_384), 1).await;
+    assert_eq!(failure.unwrap().field.as_deref(), Some("width_px"));
+    assert_eq!(house.record.count("begin"), 1);
+    assert_eq!(
+        wide(&house, |picture| picture.width_px = Some(8_192), 1).await,
+        None
+    );
+}
+
+#[tokio::test]
+async fn the_models_defaults_count_against_the_work_that_a_request_may_ask_for() {
+    let house = house(|_| {});
+    let failure = wide(&house, |picture| picture.num_inference_steps = None, 64).await;
+    let failure = failure.unwrap();
+    assert_eq!(failure.reason, Reason::InvalidField);
+    assert_eq!(failure.field.as_deref(), Some("num_images"));
+    assert!(
+        failure
+            .message
+            .contains("1024 x 1024 pixels x 1000 steps x 64 images"),
+        "{failure}"
     );
     assert_eq!(house.record.count("load"), 0);
 }

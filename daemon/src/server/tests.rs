@@ -82,6 +82,7 @@ impl House {
                 started_by: v1::StartedBy::Hand,
                 build_id: "build".to_owned(),
                 device: DeviceSetting::Auto,
+                socket: path.clone(),
                 queue_capacity: 8,
                 features: Vec::new(),
             },

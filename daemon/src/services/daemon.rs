@@ -1,11 +1,12 @@
 //! DaemonService: how the daemon is, and its end.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use imgd_proto::v1::{self, daemon_service_server::DaemonService};
 use tokio::sync::OnceCell;
 use tonic::{Request, Response, Status};
 
+use super::sandbox;
 use crate::{
     config::DeviceSetting,
     machine,
@@ -23,6 +24,8 @@ pub struct Identity {
     pub build_id: String,
     /// The device setting in force.
     pub device: DeviceSetting,
+    /// Where the socket is.
+    pub socket: PathBuf,
     /// Requests that may wait at once.
     pub queue_capacity: usize,
     /// What it can do beyond the base contract.
@@ -80,7 +83,7 @@ impl DaemonService for DaemonApi {
                 running: snapshot.running,
                 capacity: u32::try_from(identity.queue_capacity).unwrap_or(u32::MAX),
             }),
-            sandbox: sandbox(),
+            sandbox: sandbox::layers(&identity.socket, snapshot.worker_hardening),
             draining: snapshot.is_draining,
             device_setting: identity.device.name().to_owned(),
         }))
@@ -104,41 +107,4 @@ impl DaemonService for DaemonApi {
         }
         Ok(Response::new(v1::ShutdownResponse {}))
     }
-}
-
-/// What protects the daemon and its user today, and what does not yet.
-fn sandbox() -> Vec<v1::SandboxLayer> {
-    let layer = |name: &str, in_force: bool, description: &str| v1::SandboxLayer {
-        name: name.to_owned(),
-        in_force,
-        description: description.to_owned(),
-    };
-    vec![
-        layer(
-            "private_socket",
-            true,
-            "the socket has mode 0600 in a directory of mode 0700; there is no TCP",
-        ),
-        layer("peer_uid", true, "connections of other users are refused"),
-        layer(
-            "no_core_dumps",
-            crate::sys::core_dumps_are_off(),
-            "a crash leaves no file with prompts in it",
-        ),
-        layer(
-            "cleared_environment",
-            true,
-            "the worker gets none of the daemon's environment",
-        ),
-        layer(
-            "seccomp",
-            false,
-            "not built yet: system calls are not filtered",
-        ),
-        layer(
-            "landlock",
-            false,
-            "not built yet: file access is not narrowed",
-        ),
-    ]
 }

@@ -7,6 +7,7 @@ mod model;
 pub mod names;
 pub mod pump;
 mod samplers;
+mod sandbox;
 
 pub use daemon::{DaemonApi, Identity};
 pub use image::ImageApi;

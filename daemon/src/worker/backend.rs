@@ -17,7 +17,7 @@ use super::{
         StepResult, Stepped, Verb,
     },
 };
-use crate::machine::resident_bytes;
+use crate::{config::Environment, machine::resident_bytes};
 
 /// Models in memory, and the generations of each.
 pub(crate) struct Models {
@@ -95,6 +95,8 @@ impl Models {
             // Pages of a mapped file count when they are touched: never less than the weights.
             memory_bytes: grown.max(model.info().weights_bytes),
             threads: threads(),
+            foreign_variables: count(Environment::not_for_workers()),
+            core_dumps_are_off: crate::sys::core_dumps_are_off(),
         })
     }
 
@@ -257,7 +259,7 @@ impl Models {
         match &key.directory {
             Some(directory) => {
                 let path = Path::new(OsStr::from_bytes(directory));
-                Source::directory(path).map_err(|error| failure(error).with_field("model"))
+                Source::directory(path).map_err(failure)
             }
             None if !self.starter.is_empty() => Ok(Source::Embedded(self.starter)),
             None => {
@@ -311,7 +313,10 @@ fn failure(error: imgd_engine::Error) -> Failure {
         source = cause.source();
     }
     let mut failure = Failure::new(reason, message);
-    failure.field = error.field().map(ToOwned::to_owned);
+    // What is wrong with a model's files is, to the request, the model it named.
+    let is_model = matches!(reason, Reason::ModelNotFound | Reason::ModelInvalid);
+    let field = error.field().or_else(|| is_model.then_some("model"));
+    failure.field = field.map(ToOwned::to_owned);
     failure.hint = error.hint().map(ToOwned::to_owned);
     failure
 }
@@ -365,6 +370,7 @@ fn described(key: &ModelKey, info: ModelInfo) -> v1::Model {
         parameter_count: info.parameter_count,
         weights_bytes: info.weights_bytes,
         memory_bytes: info.memory_bytes,
+        working_bytes_per_pixel: info.working_bytes_per_pixel,
         size_multiple_px: info.size_multiple_px,
         prompt_positions: info.prompt_positions,
         defaults: Some(settings(&info.defaults)),

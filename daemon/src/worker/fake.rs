@@ -53,6 +53,8 @@ impl Backend for Fake {
                     model_hash: "00".into(),
                     memory_bytes: 1,
                     threads: 1,
+                    foreign_variables: 0,
+                    core_dumps_are_off: true,
                 }))
             }
             Verb::Inspect(key) => {

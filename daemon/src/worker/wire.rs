@@ -287,6 +287,12 @@ pub(crate) struct Loaded {
     /// Threads it computes with.
     #[prost(uint32, tag = "3")]
     pub(crate) threads: u32,
+    /// Variables in the worker's environment that no worker may see.
+    #[prost(uint32, tag = "4")]
+    pub(crate) foreign_variables: u32,
+    /// Whether a crash of the worker leaves no core file.
+    #[prost(bool, tag = "5")]
+    pub(crate) core_dumps_are_off: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -47,7 +47,7 @@ impl Source {
     pub fn directory(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let metadata = std::fs::metadata(&path).map_err(|error| match error.kind() {
-            IoKind::NotFound => Error::new(
+            IoKind::NotFound | IoKind::NotADirectory => Error::new(
                 ErrorKind::NotFound,
                 format!("there is no directory `{}`", path.display()),
             )

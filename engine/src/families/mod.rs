@@ -52,8 +52,8 @@ pub(crate) struct Description {
     pub(crate) defaults: Defaults,
     /// Layers that `clip_skip` may count.
     pub(crate) clip_layers: u32,
-    /// Memory that one picture of the default size takes besides the weights, in bytes.
-    pub(crate) working_bytes: u64,
+    /// Memory that a picture takes besides the weights, in bytes for each of its pixels.
+    pub(crate) working_bytes_per_pixel: u64,
 }
 
 /// A loaded model of some family.

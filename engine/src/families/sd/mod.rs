@@ -34,7 +34,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions: clip.positions,
         defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
         clip_layers: clip.layers,
-        working_bytes: sizes.working_bytes,
+        working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
 }
 

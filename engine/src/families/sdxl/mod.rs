@@ -37,7 +37,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions: first.positions.min(second.positions),
         defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
         clip_layers: first.layers.min(second.layers),
-        working_bytes: sizes.working_bytes,
+        working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
 }
 

@@ -1,0 +1,112 @@
+//! From a decision to the call of the engine that carries it out.
+
+use std::time::Instant;
+
+use tracing::info;
+
+use super::{Work, actor::Actor, desk::Desk, operation};
+use crate::{engine::GenerationId, queue::Tick, service_manager};
+
+impl Actor {
+    pub(super) fn carry_out(&mut self, tick: Tick, now: Instant) {
+        let least = self.options.patience;
+        if tick == Tick::StartWorker {
+            self.operation = Some(operation::start_worker(
+                self.options.engines.as_ref(),
+                now,
+                least,
+            ));
+            return;
+        }
+        let Some(engine) = self.engine.clone() else {
+            self.worker_lost("is not there", None, now);
+            return;
+        };
+        if let Tick::Load(id) | Tick::Begin(id) = tick
+            && let Some(failure) = self.over_budget(id)
+        {
+            self.fail(id, failure, now);
+            return;
+        }
+        let patience = self.pace.patience(least, 0);
+        let operation = match tick {
+            Tick::Wait { .. } | Tick::StartWorker => return,
+            Tick::EndWorker => operation::end_worker(engine.as_ref(), now, least),
+            Tick::Forget(generation) => {
+                operation::forget(engine.as_ref(), generation, now, patience)
+            }
+            Tick::Inspect(model) => operation::inspect(&engine, model, now, least),
+            Tick::Unload(model) => operation::unload(engine.as_ref(), model, now, least),
+            Tick::Look(id) => {
+                self.turn_came(id, now);
+                let Some(job) = self.state.job(id) else {
+                    return;
+                };
+                operation::look(id, &job.model, now, least)
+            }
+            Tick::Load(id) => {
+                let Some(job) = self.state.job(id) else {
+                    return;
+                };
+                let need = self
+                    .state
+                    .known
+                    .get(&job.model)
+                    .map_or(0, |known| known.weights_bytes);
+                let patience = self.pace.patience(least, need);
+                info!(model = %job.model, "loading");
+                service_manager::status(&format!("loading {}", job.model));
+                self.loading = Some(job.model.clone());
+                operation::load(engine.as_ref(), id, &job.model, now, patience)
+            }
+            Tick::Refuse {
+                job,
+                need_bytes,
+                have_bytes,
+            } => {
+                let failure = self.too_large(job, need_bytes, have_bytes);
+                self.fail(job, failure, now);
+                return;
+            }
+            Tick::Complete(job) => return self.complete(job, now),
+            Tick::Begin(id) => {
+                let picture = self.desks.get(&id).and_then(Desk::next_picture);
+                let (Some(picture), Some(job)) = (picture, self.state.job(id)) else {
+                    return;
+                };
+                let model = job.model.clone();
+                let generation = GenerationId(self.new_id());
+                operation::begin(
+                    engine.as_ref(),
+                    (id, generation),
+                    &model,
+                    picture,
+                    now,
+                    patience,
+                )
+            }
+            Tick::Step(generations) => {
+                let Some(generation) = generations.first().copied() else {
+                    return;
+                };
+                let desk = self
+                    .state
+                    .job_of(generation)
+                    .and_then(|job| self.desks.get(&job.id));
+                let wants_preview = desk.is_some_and(Desk::wants_preview);
+                operation::step(&engine, generation, wants_preview, now, patience)
+            }
+            Tick::Finish(generation) => {
+                let desk = self
+                    .state
+                    .job_of(generation)
+                    .and_then(|job| self.desks.get(&job.id));
+                let Some(Work::Draw { file, .. }) = desk.map(|desk| &desk.order.work) else {
+                    return;
+                };
+                operation::finish(engine.as_ref(), generation, *file, now, patience)
+            }
+        };
+        self.operation = Some(operation);
+    }
+}
