@@ -39,7 +39,7 @@ pub(crate) fn failure(failure: &Failure) -> Value {
     )
 }
 
-/// An event of `imgctl generate`. A picture is reported by [`image`], when it is written.
+/// An event of `imgctl generate`. A picture is reported by [`image()`], when it is written.
 pub(crate) fn event(event: &Event, job_id: &str) -> Option<Value> {
     let (name, fields) = match event {
         Event::Queued {
