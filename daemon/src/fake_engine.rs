@@ -206,6 +206,11 @@ impl Engine for Fake {
     fn begin(&self, id: GenerationId, model: &ModelKey, picture: PictureRequest) -> Answer<Begun> {
         let prompt = picture.prompt.reveal().to_owned();
         self.record.add(format!("begin {prompt} {}", picture.seed));
+        // As a worker that had died unnoticed, and as one that cannot stand the request.
+        if (prompt.contains("stale") && self.pid == 1) || prompt.contains("poison") {
+            self.die();
+            return Box::pin(async { Err(dead()) });
+        }
         let count = picture.num_inference_steps.unwrap_or(3);
         let generation = Generation {
             prompt,

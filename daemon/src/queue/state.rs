@@ -130,9 +130,14 @@ impl Known {
         if job.only_loads {
             return 0;
         }
+        self.pixels(job)
+            .saturating_mul(self.working_bytes_per_pixel)
+    }
+
+    /// Pixels of one picture of the job.
+    fn pixels(&self, job: &Job) -> u64 {
         u64::from(job.width_px.unwrap_or(self.width_px))
             .saturating_mul(u64::from(job.height_px.unwrap_or(self.height_px)))
-            .saturating_mul(self.working_bytes_per_pixel)
     }
 }
 
@@ -184,6 +189,13 @@ impl State {
         self.jobs
             .iter()
             .any(|job| job.model == *key && (!job.is_cancelled || job.image.is_some()))
+    }
+
+    /// Pixels of one picture of the job; 0 as long as its model is not known.
+    pub fn pixels(&self, job: &Job) -> u64 {
+        self.known
+            .get(&job.model)
+            .map_or(0, |known| known.pixels(job))
     }
 
     /// A worker was started.

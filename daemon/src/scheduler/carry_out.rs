@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Work, actor::Actor, desk::Desk, operation};
+use super::{Work, actor::Actor, desk::Desk, operation, pace::Pace};
 use crate::{engine::GenerationId, queue::Tick, service_manager};
 
 impl Actor {
@@ -28,7 +28,7 @@ impl Actor {
             self.fail(id, failure, now);
             return;
         }
-        let patience = self.pace.patience(least, 0);
+        let patience = self.pace.patience(least, self.pixels_of(&tick));
         let operation = match tick {
             Tick::Wait { .. } | Tick::StartWorker => return,
             Tick::EndWorker => operation::end_worker(engine.as_ref(), now, least),
@@ -53,7 +53,7 @@ impl Actor {
                     .known
                     .get(&job.model)
                     .map_or(0, |known| known.weights_bytes);
-                let patience = self.pace.patience(least, need);
+                let patience = Pace::load_patience(least, need);
                 info!(model = %job.model, "loading");
                 service_manager::status(&format!("loading {}", job.model));
                 self.loading = Some(job.model.clone());
@@ -108,5 +108,18 @@ impl Actor {
             }
         };
         self.operation = Some(operation);
+    }
+
+    /// Pixels of the picture that a decision is about; 0 where it is about none.
+    pub(super) fn pixels_of(&self, tick: &Tick) -> u64 {
+        let job = match tick {
+            Tick::Begin(id) => self.state.job(*id),
+            Tick::Step(generations) => generations
+                .first()
+                .and_then(|generation| self.state.job_of(*generation)),
+            Tick::Finish(generation) => self.state.job_of(*generation),
+            _ => None,
+        };
+        job.map_or(0, |job| self.state.pixels(job))
     }
 }

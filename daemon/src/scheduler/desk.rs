@@ -20,6 +20,8 @@ pub(super) struct Desk {
     times: Times,
     image: Option<ImageInFlight>,
     images_done: u32,
+    /// Whether a worker was gone when a picture was to begin.
+    lost_a_worker: bool,
 }
 
 /// Where a job's time went.
@@ -50,7 +52,13 @@ impl Desk {
             times: Times::default(),
             image: None,
             images_done: 0,
+            lost_a_worker: false,
         }
+    }
+
+    /// Whether a job whose worker is gone may begin with another one. True once.
+    pub(super) fn may_begin_with_another_worker(&mut self) -> bool {
+        !std::mem::replace(&mut self.lost_a_worker, true)
     }
 
     /// Pictures the job makes.

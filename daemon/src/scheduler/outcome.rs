@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     actor::Actor,
+    desk::Desk,
     operation::{Evaluation, Outcome},
 };
 use crate::{
@@ -54,6 +55,9 @@ impl Actor {
                 if let Some(desk) = self.desks.get_mut(&id) {
                     desk.begun(begun, now);
                 }
+            }
+            Outcome::Begun(id, _, Err(failure)) if is_worker_died(&failure) => {
+                self.worker_lost_at_begin(&failure.message, id, now);
             }
             Outcome::Begun(id, _, Err(failure)) => self.engine_failed(Some(id), failure, now),
             Outcome::Stepped(generation, result) => self.stepped(generation, result, now),
@@ -191,7 +195,8 @@ impl Actor {
         let job = self.state.job_of(generation).map(|job| job.id);
         match result {
             Ok(Evaluation { step, preview }) => {
-                self.pace.stepped(step.took);
+                let pixels = self.pixels_of(&Tick::Finish(generation));
+                self.pace.stepped(step.took, pixels);
                 if step.is_done {
                     self.state.denoised(generation);
                 }
@@ -220,10 +225,21 @@ impl Actor {
         match self.operation.take().map(|operation| operation.tick) {
             // It was asked to.
             Some(Tick::EndWorker) => self.outcome(Outcome::WorkerEnded, Duration::ZERO, now),
-            Some(Tick::Load(id) | Tick::Begin(id)) => self.worker_lost(how, Some(id), now),
+            Some(Tick::Begin(id)) => self.worker_lost_at_begin(how, id, now),
+            Some(Tick::Load(id)) => self.worker_lost(how, Some(id), now),
             Some(Tick::Inspect(model)) => self.inspected(&model, Err(died(how)), now),
             _ => self.worker_lost(how, None, now),
         }
+    }
+
+    /// The worker is gone, as it turns out when a picture is to begin: it may have died before, so the job gets another
+    /// one, once.
+    fn worker_lost_at_begin(&mut self, how: &str, id: JobId, now: Instant) {
+        let is_first = self
+            .desks
+            .get_mut(&id)
+            .is_some_and(Desk::may_begin_with_another_worker);
+        self.worker_lost(how, Some(id).filter(|_| !is_first), now);
     }
 
     /// The worker is gone. The job it worked on is told; the others go on waiting.

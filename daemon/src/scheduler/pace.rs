@@ -12,16 +12,30 @@ const SLOW_DISK: u64 = 20_000_000;
 /// The engine's measured pace.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    step: Option<Duration>,
+    /// Evaluations of the largest pictures so far.
+    step: Option<Step>,
     finish: Duration,
     deaths: u32,
 }
 
+/// What evaluations of one size take.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    mean: Duration,
+    pixels: u64,
+}
+
 impl Pace {
-    /// An evaluation took so long; the last ones count most.
-    pub(super) fn stepped(&mut self, took: Duration) {
-        self.step = Some(self.step.map_or(took, |mean| (mean * 3 + took) / 4));
+    /// An evaluation for a picture of so many pixels took so long; the last ones count most, and those of smaller
+    /// pictures than measured before say nothing.
+    pub(super) fn stepped(&mut self, took: Duration, pixels: u64) {
         self.deaths = 0;
+        let mean = match self.step {
+            Some(step) if step.pixels > pixels => return,
+            Some(step) if step.pixels == pixels => (step.mean * 3 + took) / 4,
+            _ => took,
+        };
+        self.step = Some(Step { mean, pixels });
     }
 
     /// Decoding took so long.
@@ -40,16 +54,23 @@ impl Pace {
         self.finish = Duration::ZERO;
     }
 
-    /// How long the engine may take for one call: at least `least`, 20 times an evaluation, 5 times what a load of
-    /// `load_bytes` is likely to take.
-    pub(super) fn patience(&self, least: Duration, load_bytes: u64) -> Duration {
-        let step = self.step.map_or(least * UNKNOWN_PACE, |step| step * 20);
-        let load = Duration::from_secs(5 * (load_bytes / SLOW_DISK));
-        if load_bytes > 0 {
-            least.max(load)
-        } else {
-            least.max(step)
+    /// How long one evaluation or decoding of a picture of so many pixels may take: at least `least`, 20 times a
+    /// measured evaluation of that size. What larger pictures take is not known from smaller ones.
+    pub(super) fn patience(&self, least: Duration, pixels: u64) -> Duration {
+        let unknown = least * UNKNOWN_PACE;
+        match self.step {
+            None => unknown,
+            Some(step) if pixels <= step.pixels => least.max(step.mean * 20),
+            Some(step) => {
+                let ratio = u32::try_from(pixels / step.pixels.max(1)).unwrap_or(u32::MAX);
+                unknown.max(step.mean.saturating_mul(20).saturating_mul(ratio))
+            }
         }
+    }
+
+    /// How long a load of `load_bytes` may take: at least `least`, 5 times what it is likely to take.
+    pub(super) fn load_patience(least: Duration, load_bytes: u64) -> Duration {
+        least.max(Duration::from_secs(5 * (load_bytes / SLOW_DISK)))
     }
 
     /// The engine died: how long to wait before another is started. The first is replaced at once.
@@ -73,15 +94,35 @@ mod tests {
     fn patience_grows_with_the_measured_step_and_the_model() {
         let minute = Duration::from_secs(60);
         let mut pace = Pace::default();
-        assert_eq!(pace.patience(minute, 0), minute * UNKNOWN_PACE);
-        pace.stepped(Duration::from_millis(10));
-        assert_eq!(pace.patience(minute, 0), minute);
+        assert_eq!(pace.patience(minute, 100), minute * UNKNOWN_PACE);
+        pace.stepped(Duration::from_millis(10), 100);
+        assert_eq!(pace.patience(minute, 100), minute);
         pace.model_changed();
-        pace.stepped(Duration::from_secs(10));
-        assert_eq!(pace.patience(minute, 0), Duration::from_secs(200));
+        pace.stepped(Duration::from_secs(10), 100);
+        assert_eq!(pace.patience(minute, 100), Duration::from_secs(200));
+        assert_eq!(Pace::load_patience(minute, 0), minute);
         assert_eq!(
-            pace.patience(minute, 8_000_000_000),
+            Pace::load_patience(minute, 8_000_000_000),
             Duration::from_secs(2000)
+        );
+    }
+
+    #[test]
+    fn a_large_picture_after_small_ones_is_not_taken_for_a_hang() {
+        let minute = Duration::from_secs(60);
+        let mut pace = Pace::default();
+        pace.stepped(Duration::from_millis(100), 65_536);
+        assert_eq!(
+            pace.patience(minute, 16_777_216),
+            minute * UNKNOWN_PACE,
+            "its pace is not known"
+        );
+        pace.stepped(Duration::from_secs(80), 16_777_216);
+        pace.stepped(Duration::from_millis(100), 65_536);
+        assert_eq!(
+            pace.patience(minute, 16_777_216),
+            Duration::from_secs(1600),
+            "small ones do not hide what large ones take"
         );
     }
 
@@ -91,7 +132,7 @@ mod tests {
         let waits: Vec<_> = (0..12).map(|_| pace.died().as_millis()).collect();
         assert_eq!(waits[..4], [0, 100, 200, 400]);
         assert_eq!(waits[11], 12_800);
-        pace.stepped(Duration::from_millis(1));
+        pace.stepped(Duration::from_millis(1), 1);
         assert_eq!(pace.died(), Duration::ZERO);
     }
 }

@@ -185,6 +185,17 @@ async fn a_worker_that_dies_fails_its_job_alone() {
 }
 
 #[tokio::test]
+async fn a_worker_found_dead_when_a_picture_begins_is_replaced_once() {
+    let house = house(|_| {});
+    let lucky = story(submit(&house, draw("m", "stale", 1)).await).await;
+    assert_eq!(lucky.last().unwrap(), "finished 1");
+    assert_eq!(house.record.count("worker"), 2);
+    let poison = story(submit(&house, draw("m", "poison", 1)).await).await;
+    assert_eq!(poison.last().unwrap(), "failed WORKER_DIED");
+    assert_eq!(house.record.count("begin poison"), 2);
+}
+
+#[tokio::test]
 async fn a_model_that_kills_the_worker_fails_the_job_that_needs_it() {
     let house = house(|_| {});
     let killer = submit(&house, draw("deadly", "a", 1)).await;
