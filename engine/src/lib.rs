@@ -29,17 +29,18 @@ mod generation;
 #[cfg(test)]
 mod golden;
 pub mod image;
+mod info;
 pub mod kernels;
 mod model;
 pub mod nn;
 mod request;
+mod resolve;
 pub mod sampling;
 pub mod text;
 pub mod vae;
 
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
-pub use model::{
-    ComponentInfo, Model, ModelInfo, NUMERICS, OpenOptions, Picture, Progress, Restored, inspect,
-};
+pub use info::{ComponentInfo, ModelInfo, inspect};
+pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{Notice, Precision, Request, Settings};

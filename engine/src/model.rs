@@ -4,15 +4,15 @@
 //! network evaluation, [`Model::finish`] makes the picture. Progress, cancelling, pausing, batching and resuming all
 //! follow from that.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    Error, ErrorKind, Generation, Notice, Precision, Request, Result, Settings,
+    Error, ErrorKind, Generation, ModelInfo, Notice, Precision, Request, Result, Settings,
     checkpoint::Source,
-    families::{self, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
+    families::{Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
-    kernels, request,
+    info::describe,
+    kernels,
+    resolve::resolve,
     sampling::{self, noise},
 };
 
@@ -31,53 +31,6 @@ pub struct OpenOptions {
     pub precision: Precision,
     /// Told the share that is loaded.
     pub progress: Option<Progress>,
-}
-
-/// What a model is, known from configuration and headers.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ModelInfo {
-    /// The family's short name.
-    pub family: String,
-    /// diffusers' pipeline class.
-    pub pipeline_class: String,
-    /// Number of parameters of all parts.
-    pub parameter_count: u64,
-    /// Size of the weights on disk in bytes.
-    pub weights_bytes: u64,
-    /// Memory the model needs at its default size in bytes, estimated.
-    pub memory_bytes: u64,
-    /// Memory a picture takes besides the weights, in bytes for each of its pixels, estimated.
-    pub working_bytes_per_pixel: u64,
-    /// Width and height must be multiples of this, in pixels.
-    pub size_multiple_px: u32,
-    /// Text encoder positions a prompt may take, begin and end included.
-    pub prompt_positions: u32,
-    /// Layers that `clip_skip` may count.
-    pub clip_layers: u32,
-    /// What a request gets that names nothing (seed 0). Sampler, schedule and prediction are empty when the model's
-    /// own sampler is not known; then a request must name one.
-    pub defaults: Settings,
-    /// The parts with weights.
-    pub components: Vec<ComponentInfo>,
-}
-
-/// One part of a model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ComponentInfo {
-    /// diffusers' name of the part.
-    pub name: String,
-    /// diffusers' or transformers' class.
-    pub class: String,
-    /// Number of parameters.
-    pub parameter_count: u64,
-    /// Number format on disk.
-    pub dtype: String,
-}
-
-/// Describes a model without loading it. `name` is the model as the caller names it.
-pub fn inspect(source: &Source, name: &str, precision: Precision) -> Result<ModelInfo> {
-    let (files, family) = ModelFiles::open(source, name, None)?;
-    describe(&files, family, precision)
 }
 
 /// A finished picture with what it takes to make it again.
@@ -109,7 +62,6 @@ pub struct Model {
     scheduler_config: sampling::SchedulerConfig,
     info: ModelInfo,
     hash: String,
-    precision: Precision,
 }
 
 impl Model {
@@ -130,7 +82,6 @@ impl Model {
             scheduler_config,
             info,
             hash: hash?,
-            precision: options.precision.resolved(),
         })
     }
 
@@ -148,7 +99,7 @@ impl Model {
     ///
     /// Fails with [`ErrorKind::InvalidArgument`] naming the field.
     pub fn start(&self, request: &Request) -> Result<Generation> {
-        let (settings, plan) = self.resolve(request)?;
+        let (settings, plan) = resolve(&self.info, &self.scheduler_config, request)?;
         self.begin(request.clone(), settings, plan.sampler)
     }
 
@@ -273,7 +224,7 @@ impl Model {
                 restarted: Some(reason),
             });
         }
-        let (settings, plan) = self.resolve(&saved.request)?;
+        let (settings, plan) = resolve(&self.info, &self.scheduler_config, &saved.request)?;
         if settings != saved.settings {
             let reason = "the model's defaults have changed".to_owned();
             return Ok(Restored {
@@ -292,51 +243,6 @@ impl Model {
             generation,
             restarted: None,
         })
-    }
-
-    /// Fills in the defaults and plans the sampler.
-    fn resolve(&self, request: &Request) -> Result<(Settings, sampling::Plan)> {
-        let defaults = &self.info.defaults;
-        let multiple_px = self.info.size_multiple_px;
-        let num_inference_steps = request::check_steps(
-            request
-                .num_inference_steps
-                .unwrap_or(defaults.num_inference_steps),
-        )?;
-        let clip_skip = request.clip_skip.unwrap_or(defaults.clip_skip);
-        if clip_skip == 0 || clip_skip > self.info.clip_layers {
-            return Err(families::clip_skip_error(clip_skip, self.info.clip_layers));
-        }
-        let plan = sampling::plan(
-            &self.scheduler_config,
-            request.sampler.as_deref(),
-            request.schedule.as_deref(),
-            num_inference_steps as usize,
-        )?;
-        let settings = Settings {
-            model: defaults.model.clone(),
-            width_px: request::check_side(
-                "width_px",
-                request.width_px.unwrap_or(defaults.width_px),
-                multiple_px,
-            )?,
-            height_px: request::check_side(
-                "height_px",
-                request.height_px.unwrap_or(defaults.height_px),
-                multiple_px,
-            )?,
-            num_inference_steps,
-            guidance_scale: request::check_guidance(
-                request.guidance_scale.unwrap_or(defaults.guidance_scale),
-            )?,
-            seed: request.seed,
-            sampler: plan.sampler_name.to_owned(),
-            schedule: own_or_named(plan.schedule_name),
-            prediction: plan.prediction_name.to_owned(),
-            clip_skip,
-            precision: self.precision,
-        };
-        Ok((settings, plan))
     }
 
     /// Encodes the text and draws the noise of a resolved request.
@@ -454,71 +360,6 @@ fn draw(noise: &mut noise::Generator, shape: LatentShape) -> Vec<f32> {
     (0..shape.len())
         .map(|index| channels_first[index % shape.channels * area + index / shape.channels])
         .collect()
-}
-
-fn describe(
-    files: &ModelFiles,
-    family: &families::FamilyEntry,
-    precision: Precision,
-) -> Result<ModelInfo> {
-    let description = (family.describe)(files)?;
-    let config = (family.scheduler)(files)?;
-    let defaults = description.defaults;
-    // A model whose own sampler is not one of ours opens all the same: a request may name another one.
-    let own =
-        sampling::plan(&config, None, None, defaults.num_inference_steps as usize).map(|plan| {
-            [plan.sampler_name, plan.schedule_name, plan.prediction_name].map(str::to_owned)
-        });
-    let [sampler, schedule, prediction] = own.unwrap_or_default();
-    Ok(ModelInfo {
-        family: family.name.to_owned(),
-        pipeline_class: files.pipeline_class().to_owned(),
-        parameter_count: files.parameter_count(),
-        weights_bytes: files.weights_bytes(),
-        memory_bytes: files.loaded_bytes()
-            + description.working_bytes_per_pixel
-                * u64::from(defaults.width_px)
-                * u64::from(defaults.height_px),
-        working_bytes_per_pixel: description.working_bytes_per_pixel,
-        size_multiple_px: description.size_multiple_px,
-        prompt_positions: u32::try_from(description.prompt_positions).unwrap_or(u32::MAX),
-        clip_layers: description.clip_layers,
-        defaults: Settings {
-            model: files.name().to_owned(),
-            width_px: defaults.width_px,
-            height_px: defaults.height_px,
-            num_inference_steps: defaults.num_inference_steps,
-            guidance_scale: defaults.guidance_scale,
-            seed: 0,
-            sampler,
-            schedule,
-            prediction,
-            clip_skip: defaults.clip_skip,
-            precision: precision.resolved(),
-        },
-        components: files
-            .parts()
-            .into_iter()
-            .map(|part| ComponentInfo {
-                name: part.name.to_owned(),
-                class: part.class,
-                parameter_count: part.parameter_count,
-                dtype: part.dtype.to_owned(),
-            })
-            .collect(),
-    })
-}
-
-/// The name of a schedule that a request could give; empty for timesteps as the model's own files space them.
-fn own_or_named(schedule: &str) -> String {
-    let named = sampling::schedules()
-        .iter()
-        .any(|info| info.name == schedule);
-    if named {
-        schedule.to_owned()
-    } else {
-        String::new()
-    }
 }
 
 /// A model given by its path goes by the name of its directory: a picture's file names no path.

@@ -1,0 +1,127 @@
+//! What a model is, known from its configuration and the headers of its weights.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Precision, Result, Settings,
+    checkpoint::Source,
+    families::{self, ModelFiles},
+    sampling,
+};
+
+/// What a model is, known from configuration and headers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// The family's short name.
+    pub family: String,
+    /// diffusers' pipeline class.
+    pub pipeline_class: String,
+    /// Number of parameters of all parts.
+    pub parameter_count: u64,
+    /// Size of the weights on disk in bytes.
+    pub weights_bytes: u64,
+    /// Memory the model needs at its default size in bytes, estimated.
+    pub memory_bytes: u64,
+    /// Memory a picture takes besides the weights, in bytes for each of its pixels, estimated.
+    pub working_bytes_per_pixel: u64,
+    /// Width and height must be multiples of this, in pixels.
+    pub size_multiple_px: u32,
+    /// Text encoder positions a prompt may take, begin and end included.
+    pub prompt_positions: u32,
+    /// Layers that `clip_skip` may count.
+    pub clip_layers: u32,
+    /// What a request gets that names nothing (seed 0). Sampler, schedule and prediction are empty when the model's
+    /// own sampler is not known; then a request must name one.
+    pub defaults: Settings,
+    /// The parts with weights.
+    pub components: Vec<ComponentInfo>,
+}
+
+/// One part of a model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ComponentInfo {
+    /// diffusers' name of the part.
+    pub name: String,
+    /// diffusers' or transformers' class.
+    pub class: String,
+    /// Number of parameters.
+    pub parameter_count: u64,
+    /// Number format on disk.
+    pub dtype: String,
+}
+
+/// Describes a model without loading it. `name` is the model as the caller names it.
+pub fn inspect(source: &Source, name: &str, precision: Precision) -> Result<ModelInfo> {
+    let (files, family) = ModelFiles::open(source, name, None)?;
+    describe(&files, family, precision)
+}
+
+/// Describes opened files.
+pub(crate) fn describe(
+    files: &ModelFiles,
+    family: &families::FamilyEntry,
+    precision: Precision,
+) -> Result<ModelInfo> {
+    let description = (family.describe)(files)?;
+    let config = (family.scheduler)(files)?;
+    let defaults = description.defaults;
+    // A model whose own sampler is not one of ours opens all the same: a request may name another one.
+    let own =
+        sampling::plan(&config, None, None, defaults.num_inference_steps as usize).map(|plan| {
+            [
+                plan.sampler_name.to_owned(),
+                own_or_named(plan.schedule_name),
+                plan.prediction_name.to_owned(),
+            ]
+        });
+    let [sampler, schedule, prediction] = own.unwrap_or_default();
+    Ok(ModelInfo {
+        family: family.name.to_owned(),
+        pipeline_class: files.pipeline_class().to_owned(),
+        parameter_count: files.parameter_count(),
+        weights_bytes: files.weights_bytes(),
+        memory_bytes: files.loaded_bytes()
+            + description.working_bytes_per_pixel
+                * u64::from(defaults.width_px)
+                * u64::from(defaults.height_px),
+        working_bytes_per_pixel: description.working_bytes_per_pixel,
+        size_multiple_px: description.size_multiple_px,
+        prompt_positions: u32::try_from(description.prompt_positions).unwrap_or(u32::MAX),
+        clip_layers: description.clip_layers,
+        defaults: Settings {
+            model: files.name().to_owned(),
+            width_px: defaults.width_px,
+            height_px: defaults.height_px,
+            num_inference_steps: defaults.num_inference_steps,
+            guidance_scale: defaults.guidance_scale,
+            seed: 0,
+            sampler,
+            schedule,
+            prediction,
+            clip_skip: defaults.clip_skip,
+            precision: precision.resolved(),
+        },
+        components: files
+            .parts()
+            .into_iter()
+            .map(|part| ComponentInfo {
+                name: part.name.to_owned(),
+                class: part.class,
+                parameter_count: part.parameter_count,
+                dtype: part.dtype.to_owned(),
+            })
+            .collect(),
+    })
+}
+
+/// The name of a schedule that a request could give; empty for timesteps as the model's own files space them.
+pub(crate) fn own_or_named(schedule: &str) -> String {
+    let named = sampling::schedules()
+        .iter()
+        .any(|info| info.name == schedule);
+    if named {
+        schedule.to_owned()
+    } else {
+        String::new()
+    }
+}
