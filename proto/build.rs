@@ -4,9 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     "imgd/v1/image.proto",
     "imgd/v1/model.proto",
+    "imgd/v1/job.proto",
     "imgd/v1/daemon.proto",
 ];
 

@@ -51,8 +51,22 @@ reasons! {
     ModelNotFound = "MODEL_NOT_FOUND", NotFound, 2;
     /// The model's files are damaged, hostile, unsupported, or do not fit together.
     ModelInvalid = "MODEL_INVALID", InvalidArgument, 1;
+    /// No job has this id.
+    JobNotFound = "JOB_NOT_FOUND", NotFound, 2;
+    /// The job has no such picture, or not yet, or not any more.
+    ImageNotFound = "IMAGE_NOT_FOUND", NotFound, 2;
+    /// The job is in a state in which this cannot be done to it.
+    JobState = "JOB_STATE", FailedPrecondition, 1;
     /// As many requests wait as may wait. Trying again later helps.
     QueueFull = "QUEUE_FULL", ResourceExhausted, 75;
+    /// As many requests of this client wait as may wait. Trying again later helps.
+    ClientQueueFull = "CLIENT_QUEUE_FULL", ResourceExhausted, 75;
+    /// The disk has no room for the daemon's journal and pictures. Nothing was accepted.
+    DiskFull = "DISK_FULL", ResourceExhausted, 75;
+    /// The journal cannot be written or read, for another reason than room.
+    JournalFailed = "JOURNAL_FAILED", Internal, 1;
+    /// The journal is damaged, or of a newer imgd; it was not touched. Never sent by a running daemon.
+    JournalInvalid = "JOURNAL_INVALID", FailedPrecondition, 78;
     /// It needs more memory than there is.
     OutOfMemory = "OUT_OF_MEMORY", ResourceExhausted, 1;
     /// The network gave numbers that make no picture.

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     errors::{Failure, Reason},
-    v1::{GenerateRequest, ImageFormat, LoadModelRequest, Precision, Priority},
+    v1::{GenerateRequest, ImageFormat, LoadModelRequest, Precision, Priority, SubmitJobRequest},
 };
 
 /// What a field may be.
@@ -93,18 +93,22 @@ table! {
     HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
     NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
     GUIDANCE_SCALE: "guidance_scale", Range::Number { min: 0.0, max: 100.0 }, "", "the model's", "Classifier-free guidance";
-    NUM_IMAGES: "num_images", integer(1, 64), "", "1", "Number of pictures";
+    NUM_IMAGES: "num_images", integer(1, 10_000), "", "1", "Number of pictures";
     SAMPLER: "sampler", Range::Bytes { max: 64 }, "bytes", "the model's", "Name of the solver";
     SCHEDULE: "schedule", Range::Bytes { max: 64 }, "bytes", "the model's", "Name of the list of noise levels";
     CLIP_SKIP: "clip_skip", integer(1, 12), "", "the model's", "Layer of the text encoder, counted from the last";
     JPEG_QUALITY: "jpeg_quality", integer(1, 100), "", "95", "Quality of a JPEG";
     PREVIEW_EVERY_N_STEPS: "preview_every_n_steps", integer(0, 1_000), "steps", "0", "Distance between previews";
     REQUEST_ID: "request_id", Range::Characters { max: 64 }, "characters", "none", "The client's own name for the request";
+    HOLD_AFTER_STEPS: "hold_after_steps", integer(0, 1_000), "steps", "0", "Step at which pictures are held";
+    IMAGES: "images", integer(0, 10_000), "", "none", "What each picture of a job has of its own";
+    PAGE_SIZE: "page_size", integer(0, 1_000), "", "50 jobs, 100 pictures", "Most answers of one page";
     TIMEOUT: "timeout", Range::Hours { max: 24 }, "", "none", "Gives the work up after this long";
 }
 
-/// Most pixels x steps x images of one request: a picture of 4,096 x 4,096 in 1,000 steps fits, 64 of them do not.
-pub const MAX_PIXEL_STEPS: u64 = 1 << 34;
+/// Most pixels x steps x images of one request: 64 pictures of 4,096 x 4,096 in 1,000 steps fit, and 10,000 of
+/// 1,024 x 1,024 in 100 steps; 10,000 of the largest do not.
+pub const MAX_PIXEL_STEPS: u64 = 1 << 40;
 
 /// Every width and height is a multiple of this in pixels; a model's own factor is this or a multiple of it.
 pub const SIZE_MULTIPLE_PX: u32 = 8;
@@ -206,6 +210,71 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         request.num_inference_steps.unwrap_or(1),
         request.num_images.unwrap_or(1),
     )
+}
+
+/// Checks every field of a job that can be checked without its model.
+pub fn validate_submit(request: &SubmitJobRequest) -> Result<(), FieldError> {
+    let Some(generate) = &request.generate else {
+        return Err(FieldError::new(
+            "generate",
+            "generate is required".to_owned(),
+        ));
+    };
+    validate_generate(generate)?;
+    for (field, is_set) in [
+        ("private", generate.private == Some(true)),
+        (TIMEOUT.field, generate.timeout.is_some()),
+    ] {
+        if is_set {
+            let message = format!("{field} is set, but the job outlives its client");
+            return Err(FieldError::new(field, message).with_hint(
+                "leave it out, or call Generate, whose job ends with its stream".to_owned(),
+            ));
+        }
+    }
+    whole(&HOLD_AFTER_STEPS, request.hold_after_steps)?;
+    let count = u32::try_from(request.images.len()).unwrap_or(u32::MAX);
+    if count == 0 {
+        return Ok(());
+    }
+    whole(&IMAGES, count)?;
+    if generate.num_images.is_some_and(|images| images != count) {
+        let message = format!(
+            "num_images is {}, but `images` has {count}",
+            generate.num_images.unwrap_or_default()
+        );
+        return Err(FieldError::new(NUM_IMAGES.field, message)
+            .with_hint("leave num_images out: the number of `images` counts".to_owned()));
+    }
+    for image in &request.images {
+        text(&PROMPT, image.prompt.as_deref().unwrap_or_default())?;
+        text(
+            &NEGATIVE_PROMPT,
+            image.negative_prompt.as_deref().unwrap_or_default(),
+        )?;
+    }
+    check_budget(
+        generate.width_px.unwrap_or(SIZE_MULTIPLE_PX),
+        generate.height_px.unwrap_or(SIZE_MULTIPLE_PX),
+        generate.num_inference_steps.unwrap_or(1),
+        count,
+    )
+}
+
+/// Checks the name of a job: 4 to 32 hexadecimal digits, the first of its id.
+pub fn validate_job_id(job_id: &str) -> Result<(), FieldError> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if (4..=32).contains(&job_id.len()) && job_id.bytes().all(is_digit) {
+        return Ok(());
+    }
+    let message =
+        format!("job_id {job_id:?} is no name of a job: it has 4 to 32 digits of [0-9a-f]");
+    Err(FieldError::new("job_id", message).with_hint("`imgctl jobs` lists them".to_owned()))
+}
+
+/// Checks how many answers a page may have.
+pub fn validate_page_size(page_size: u32) -> Result<(), FieldError> {
+    whole(&PAGE_SIZE, page_size)
 }
 
 /// Checks the fields of a request to load a model.

@@ -1,13 +1,26 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::v1::ImageVariation;
 
 const IMAGE_PROTO: &str = include_str!("../imgd/v1/image.proto");
+const JOB_PROTO: &str = include_str!("../imgd/v1/job.proto");
 
-/// The comment above a field of `message GenerateRequest`, its lines joined.
+/// The comment above a field of the first request that has it, its lines joined.
 fn comment_of(field: &str) -> String {
-    let message = IMAGE_PROTO
-        .split("message GenerateRequest {")
+    [
+        (IMAGE_PROTO, "GenerateRequest"),
+        (JOB_PROTO, "SubmitJobRequest"),
+        (JOB_PROTO, "ListJobsRequest"),
+    ]
+    .into_iter()
+    .find_map(|(contract, message)| comment_in(contract, message, field))
+    .unwrap_or_else(|| panic!("no request has a field {field}"))
+}
+
+fn comment_in(contract: &str, message: &str, field: &str) -> Option<String> {
+    let message = contract
+        .split(&format!("message {message} {{"))
         .nth(1)
         .unwrap();
     let message = message.split("\n}").next().unwrap();
@@ -16,12 +29,12 @@ fn comment_of(field: &str) -> String {
         if let Some(text) = line.strip_prefix("//") {
             comment.push_str(text);
         } else if line.contains(&format!(" {field} = ")) {
-            return comment;
+            return Some(comment);
         } else {
             comment.clear();
         }
     }
-    panic!("GenerateRequest has no field {field}");
+    None
 }
 
 fn request() -> GenerateRequest {
@@ -101,7 +114,7 @@ fn numbers_outside_their_range_name_field_and_range() {
         assert_eq!(error.field, "guidance_scale");
         assert!(error.message.contains("0 to 100"), "{error}");
     }
-    for images in [0, 65] {
+    for images in [0, 10_001] {
         assert_eq!(
             refused(|request| request.num_images = Some(images)).field,
             "num_images"
@@ -145,10 +158,10 @@ fn a_size_that_is_no_multiple_names_the_nearest() {
 fn the_whole_work_is_bounded() {
     let error = refused(|request| {
         (request.width_px, request.height_px) = (Some(4096), Some(4096));
-        (request.num_inference_steps, request.num_images) = (Some(1000), Some(64));
+        (request.num_inference_steps, request.num_images) = (Some(1000), Some(10_000));
     });
     assert_eq!(error.field, "num_images");
-    check_budget(4096, 4096, 1000, 1).unwrap();
+    check_budget(4096, 4096, 1000, 64).unwrap();
     check_budget(u32::MAX, u32::MAX, u32::MAX, u32::MAX).unwrap_err();
 }
 
@@ -310,5 +323,78 @@ proptest! {
     fn sizes(width in 8u32..=4096) {
         let request = GenerateRequest { width_px: Some(width), height_px: Some(64), ..request() };
         prop_assert_eq!(validate_generate(&request).is_ok(), width % 8 == 0);
+    }
+}
+
+fn job() -> SubmitJobRequest {
+    SubmitJobRequest {
+        generate: Some(request()),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_job_is_checked_as_its_request_is_and_outlives_its_client() {
+    validate_submit(&job()).unwrap();
+    let refused = |change: fn(&mut SubmitJobRequest)| {
+        let mut job = job();
+        change(&mut job);
+        validate_submit(&job).unwrap_err().field
+    };
+    let generate = |change: fn(&mut GenerateRequest)| {
+        let mut job = job();
+        change(job.generate.as_mut().unwrap());
+        validate_submit(&job).unwrap_err().field
+    };
+    assert_eq!(refused(|job| job.generate = None), "generate");
+    assert_eq!(
+        refused(|job| job.hold_after_steps = 1001),
+        "hold_after_steps"
+    );
+    assert_eq!(
+        refused(|job| job.images = vec![ImageVariation::default(); 10_001]),
+        "images"
+    );
+    assert_eq!(
+        refused(|job| {
+            job.images = vec![ImageVariation {
+                prompt: Some("p".repeat(32_769)),
+                ..Default::default()
+            }];
+        }),
+        "prompt"
+    );
+    assert_eq!(
+        refused(|job| {
+            job.images = vec![ImageVariation::default(); 3];
+            job.generate.as_mut().unwrap().num_images = Some(2);
+        }),
+        "num_images"
+    );
+    assert_eq!(generate(|request| request.private = Some(true)), "private");
+    assert_eq!(
+        generate(|request| request.timeout = Some(prost_types::Duration {
+            seconds: 1,
+            nanos: 0
+        })),
+        "timeout"
+    );
+    assert_eq!(generate(|request| request.width_px = Some(9)), "width_px");
+}
+
+#[test]
+fn a_job_is_named_by_its_first_digits() {
+    for good in ["0123", "0123456789abcdef0123456789abcdef"] {
+        validate_job_id(good).unwrap();
+    }
+    for wrong in [
+        "",
+        "123",
+        "0123456789abcdef0123456789abcdef0",
+        "ABCD",
+        "../..",
+        "12g4",
+    ] {
+        assert_eq!(validate_job_id(wrong).unwrap_err().field, "job_id");
     }
 }
