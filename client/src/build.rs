@@ -39,6 +39,7 @@ pub(crate) fn fate(status: &GetStatusResponse, build_here: Option<&str>) -> Fate
     }
     let is_idle = status
         .queue
+        .as_ref()
         .is_none_or(|queue| queue.waiting == 0 && queue.running == 0);
     match (status.started_by(), is_idle) {
         (StartedBy::Client, true) => Fate::Replace,

@@ -26,7 +26,7 @@ pub struct GenerateRequest {
     pub guidance_scale: Option<f64>,
     /// Seed of the first image; image i uses seed + i. `None` is a random one, reported in [`crate::Event::Started`].
     pub seed: Option<u64>,
-    /// Number of pictures, 1 to 64.
+    /// Number of pictures, 1 to 10,000.
     pub num_images: Option<u32>,
     /// The solver, a name from [`crate::Client::samplers`].
     pub sampler: Option<String>,
@@ -52,6 +52,8 @@ pub struct GenerateRequest {
     pub keep_alive: Option<KeepAlive>,
     /// Gives up after this long, waiting included; up to 24 hours.
     pub timeout: Option<Duration>,
+    /// Keeps nothing on disk, neither prompt nor picture. `None` is the daemon's setting.
+    pub private: Option<bool>,
 }
 
 impl GenerateRequest {
@@ -109,6 +111,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             request_id: request.request_id.unwrap_or_default(),
             keep_alive: request.keep_alive.map(Into::into),
             timeout: request.timeout.map(wire_duration),
+            private: request.private,
         }
     }
 }

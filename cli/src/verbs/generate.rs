@@ -68,7 +68,7 @@ struct Picture {
     /// Seed of the noise, 0 to 2^64-1; further pictures use the next ones [default: random]
     #[arg(long, short, value_name = "N", value_parser = numbers::seed, allow_hyphen_values = true)]
     seed: Option<u64>,
-    /// Number of pictures, 1 to 64
+    /// Number of pictures, 1 to 10000
     #[arg(long, short, value_name = "N", default_value = "1", value_parser = numbers::whole(&limits::NUM_IMAGES), allow_hyphen_values = true)]
     num_images: u32,
     /// Solver: a name from `imgctl samplers` [default: the model's]
@@ -226,6 +226,7 @@ impl Generate {
             request_id: self.service.request_id.clone(),
             keep_alive: self.service.keep_alive,
             timeout: self.service.timeout,
+            private: None,
         }
     }
 }

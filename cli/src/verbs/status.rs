@@ -40,7 +40,7 @@ fn uptime(status: &v1::GetStatusResponse) -> Duration {
 
 fn lines(client: &Client, status: &v1::GetStatusResponse) -> Vec<String> {
     let memory = status.memory.unwrap_or_default();
-    let queue = status.queue.unwrap_or_default();
+    let queue = status.queue.clone().unwrap_or_default();
     let build = status.build_id.get(..12).unwrap_or(&status.build_id);
     let version = format!(
         "{} (protocol {}, build {build})",
@@ -122,7 +122,7 @@ fn lines(client: &Client, status: &v1::GetStatusResponse) -> Vec<String> {
 
 fn object(client: &Client, status: &v1::GetStatusResponse) -> serde_json::Value {
     let memory = status.memory.unwrap_or_default();
-    let queue = status.queue.unwrap_or_default();
+    let queue = status.queue.clone().unwrap_or_default();
     let devices = status.devices.iter().map(|device| {
         json!({
             "name": device.name,

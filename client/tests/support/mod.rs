@@ -66,6 +66,7 @@ impl Default for Script {
                 waiting: 0,
                 running: 0,
                 capacity: 8,
+                ..v1::Queue::default()
             }),
             ..v1::GetStatusResponse::default()
         };
@@ -106,6 +107,7 @@ pub(crate) fn picture(seed: u64, bytes: &[u8]) -> Vec<Act> {
             image_count: 1,
             settings: Some(settings),
             evaluation_count: 1,
+            evaluations_done: 0,
         }),
         step(1, 1),
         Event::Image(v1::ImageChunk {
@@ -272,6 +274,7 @@ impl DaemonService for Service {
             .script
             .status
             .queue
+            .as_ref()
             .is_some_and(|queue| queue.running > 0);
         if request.get_ref().if_idle && is_busy {
             return Err(Failure::new(Reason::NotIdle, "at work").into());

@@ -130,6 +130,7 @@ impl Desk {
             image_count: self.image_count(),
             settings: Some(begun.settings),
             evaluation_count: begun.evaluation_count,
+            evaluations_done: 0,
         })));
     }
 

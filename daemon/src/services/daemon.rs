@@ -82,10 +82,12 @@ impl DaemonService for DaemonApi {
                 waiting: snapshot.waiting,
                 running: snapshot.running,
                 capacity: u32::try_from(identity.queue_capacity).unwrap_or(u32::MAX),
+                ..v1::Queue::default()
             }),
             sandbox: sandbox::layers(&identity.socket, snapshot.worker_hardening),
             draining: snapshot.is_draining,
             device_setting: identity.device.name().to_owned(),
+            library: None,
         }))
     }
 
