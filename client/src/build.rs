@@ -103,6 +103,7 @@ mod tests {
                 waiting: 0,
                 running,
                 capacity: 8,
+                ..Queue::default()
             }),
             ..GetStatusResponse::default()
         }
