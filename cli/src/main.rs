@@ -9,6 +9,7 @@ mod failure;
 mod json;
 mod numbers;
 mod output;
+mod picture_args;
 mod progress;
 mod prompt;
 mod show;

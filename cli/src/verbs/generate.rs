@@ -4,15 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use imgd_client::{Client, Event, GenerateRequest, Generation, Image, ImageFormat, KeepAlive, v1};
-use imgd_proto::limits::{self, validate_generate};
+use imgd_proto::limits::validate_generate;
 
-use super::{Precision, model_name};
 use crate::{
     Context, durations,
     failure::Failure,
     json,
-    numbers::{self, Size},
-    output::{Format, Output, Wanted},
+    output::{Output, Wanted},
+    picture_args::{FileArgs, PictureArgs, Priority},
     progress::Progress,
     prompt, show,
 };
@@ -31,7 +30,7 @@ pub(crate) struct Generate {
     #[arg(value_name = "PROMPT")]
     prompt: String,
     #[command(flatten)]
-    picture: Picture,
+    picture: PictureArgs,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -42,70 +41,13 @@ pub(crate) struct Generate {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Picture")]
-struct Picture {
-    /// Model: a name from `imgctl models`, or a diffusers folder [default: the daemon's]
-    #[arg(long, short, value_name = "NAME|PATH")]
-    model: Option<String>,
-    /// What to avoid; "" is an empty text, which for some models is not the same as none
-    #[arg(long, value_name = "TEXT")]
-    negative_prompt: Option<String>,
-    /// Width in pixels, 8 to 4096, a multiple of 8 [default: the model's]
-    #[arg(long, value_name = "PX", value_parser = numbers::whole(&limits::WIDTH_PX), allow_hyphen_values = true)]
-    width: Option<u32>,
-    /// Height in pixels, 8 to 4096, a multiple of 8 [default: the model's]
-    #[arg(long, value_name = "PX", value_parser = numbers::whole(&limits::HEIGHT_PX), allow_hyphen_values = true)]
-    height: Option<u32>,
-    /// Width and height in pixels at once
-    #[arg(long, value_name = "WxH", value_parser = numbers::size, conflicts_with_all = ["width", "height"], allow_hyphen_values = true)]
-    size: Option<Size>,
-    /// Denoising steps, 1 to 1000 [default: the model's] [alias: --steps]
-    #[arg(long, alias = "steps", value_name = "N", value_parser = numbers::whole(&limits::NUM_INFERENCE_STEPS), allow_hyphen_values = true)]
-    num_inference_steps: Option<u32>,
-    /// Classifier-free guidance, 0 to 100; 1 or less is none [default: the model's] [alias: --cfg]
-    #[arg(long, alias = "cfg", value_name = "X", value_parser = numbers::number(&limits::GUIDANCE_SCALE), allow_hyphen_values = true)]
-    guidance_scale: Option<f64>,
-    /// Seed of the noise, 0 to 2^64-1; further pictures use the next ones [default: random]
-    #[arg(long, short, value_name = "N", value_parser = numbers::seed, allow_hyphen_values = true)]
-    seed: Option<u64>,
-    /// Number of pictures, 1 to 10000
-    #[arg(long, short, value_name = "N", default_value = "1", value_parser = numbers::whole(&limits::NUM_IMAGES), allow_hyphen_values = true)]
-    num_images: u32,
-    /// Solver: a name from `imgctl samplers` [default: the model's]
-    #[arg(long, value_name = "NAME")]
-    sampler: Option<String>,
-    /// Noise levels: a name from `imgctl samplers` [default: the model's]
-    #[arg(long, value_name = "NAME")]
-    schedule: Option<String>,
-    /// Text encoder layer, counted from the last: 1 last, 2 the one before; 1 to 12 [default: the model's]
-    #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::CLIP_SKIP), allow_hyphen_values = true)]
-    clip_skip: Option<u32>,
-    /// Number format of the computation
-    #[arg(long, value_enum, default_value_t = Precision::Auto, hide_possible_values = true, value_name = "auto|f32")]
-    precision: Precision,
-}
-
-#[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct Place {
     /// File, folder, `-` for standard output, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} [default: {prompt}-{seed}.png]
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
-    /// File format [default: the output's extension, else png]
-    #[arg(
-        long,
-        value_enum,
-        ignore_case = true,
-        hide_possible_values = true,
-        value_name = "png|jpeg|webp"
-    )]
-    format: Option<Format>,
-    /// Quality of a JPEG, 1 to 100 [default: 95]
-    #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::JPEG_QUALITY), allow_hyphen_values = true)]
-    jpeg_quality: Option<u32>,
-    /// Leave prompt and settings out of the file
-    #[arg(long)]
-    no_metadata: bool,
+    #[command(flatten)]
+    file: FileArgs,
     /// Overwrite a file of the same name, instead of refusing -o FILE or numbering other names
     #[arg(long)]
     force: bool,
@@ -134,26 +76,15 @@ struct Service {
     request_id: Option<String>,
 }
 
-/// `--priority`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Priority {
-    /// A person is waiting
-    Interactive,
-    /// A script is waiting
-    Batch,
-    /// Nobody is waiting
-    Background,
-}
-
 impl Generate {
     /// Reads the prompt, and checks the request and the place of the output: nothing is drawn in vain.
     pub(super) fn prepare(&mut self) -> Result<(), Failure> {
         self.prompt = prompt::read(&self.prompt)?;
         let output = Output::plan(Wanted {
             path: self.place.output.as_deref(),
-            format: self.place.format,
+            format: self.place.file.format,
             overwrites: self.place.force,
-            num_images: self.picture.num_images,
+            num_images: self.picture.num_images.unwrap_or(1),
             prompt: &self.prompt,
         })?;
         let request = self.request(output.format, false);
@@ -194,40 +125,17 @@ impl Generate {
     }
 
     fn request(&self, format: ImageFormat, draws_previews: bool) -> GenerateRequest {
-        let picture = &self.picture;
-        let size = picture.size;
-        GenerateRequest {
-            prompt: self.prompt.clone(),
-            negative_prompt: picture.negative_prompt.clone(),
-            model: picture.model.as_deref().map(model_name),
-            width_px: size.map(|size| size.width_px).or(picture.width),
-            height_px: size.map(|size| size.height_px).or(picture.height),
-            num_inference_steps: picture.num_inference_steps,
-            guidance_scale: picture.guidance_scale,
-            seed: picture.seed,
-            num_images: Some(picture.num_images),
-            sampler: picture.sampler.clone(),
-            schedule: picture.schedule.clone(),
-            clip_skip: picture.clip_skip,
-            precision: picture.precision.into(),
-            format,
-            jpeg_quality: self.place.jpeg_quality,
-            omit_metadata: self.place.no_metadata,
-            preview_every_n_steps: if draws_previews {
-                PREVIEW_EVERY_N_STEPS
-            } else {
-                0
-            },
-            priority: match self.service.priority {
-                Priority::Interactive => imgd_client::Priority::Interactive,
-                Priority::Batch => imgd_client::Priority::Batch,
-                Priority::Background => imgd_client::Priority::Background,
-            },
-            request_id: self.service.request_id.clone(),
-            keep_alive: self.service.keep_alive,
-            timeout: self.service.timeout,
-            private: None,
+        let mut request = self.picture.request(&self.prompt);
+        self.place.file.fill(&mut request, format);
+        request.num_images.get_or_insert(1);
+        if draws_previews {
+            request.preview_every_n_steps = PREVIEW_EVERY_N_STEPS;
         }
+        request.priority = self.service.priority.into();
+        request.request_id.clone_from(&self.service.request_id);
+        request.keep_alive = self.service.keep_alive;
+        request.timeout = self.service.timeout;
+        request
     }
 }
 

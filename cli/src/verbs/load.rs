@@ -3,8 +3,15 @@
 use clap::Args;
 use imgd_client::{Client, KeepAlive};
 
-use super::{Precision, model_name, ps};
-use crate::{Context, durations, failure::Failure, json, progress::Progress, table};
+use super::ps;
+use crate::{
+    Context, durations,
+    failure::Failure,
+    json,
+    picture_args::{Precision, model_name},
+    progress::Progress,
+    table,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {

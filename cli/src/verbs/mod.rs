@@ -62,35 +62,3 @@ impl Verb {
         }
     }
 }
-
-/// What a model argument means to the daemon: a folder's absolute path, or a name as it is.
-///
-/// A folder is what exists as one, or begins with `/`, `./`, `../`; `org/name` may be a name from the config.
-fn model_name(argument: &str) -> String {
-    let is_path = argument.starts_with(['/', '.']) || std::path::Path::new(argument).is_dir();
-    let absolute = is_path
-        .then(|| std::path::absolute(argument).ok())
-        .flatten();
-    match absolute.as_deref().and_then(std::path::Path::to_str) {
-        Some(path) => path.to_owned(),
-        None => argument.to_owned(),
-    }
-}
-
-/// `--precision`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Precision {
-    /// The fastest mix that keeps the picture
-    Auto,
-    /// float32 throughout: the reference's numbers
-    F32,
-}
-
-impl From<Precision> for imgd_client::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::Auto => Self::Auto,
-            Precision::F32 => Self::F32,
-        }
-    }
-}

@@ -4,8 +4,7 @@ use clap::{Args, Subcommand};
 use imgd_client::{Client, v1};
 use serde_json::json;
 
-use super::model_name;
-use crate::{Context, failure::Failure, json, table};
+use crate::{Context, failure::Failure, json, picture_args::model_name, table};
 
 #[derive(Debug, Args)]
 pub(crate) struct Models {

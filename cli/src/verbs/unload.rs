@@ -4,8 +4,7 @@ use clap::Args;
 use imgd_client::Client;
 use serde_json::json;
 
-use super::model_name;
-use crate::{Context, failure::Failure, json};
+use crate::{Context, failure::Failure, json, picture_args::model_name};
 
 #[derive(Debug, Args)]
 #[command(visible_alias = "stop")]

@@ -1,0 +1,160 @@
+//! What a picture is made with, as flags: shared by every verb that makes pictures.
+
+use clap::Args;
+use imgd_client::{GenerateRequest, ImageFormat};
+use imgd_proto::limits;
+
+use crate::{
+    numbers::{self, Size},
+    output::Format,
+};
+
+/// The settings of the drawing.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Picture")]
+pub(crate) struct PictureArgs {
+    /// Model: a name from `imgctl models`, or a diffusers folder [default: the daemon's]
+    #[arg(long, short, value_name = "NAME|PATH")]
+    pub(crate) model: Option<String>,
+    /// What to avoid; "" is an empty text, which for some models is not the same as none
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) negative_prompt: Option<String>,
+    /// Width in pixels, 8 to 4096, a multiple of 8 [default: the model's]
+    #[arg(long, value_name = "PX", value_parser = numbers::whole(&limits::WIDTH_PX), allow_hyphen_values = true)]
+    pub(crate) width: Option<u32>,
+    /// Height in pixels, 8 to 4096, a multiple of 8 [default: the model's]
+    #[arg(long, value_name = "PX", value_parser = numbers::whole(&limits::HEIGHT_PX), allow_hyphen_values = true)]
+    pub(crate) height: Option<u32>,
+    /// Width and height in pixels at once
+    #[arg(long, value_name = "WxH", value_parser = numbers::size, conflicts_with_all = ["width", "height"], allow_hyphen_values = true)]
+    pub(crate) size: Option<Size>,
+    /// Denoising steps, 1 to 1000 [default: the model's] [alias: --steps]
+    #[arg(long, alias = "steps", value_name = "N", value_parser = numbers::whole(&limits::NUM_INFERENCE_STEPS), allow_hyphen_values = true)]
+    pub(crate) num_inference_steps: Option<u32>,
+    /// Classifier-free guidance, 0 to 100; 1 or less is none [default: the model's] [alias: --cfg]
+    #[arg(long, alias = "cfg", value_name = "X", value_parser = numbers::number(&limits::GUIDANCE_SCALE), allow_hyphen_values = true)]
+    pub(crate) guidance_scale: Option<f64>,
+    /// Seed of the noise, 0 to 2^64-1; further pictures use the next ones [default: random]
+    #[arg(long, short, value_name = "N", value_parser = numbers::seed, allow_hyphen_values = true)]
+    pub(crate) seed: Option<u64>,
+    /// Number of pictures, 1 to 10000 [default: 1]
+    #[arg(long, short, value_name = "N", value_parser = numbers::whole(&limits::NUM_IMAGES), allow_hyphen_values = true)]
+    pub(crate) num_images: Option<u32>,
+    /// Solver: a name from `imgctl samplers` [default: the model's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sampler: Option<String>,
+    /// Noise levels: a name from `imgctl samplers` [default: the model's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schedule: Option<String>,
+    /// Text encoder layer, counted from the last: 1 last, 2 the one before; 1 to 12 [default: the model's]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::CLIP_SKIP), allow_hyphen_values = true)]
+    pub(crate) clip_skip: Option<u32>,
+    /// Number format of the computation [default: auto]
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|f32")]
+    pub(crate) precision: Option<Precision>,
+}
+
+impl PictureArgs {
+    /// A request for this drawing; what no flag names is the model's, and the number of pictures is left open.
+    pub(crate) fn request(&self, prompt: &str) -> GenerateRequest {
+        GenerateRequest {
+            prompt: prompt.to_owned(),
+            negative_prompt: self.negative_prompt.clone(),
+            model: self.model.as_deref().map(model_name),
+            width_px: self.size.map(|size| size.width_px).or(self.width),
+            height_px: self.size.map(|size| size.height_px).or(self.height),
+            num_inference_steps: self.num_inference_steps,
+            guidance_scale: self.guidance_scale,
+            seed: self.seed,
+            num_images: self.num_images,
+            sampler: self.sampler.clone(),
+            schedule: self.schedule.clone(),
+            clip_skip: self.clip_skip,
+            precision: self.precision.unwrap_or(Precision::Auto).into(),
+            ..GenerateRequest::default()
+        }
+    }
+}
+
+/// The settings of the file.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct FileArgs {
+    /// File format [default: the output's extension, else png]
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        hide_possible_values = true,
+        value_name = "png|jpeg|webp"
+    )]
+    pub(crate) format: Option<Format>,
+    /// Quality of a JPEG, 1 to 100 [default: 95]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::JPEG_QUALITY), allow_hyphen_values = true)]
+    pub(crate) jpeg_quality: Option<u32>,
+    /// Leave prompt and settings out of the file
+    #[arg(long)]
+    pub(crate) no_metadata: bool,
+}
+
+impl FileArgs {
+    /// Puts the settings into a request whose format is `format`.
+    pub(crate) fn fill(&self, request: &mut GenerateRequest, format: ImageFormat) {
+        request.format = format;
+        request.jpeg_quality = self.jpeg_quality;
+        request.omit_metadata = self.no_metadata;
+    }
+}
+
+/// `--precision`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Precision {
+    /// The fastest mix that keeps the picture
+    Auto,
+    /// float32 throughout: the reference's numbers
+    F32,
+}
+
+impl From<Precision> for imgd_client::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Auto => Self::Auto,
+            Precision::F32 => Self::F32,
+        }
+    }
+}
+
+/// `--priority`.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Priority {
+    /// A person is waiting
+    Interactive,
+    /// A script is waiting
+    Batch,
+    /// Nobody is waiting
+    Background,
+}
+
+impl From<Priority> for imgd_client::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Interactive => Self::Interactive,
+            Priority::Batch => Self::Batch,
+            Priority::Background => Self::Background,
+        }
+    }
+}
+
+/// What a model argument means to the daemon: a folder's absolute path, or a name as it is.
+///
+/// A folder is what exists as one, or begins with `/`, `./`, `../`; `org/name` may be a name from the config.
+pub(crate) fn model_name(argument: &str) -> String {
+    let is_path = argument.starts_with(['/', '.']) || std::path::Path::new(argument).is_dir();
+    let absolute = is_path
+        .then(|| std::path::absolute(argument).ok())
+        .flatten();
+    match absolute.as_deref().and_then(std::path::Path::to_str) {
+        Some(path) => path.to_owned(),
+        None => argument.to_owned(),
+    }
+}
