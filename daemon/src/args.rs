@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Serve this Unix socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<String>,
+    /// Keep journal and pictures here.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
     /// What computes: auto or cpu.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
@@ -40,6 +43,36 @@ pub(crate) struct Args {
     /// Requests that may wait at once.
     #[arg(long, value_name = "N")]
     queue_capacity: Option<String>,
+    /// Requests of one client that may wait at once.
+    #[arg(long, value_name = "N")]
+    capacity_per_client: Option<String>,
+    /// Keep neither prompts nor pictures of `imgctl generate`.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    private: Option<String>,
+    /// Pictures that are kept, or unlimited.
+    #[arg(long, value_name = "N")]
+    history_max_images: Option<String>,
+    /// How long pictures are kept: 30d, unlimited.
+    #[arg(long, value_name = "DURATION")]
+    history_max_age: Option<String>,
+    /// Disk that pictures may take: 10GiB, unlimited.
+    #[arg(long, value_name = "SIZE")]
+    history_max_size: Option<String>,
+    /// The least time between two saves of a running picture; 0 saves after every evaluation.
+    #[arg(long, value_name = "DURATION")]
+    save_interval: Option<String>,
+    /// Run background jobs once nobody touched the machine for this long.
+    #[arg(long, value_name = "DURATION")]
+    background_idle: Option<String>,
+    /// Run background jobs on battery power too.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    background_on_battery: Option<String>,
+    /// Run background jobs in these hours of local time only: 22:00-07:00.
+    #[arg(long, value_name = "HOURS")]
+    background_hours: Option<String>,
+    /// Share of the time that background jobs may compute, in percent.
+    #[arg(long, value_name = "PERCENT")]
+    background_duty: Option<String>,
     /// Connections at once.
     #[arg(long, value_name = "N")]
     max_connections: Option<String>,
@@ -75,12 +108,23 @@ impl Args {
     pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
         [
             ("socket", self.socket.as_deref().map(absolute)),
+            ("data_dir", self.data_dir.as_deref().map(absolute)),
             ("device", self.device.clone()),
             ("threads", self.threads.clone()),
             ("default_model", self.default_model.clone()),
             ("keep_alive", self.keep_alive.clone()),
             ("max_memory", self.max_memory.clone()),
             ("queue_capacity", self.queue_capacity.clone()),
+            ("capacity_per_client", self.capacity_per_client.clone()),
+            ("private", self.private.clone()),
+            ("history_max_images", self.history_max_images.clone()),
+            ("history_max_age", self.history_max_age.clone()),
+            ("history_max_size", self.history_max_size.clone()),
+            ("save_interval", self.save_interval.clone()),
+            ("background_idle", self.background_idle.clone()),
+            ("background_on_battery", self.background_on_battery.clone()),
+            ("background_hours", self.background_hours.clone()),
+            ("background_duty", self.background_duty.clone()),
             ("max_connections", self.max_connections.clone()),
             ("first_byte_timeout", self.first_byte_timeout.clone()),
             ("drain_timeout", self.drain_timeout.clone()),
@@ -115,6 +159,12 @@ mod tests {
             let args = Args::try_parse_from(["imgd", &flag, "/x"]).unwrap();
             assert_eq!(args.settings(), [(key.name, "/x".to_owned())]);
         }
+    }
+
+    #[test]
+    fn a_switch_without_a_value_is_on() {
+        let args = Args::try_parse_from(["imgd", "--private", "--device", "cpu"]).unwrap();
+        assert!(args.settings().contains(&("private", "true".to_owned())));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod activation;
 mod args;
 pub mod config;
+pub mod courtesy;
 pub mod engine;
 pub mod failure;
 #[cfg(test)]

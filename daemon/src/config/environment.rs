@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::{ConfigError, Settings};
+
 /// Variables that are not settings.
 const OTHERS: [&str; 3] = ["JOURNAL_STREAM", "NO_COLOR", "NOTIFY_SOCKET"];
 
@@ -15,6 +17,7 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
     home: Option<PathBuf>,
     config_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
 }
 
 impl Environment {
@@ -30,7 +33,8 @@ impl Environment {
         Self {
             variables,
             home: directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned()),
-            config_dir: project.map(|dirs| dirs.config_dir().to_owned()),
+            config_dir: project.as_ref().map(|dirs| dirs.config_dir().to_owned()),
+            data_dir: project.map(|dirs| dirs.data_dir().to_owned()),
         }
     }
 
@@ -45,6 +49,7 @@ impl Environment {
             variables,
             home: Some(PathBuf::from("/home/ann")),
             config_dir: None,
+            data_dir: Some(PathBuf::from("/home/ann/.local/share/imgd")),
         }
     }
 
@@ -56,6 +61,12 @@ impl Environment {
     /// The value of a variable; an empty one counts as absent.
     pub fn get(&self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
+    }
+
+    /// Where journal and pictures are kept: what is set, else the user's usual place.
+    pub fn data_dir(&self, settings: &Settings) -> Result<PathBuf, ConfigError> {
+        let usual = || self.data_dir.clone().ok_or(ConfigError::NoDataDir);
+        settings.data_dir.clone().map_or_else(usual, Ok)
     }
 
     /// The device and inode of the journal's stream, where systemd connected one.

@@ -118,6 +118,7 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Boolean(value) => Some(value.to_string()),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{ConfigError, DeviceSetting, Settings, size};
-use crate::keep_alive::KeepAlive;
+use crate::{courtesy::Hours, keep_alive::KeepAlive};
 
 /// One setting.
 #[derive(Debug)]
@@ -42,6 +42,14 @@ pub const KEYS: &[Key] = &[
         expected: "a path or \"auto\"",
         apply: |settings, value| {
             settings.socket = unless_auto(value, path)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "data_dir",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.data_dir = unless_auto(value, path)?;
             Some(())
         },
     },
@@ -98,6 +106,94 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "capacity_per_client",
+        expected: "a number from 1 to 65536",
+        apply: |settings, value| {
+            settings.capacity_per_client = within(value, 1, 65_536)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "private",
+        expected: "true or false",
+        apply: |settings, value| {
+            settings.private = boolean(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "history_max_images",
+        expected: "a number of pictures from 1 on, or \"unlimited\"",
+        apply: |settings, value| {
+            settings.history_max_images =
+                unless_unlimited(value, |value| value.parse().ok().filter(|count| *count > 0))?;
+            Some(())
+        },
+    },
+    Key {
+        name: "history_max_age",
+        expected: "a duration such as \"30d\", more than 0, or \"unlimited\"",
+        apply: |settings, value| {
+            settings.history_max_age = unless_unlimited(value, |value| {
+                any_duration(value).filter(|age| !age.is_zero() && *age <= MAX_AGE)
+            })?;
+            Some(())
+        },
+    },
+    Key {
+        name: "history_max_size",
+        expected: "a number of bytes, a size such as \"10GiB\", or \"unlimited\"",
+        apply: |settings, value| {
+            settings.history_max_bytes = unless_unlimited(value, size::parse)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "save_interval",
+        expected: "a duration such as \"1s\", or 0",
+        apply: |settings, value| {
+            settings.save_interval = duration(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "background_idle",
+        expected: "a duration such as \"5m\", or 0",
+        apply: |settings, value| {
+            settings.background.idle = duration(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "background_on_battery",
+        expected: "true or false",
+        apply: |settings, value| {
+            settings.background.on_battery = boolean(value)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "background_hours",
+        expected: "hours such as \"22:00-07:00\", or \"\" for any",
+        apply: |settings, value| {
+            settings.background.hours = if value.is_empty() {
+                None
+            } else {
+                Some(Hours::parse(value)?)
+            };
+            Some(())
+        },
+    },
+    Key {
+        name: "background_duty",
+        expected: "a percentage from 1 to 100",
+        apply: |settings, value| {
+            let percent = within(value, 1, 100)?;
+            settings.background.duty_percent = u32::try_from(percent).ok()?;
+            Some(())
+        },
+    },
+    Key {
         name: "max_connections",
         expected: "a number from 16 to 4096",
         apply: |settings, value| {
@@ -142,6 +238,9 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
+/// The longest age of kept pictures that can be set: a hundred years.
+const MAX_AGE: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// `Some(None)` for "auto", `None` for a value that is wrong.
 fn unless_auto<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
     if value == "auto" {
@@ -149,6 +248,20 @@ fn unless_auto<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Opti
     } else {
         parse(value).map(Some)
     }
+}
+
+/// `Some(None)` for "unlimited", `None` for a value that is wrong. A 0 could be meant as "keep nothing" as well as
+/// "keep all", so that it is wrong.
+fn unless_unlimited<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    if value == "unlimited" {
+        Some(None)
+    } else {
+        parse(value).map(Some)
+    }
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    value.parse().ok()
 }
 
 fn path(value: &str) -> Option<PathBuf> {
@@ -163,10 +276,14 @@ fn within(value: &str, least: usize, most: usize) -> Option<usize> {
         .filter(|number| (least..=most).contains(number))
 }
 
+/// At most a day.
 fn duration(value: &str) -> Option<Duration> {
+    any_duration(value).filter(|time| *time <= Duration::from_secs(86_400))
+}
+
+fn any_duration(value: &str) -> Option<Duration> {
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => humantime::parse_duration(value).ok(),
     }
-    .filter(|time| *time <= Duration::from_secs(86_400))
 }

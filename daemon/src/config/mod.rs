@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::keep_alive::KeepAlive;
+use crate::{courtesy, keep_alive::KeepAlive};
 
 pub use environment::Environment;
 pub use keys::KEYS;
@@ -41,11 +41,13 @@ impl DeviceSetting {
     }
 }
 
-/// Everything that can be set. `None` is "auto".
+/// Everything that can be set. `None` is "auto", for limits of what is kept "unlimited".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The socket to serve.
     pub socket: Option<PathBuf>,
+    /// Where journal and pictures are kept; [`Environment::data_dir`] says where "auto" is.
+    pub data_dir: Option<PathBuf>,
     /// What computes.
     pub device: DeviceSetting,
     /// Threads that compute, at least 1.
@@ -58,6 +60,20 @@ pub struct Settings {
     pub max_memory_bytes: Option<u64>,
     /// Requests that may wait at once.
     pub queue_capacity: usize,
+    /// Requests of one client that may wait at once.
+    pub capacity_per_client: usize,
+    /// Whether a `Generate` that does not say is private: neither its prompt nor its pictures are kept.
+    pub private: bool,
+    /// Pictures that are kept.
+    pub history_max_images: Option<u64>,
+    /// How long they are kept after their job's end.
+    pub history_max_age: Option<Duration>,
+    /// Bytes that they may take on disk.
+    pub history_max_bytes: Option<u64>,
+    /// The least time between two saves of a running picture; zero: saved after every evaluation.
+    pub save_interval: Duration,
+    /// When background jobs may run.
+    pub background: courtesy::Rules,
     /// Connections at once.
     pub max_connections: usize,
     /// A connection that says nothing for this long is closed.
@@ -76,12 +92,20 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             socket: None,
+            data_dir: None,
             device: DeviceSetting::Auto,
             threads: None,
             default_model: "starter".to_owned(),
             keep_alive: KeepAlive::For(Duration::from_secs(300)),
             max_memory_bytes: None,
-            queue_capacity: 512,
+            queue_capacity: 1000,
+            capacity_per_client: 500,
+            private: false,
+            history_max_images: Some(10_000),
+            history_max_age: Some(Duration::from_secs(30 * 86_400)),
+            history_max_bytes: Some(10 << 30),
+            save_interval: Duration::from_secs(1),
+            background: courtesy::Rules::default(),
             max_connections: 128,
             first_byte_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(40),
@@ -135,6 +159,11 @@ pub enum ConfigError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// There is no home in which to keep anything.
+    #[error(
+        "there is no home directory to keep jobs and pictures in; `data_dir` names another place"
+    )]
+    NoDataDir,
     /// The default model has no entry.
     #[error("`default_model` is `{name}`, which is neither `starter` nor a name of [models]")]
     DefaultModel {

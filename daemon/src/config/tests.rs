@@ -1,7 +1,10 @@
 use std::{path::Path, time::Duration};
 
 use super::{ConfigError, DEFAULT_FILE, Environment, KEYS, Settings, file, read};
-use crate::keep_alive::KeepAlive;
+use crate::{
+    courtesy::{Hours, Rules},
+    keep_alive::KeepAlive,
+};
 
 fn from_file(text: &str) -> Result<Settings, ConfigError> {
     let mut settings = Settings::default();
@@ -104,6 +107,79 @@ fn wrong_values_are_named_with_place_and_what_would_be_right() {
         error,
         "IMGD_QUEUE_CAPACITY: `queue_capacity` must be a number from 1 to 65536, found `many`"
     );
+}
+
+#[test]
+fn what_is_kept_is_limited_or_explicitly_not() {
+    let settings = from_file(
+        "history_max_images = 7\nhistory_max_age = \"2d\"\nhistory_max_size = \"unlimited\"\nprivate = true\n",
+    )
+    .unwrap();
+    assert_eq!(settings.history_max_images, Some(7));
+    assert_eq!(
+        settings.history_max_age,
+        Some(Duration::from_secs(2 * 86_400))
+    );
+    assert_eq!(settings.history_max_bytes, None);
+    assert!(settings.private);
+    for ambiguous in [
+        "history_max_images = 0",
+        "history_max_age = 0",
+        "history_max_size = 0",
+    ] {
+        let error = from_file(ambiguous).unwrap_err().to_string();
+        assert!(error.contains("\"unlimited\""), "{error}");
+    }
+}
+
+#[test]
+fn background_work_has_hours_a_share_and_conditions() {
+    let settings = from_file(
+        "background_idle = \"5m\"\nbackground_on_battery = true\nbackground_hours = \"22:00-07:00\"\nbackground_duty = 25\n",
+    )
+    .unwrap();
+    assert_eq!(
+        settings.background,
+        Rules {
+            idle: Duration::from_secs(300),
+            on_battery: true,
+            hours: Hours::parse("22:00-07:00"),
+            duty_percent: 25,
+        }
+    );
+    for (text, expected) in [
+        (
+            "background_hours = \"22-7\"",
+            "imgd.toml:1: `background_hours` must be hours such as \"22:00-07:00\", or \"\" for any, found `22-7`",
+        ),
+        (
+            "background_duty = 0",
+            "imgd.toml:1: `background_duty` must be a percentage from 1 to 100, found `0`",
+        ),
+        (
+            "private = 1",
+            "imgd.toml:1: `private` must be true or false, found `1`",
+        ),
+    ] {
+        assert_eq!(from_file(text).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn data_is_kept_where_it_is_set_or_in_the_users_usual_place() {
+    let environment = Environment::of([]);
+    let mut settings = Settings::default();
+    let usual = environment.data_dir(&settings).unwrap();
+    assert_eq!(usual, Path::new("/home/ann/.local/share/imgd"));
+    settings.data_dir = Some("/srv/imgd".into());
+    assert_eq!(
+        environment.data_dir(&settings).unwrap(),
+        Path::new("/srv/imgd")
+    );
+    let error = Environment::default()
+        .data_dir(&Settings::default())
+        .unwrap_err();
+    assert!(matches!(error, ConfigError::NoDataDir), "{error}");
 }
 
 #[test]
