@@ -9,13 +9,13 @@ mod args;
 pub mod config;
 pub mod courtesy;
 pub mod engine;
+pub mod events;
 pub mod failure;
 #[cfg(test)]
 mod fake_engine;
 pub mod keep_alive;
 pub mod logging;
 pub mod machine;
-pub mod outbox;
 pub mod prompt;
 pub mod queue;
 mod run;

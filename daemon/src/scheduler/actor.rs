@@ -155,7 +155,7 @@ impl Actor {
             let now = Instant::now();
             for (id, desk) in &self.desks {
                 if let Some(job) = self.state.job_mut(*id) {
-                    job.is_blocked = desk.outbox.is_full();
+                    job.is_blocked = desk.log.is_full();
                 }
             }
             self.state.available_bytes = self.available_bytes();

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     engine::ModelKey,
+    events::Log,
     failure::{Failure, Reason, draining, queue_full},
-    outbox::outbox,
     queue::{Job, JobId},
 };
 
@@ -56,8 +56,9 @@ impl Actor {
         }
         let id = JobId(self.new_id());
         let job_id = uuid::Uuid::new_v4().simple().to_string();
-        let (outbox, events) = outbox(Arc::clone(&self.bell));
-        let desk = Desk::new(order, outbox, job_id.clone(), now);
+        let log = Log::new(Arc::clone(&self.bell), None);
+        let events = log.own();
+        let desk = Desk::new(order, log, job_id.clone(), now);
         self.state.jobs.push(Job {
             id,
             model: desk.order.model.clone(),

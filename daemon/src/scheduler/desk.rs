@@ -7,13 +7,13 @@ use imgd_proto::v1;
 use super::{Order, Work};
 use crate::{
     engine::{Begun, PictureRequest, Stepped},
-    outbox::{Event, Outbox},
+    events::{Event, Log},
 };
 
 /// One job's papers.
 pub(super) struct Desk {
     pub(super) order: Order,
-    pub(super) outbox: Outbox,
+    pub(super) log: Log,
     pub(super) job_id: String,
     submitted: Instant,
     position: Option<u32>,
@@ -42,10 +42,10 @@ struct ImageInFlight {
 }
 
 impl Desk {
-    pub(super) fn new(order: Order, outbox: Outbox, job_id: String, now: Instant) -> Self {
+    pub(super) fn new(order: Order, log: Log, job_id: String, now: Instant) -> Self {
         Self {
             order,
-            outbox,
+            log,
             job_id,
             submitted: now,
             position: None,
@@ -81,7 +81,7 @@ impl Desk {
     pub(super) fn tell_position(&mut self, position: u32) {
         if self.position != Some(position) {
             self.position = Some(position);
-            self.outbox.push(Event::Queued(v1::Queued {
+            self.log.push(Event::Queued(v1::Queued {
                 position,
                 request_id: self.order.request_id.clone(),
                 priority: self.order.priority.into(),
@@ -122,10 +122,10 @@ impl Desk {
         });
         if self.images_done == 0 {
             for notice in begun.notices {
-                self.outbox.push(Event::Notice(notice));
+                self.log.push(Event::Notice(notice));
             }
         }
-        self.outbox.push(Event::Started(Box::new(v1::Started {
+        self.log.push(Event::Started(Box::new(v1::Started {
             image_index: self.images_done,
             image_count: self.image_count(),
             settings: Some(begun.settings),
@@ -162,7 +162,7 @@ impl Desk {
         image.evaluations_done = step.evaluations_done;
         let left = image.evaluation_count.saturating_sub(step.evaluations_done);
         let each = (now - image.stepping_since) / step.evaluations_done.max(1);
-        self.outbox.push(Event::Step(v1::Step {
+        self.log.push(Event::Step(v1::Step {
             image_index: image.index,
             index: step.evaluations_done,
             count: image.evaluation_count,
@@ -179,7 +179,7 @@ impl Desk {
         self.image = None;
         let index = self.images_done;
         self.images_done += 1;
-        self.outbox.push(Event::Picture {
+        self.log.push(Event::Picture {
             index,
             picture: Box::new(picture),
         });

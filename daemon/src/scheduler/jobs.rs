@@ -8,8 +8,8 @@ use tracing::info;
 use super::{Work, actor::Actor};
 use crate::{
     engine::ModelKey,
+    events::Event,
     failure::{Failure, Reason},
-    outbox::Event,
     queue::{JobId, Tick},
 };
 
@@ -21,7 +21,7 @@ impl Actor {
         let model = job.model.clone();
         self.state.remove(id, now);
         if let Some(desk) = self.desks.remove(&id) {
-            desk.outbox.push(match desk.order.work {
+            desk.log.push(match desk.order.work {
                 Work::Draw { .. } => Event::Finished(desk.timings()),
                 Work::Load => self.loaded_model(&model, now).map_or_else(
                     || {
@@ -42,7 +42,7 @@ impl Actor {
     pub(super) fn fail(&mut self, id: JobId, failure: Failure, now: Instant) {
         if let Some(desk) = self.desks.remove(&id) {
             info!(job = %desk.job_id, reason = %failure.reason, "failed: {failure}");
-            desk.outbox.push(Event::Failed(failure));
+            desk.log.push(Event::Failed(failure));
         }
         match self.state.job_mut(id) {
             Some(job) if job.image.is_some() => job.is_cancelled = true,
@@ -82,7 +82,7 @@ impl Actor {
         let gone: Vec<_> = self
             .desks
             .iter()
-            .filter(|(_, desk)| desk.outbox.is_abandoned())
+            .filter(|(_, desk)| desk.log.is_abandoned())
             .map(|(id, _)| *id)
             .collect();
         for id in gone {
@@ -121,7 +121,7 @@ impl Actor {
             .filter(|job| job.model == *model)
             .filter_map(|job| self.desks.get(&job.id))
         {
-            desk.outbox.push(Event::Loading(loading()));
+            desk.log.push(Event::Loading(loading()));
         }
     }
 }

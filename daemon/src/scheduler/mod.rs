@@ -24,9 +24,9 @@ use tokio::{
 
 use crate::{
     engine::{EngineFactory, FileRequest, Hardening, ModelKey, PictureRequest},
+    events::Events,
     failure::{Failure, draining},
     keep_alive::KeepAlive,
-    outbox::Events,
 };
 
 /// The least time after which a worker that does not answer is ended.

@@ -6,10 +6,10 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::{Ending, Options, Order, Receipt, Scheduler, Work};
 use crate::{
     engine::{FileRequest, PictureRequest},
+    events::Event,
     failure::{Failure, Reason},
     fake_engine::{FakeFactory, Record, model, picture},
     keep_alive::KeepAlive,
-    outbox::Event,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,6 +78,7 @@ async fn story(receipt: Receipt) -> Vec<String> {
             Event::Finished(finished) => format!("finished {}", finished.image_count),
             Event::Loaded(loaded) => format!("loaded {}", loaded.name),
             Event::Failed(failure) => format!("failed {}", failure.reason),
+            Event::Changed(_) | Event::Image(_) => panic!("that is for watchers"),
         });
     }
     story
@@ -308,14 +309,14 @@ async fn a_picture_that_does_not_fit_is_refused_before_anything_is_loaded_or_beg
 #[tokio::test]
 async fn the_models_defaults_count_against_the_work_that_a_request_may_ask_for() {
     let house = house(|_| {});
-    let failure = wide(&house, |picture| picture.num_inference_steps = None, 64).await;
+    let failure = wide(&house, |picture| picture.num_inference_steps = None, 10_000).await;
     let failure = failure.unwrap();
     assert_eq!(failure.reason, Reason::InvalidField);
     assert_eq!(failure.field.as_deref(), Some("num_images"));
     assert!(
         failure
             .message
-            .contains("1024 x 1024 pixels x 1000 steps x 64 images"),
+            .contains("1024 x 1024 pixels x 1000 steps x 10000 images"),
         "{failure}"
     );
     assert_eq!(house.record.count("load"), 0);

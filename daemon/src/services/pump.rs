@@ -9,8 +9,8 @@ use tonic::Status;
 use super::deadline;
 use crate::{
     engine::Picture,
+    events::{Event, Events},
     failure::Failure,
-    outbox::{Event, Events},
     scheduler::Receipt,
 };
 
@@ -168,8 +168,10 @@ impl Wire for Line {
             Event::Notice(notice) => Wired::Notice(notice),
             Event::Finished(finished) => Wired::Finished(finished),
             Event::Picture { index, picture } => return self.picture(index, *picture).await,
-            // Of jobs that only load.
-            Event::Loaded(_) | Event::Failed(_) => return Ok(()),
+            // Of jobs that only load, and of watchers.
+            Event::Loaded(_) | Event::Failed(_) | Event::Changed(_) | Event::Image(_) => {
+                return Ok(());
+            }
         };
         self.put(wired).await
     }
