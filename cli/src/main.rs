@@ -7,6 +7,7 @@ mod args;
 mod durations;
 mod failure;
 mod json;
+mod live;
 mod numbers;
 mod output;
 mod picture_args;
