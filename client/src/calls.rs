@@ -9,10 +9,11 @@ use imgd_proto::v1::{
     load_model_response, model_service_client::ModelServiceClient,
 };
 use tokio::time::{Instant, timeout};
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
 use crate::{
     Client, Error, Event, GenerateRequest, Generation, Image, KeepAlive, Precision, Result, build,
+    link::Link,
 };
 
 impl Client {
@@ -22,7 +23,7 @@ impl Client {
     pub async fn generate(&self, request: GenerateRequest) -> Result<Generation> {
         let began = Instant::now();
         let wanted = request.timeout;
-        let mut images = ImageServiceClient::new(self.channel.clone());
+        let mut images = ImageServiceClient::new(self.link.clone());
         let stream = images
             .generate(v1::GenerateRequest::from(request))
             .await?
@@ -103,7 +104,7 @@ impl Client {
 
     /// How the daemon is.
     pub async fn status(&self) -> Result<v1::GetStatusResponse> {
-        let mut daemon = DaemonServiceClient::new(self.channel.clone());
+        let mut daemon = DaemonServiceClient::new(self.link.clone());
         Ok(daemon.get_status(GetStatusRequest {}).await?.into_inner())
     }
 
@@ -111,7 +112,7 @@ impl Client {
     ///
     /// Fails with [`Error::Silent`] when it is still there after 45 s.
     pub async fn shutdown(&self, force: bool) -> Result<()> {
-        let mut daemon = DaemonServiceClient::new(self.channel.clone());
+        let mut daemon = DaemonServiceClient::new(self.link.clone());
         let pid = self.status().await?.pid;
         let request = ShutdownRequest {
             force,
@@ -139,8 +140,8 @@ impl Client {
         }
     }
 
-    fn model_service(&self) -> ModelServiceClient<Channel> {
-        ModelServiceClient::new(self.channel.clone())
+    fn model_service(&self) -> ModelServiceClient<Link> {
+        ModelServiceClient::new(self.link.clone())
     }
 }
 

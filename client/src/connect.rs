@@ -8,7 +8,8 @@ use tonic::transport::Channel;
 use crate::{
     ConnectNotice, ConnectOptions, Error, Result,
     build::{self, Fate},
-    link, locate, service_manager, start,
+    link::{self, ClientName, Link},
+    locate, service_manager, start,
 };
 
 /// Daemons that come and go under our hands are followed this many times.
@@ -17,7 +18,7 @@ const MAX_ROUNDS: usize = 4;
 /// A connection to the daemon. Cheap to clone; clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(crate) channel: Channel,
+    pub(crate) link: Link,
     pub(crate) socket: PathBuf,
 }
 
@@ -27,6 +28,7 @@ impl Client {
     /// An idle daemon that a client of another build had started is replaced; one at work is kept, with a
     /// [`ConnectNotice::OtherBuild`]. Costs one `GetStatus` call (about 0.1 ms) on a running daemon.
     pub async fn connect(options: ConnectOptions) -> Result<Self> {
+        let name = ClientName::new(options.client_name.as_deref())?;
         let socket = socket::locate(&socket::Environment::current(options.socket.clone()))?.path;
         // Looked up late when it is only needed to start.
         let imgd = options.autostart.then(|| locate::locate(&options));
@@ -63,7 +65,10 @@ impl Client {
                 Fate::Warn(advice) => options.notify(&ConnectNotice::OtherBuild { advice }),
                 Fate::Keep | Fate::Wait | Fate::Replace => {}
             }
-            return Ok(Self { channel, socket });
+            return Ok(Self {
+                link: Link::new(channel, name),
+                socket,
+            });
         }
         Err(Error::Silent {
             waited_secs: options.answer_timeout.as_secs(),

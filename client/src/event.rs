@@ -37,7 +37,8 @@ pub enum Event {
     Finished(Timings),
     /// Something the user should know that is no error.
     Notice {
-        /// What kind: `prompt_truncated`, `prompt_empty`, `setting_ignored`.
+        /// What kind: `prompt_truncated`, `prompt_empty`, `setting_ignored`, `worker_died`, `image_restarted`,
+        /// `disk_full`.
         reason: String,
         /// A sentence for the user.
         message: String,
@@ -55,6 +56,8 @@ pub struct Started {
     pub image_count: u32,
     /// Network evaluations that the image takes.
     pub evaluation_count: u32,
+    /// Network evaluations that are done already: more than 0 where a saved image goes on.
+    pub evaluations_done: u32,
     /// The settings it is made with.
     pub settings: v1::Settings,
 }
@@ -138,6 +141,7 @@ impl From<v1::Started> for Started {
             image_index: started.image_index,
             image_count: started.image_count,
             evaluation_count: started.evaluation_count,
+            evaluations_done: started.evaluations_done,
             settings: started.settings.unwrap_or_default(),
         }
     }

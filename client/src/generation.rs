@@ -12,10 +12,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_stream::Stream;
 use tonic::Streaming;
 
-use crate::{Error, Event, Image, Result};
+use crate::{Error, Event, Result, picture::Partial};
 
-/// Larger pictures break the contract: 4,096 x 4,096 pixels of three bytes, and room for the file around them.
-const MAX_IMAGE_BYTES: u64 = 64 << 20;
 /// The daemon keeps the request's timeout itself; the client gives it this much longer to say so.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
 
@@ -28,7 +26,7 @@ pub struct Generation {
     stream: Streaming<v1::GenerateResponse>,
     job_id: String,
     sequence: u64,
-    partial: Option<PartialImage>,
+    partial: Option<Partial>,
     is_over: bool,
     deadline: Option<Deadline>,
 }
@@ -37,14 +35,6 @@ pub struct Generation {
 struct Deadline {
     timeout: Duration,
     sleep: Pin<Box<Sleep>>,
-}
-
-#[derive(Debug)]
-struct PartialImage {
-    index: u32,
-    total_bytes: u64,
-    bytes: Vec<u8>,
-    metadata: v1::ImageMetadata,
 }
 
 impl Generation {
@@ -102,7 +92,10 @@ impl Generation {
             Some(Wire::Started(started)) => Event::Started(started.into()),
             Some(Wire::Step(step)) => Event::Step(step.into()),
             Some(Wire::Image(chunk)) => {
-                return Ok(self.accept_chunk(&chunk)?.map(Event::Image));
+                let file = Partial::accept(&mut self.partial, chunk)?;
+                return file
+                    .map(|file| file.try_into().map(Event::Image))
+                    .transpose();
             }
             Some(Wire::Finished(finished)) => {
                 self.is_over = true;
@@ -116,55 +109,6 @@ impl Generation {
             // An event of a later daemon.
             None => return Ok(None),
         }))
-    }
-
-    /// Takes a part of a picture; returns the picture with its last part.
-    fn accept_chunk(&mut self, chunk: &v1::ImageChunk) -> Result<Option<Image>> {
-        let mut partial = match self.partial.take() {
-            Some(partial) => partial,
-            None => PartialImage::begin(chunk)?,
-        };
-        let expected = (
-            partial.index,
-            partial.bytes.len() as u64,
-            partial.total_bytes,
-        );
-        if (chunk.image_index, chunk.offset, chunk.total_bytes) != expected {
-            return Err(Error::Contract("parts of a picture came out of order"));
-        }
-        partial.bytes.extend_from_slice(&chunk.data);
-        let length = partial.bytes.len() as u64;
-        if length > partial.total_bytes || chunk.last != (length == partial.total_bytes) {
-            return Err(Error::Contract("a picture has another size than was said"));
-        }
-        if !chunk.last {
-            self.partial = Some(partial);
-            return Ok(None);
-        }
-        Ok(Some(Image {
-            index: partial.index,
-            bytes: partial.bytes,
-            format: partial.metadata.format(),
-            settings: partial.metadata.settings.unwrap_or_default(),
-            model_hash: partial.metadata.model_hash,
-            sha256: partial.metadata.sha256,
-            parameters: partial.metadata.parameters,
-        }))
-    }
-}
-
-impl PartialImage {
-    fn begin(chunk: &v1::ImageChunk) -> Result<Self> {
-        if chunk.total_bytes > MAX_IMAGE_BYTES {
-            return Err(Error::Contract("a picture is too large"));
-        }
-        let metadata = chunk.metadata.clone();
-        Ok(Self {
-            index: chunk.image_index,
-            total_bytes: chunk.total_bytes,
-            bytes: Vec::with_capacity(usize::try_from(chunk.total_bytes).unwrap_or(0)),
-            metadata: metadata.ok_or(Error::Contract("a picture came without its settings"))?,
-        })
     }
 }
 

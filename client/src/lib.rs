@@ -24,9 +24,11 @@
 //! # }
 //! ```
 //!
-//! The daemon draws one request after another; dropping the stream cancels the request within one network
-//! evaluation. A [`Client`] is one connection: when the daemon ends, calls fail with [`Error::Lost`], and
-//! connecting again is the way to a new daemon.
+//! Work that is to outlive its client is a job: [`Client::submit`] returns when the daemon has it on disk,
+//! [`Client::watch`] follows it from any event on, [`Client::image`] fetches its pictures.
+//!
+//! Dropping the stream of a request cancels it within one network evaluation; a job goes on. A [`Client`] is one
+//! connection: when the daemon ends, calls fail with [`Error::Lost`], and connecting again is the way to a new daemon.
 
 #![warn(missing_docs)]
 
@@ -36,12 +38,17 @@ mod connect;
 mod error;
 mod event;
 mod generation;
+mod jobs;
+mod library;
 mod link;
 mod locate;
 mod options;
+mod pages;
+mod picture;
 mod request;
 mod service_manager;
 mod start;
+mod watch;
 
 pub use calls::Loading;
 pub use connect::Client;
@@ -49,5 +56,9 @@ pub use error::{Error, Result};
 pub use event::{Event, Image, Preview, Started, Step, Timings};
 pub use generation::Generation;
 pub use imgd_proto::{Failure, Reason, v1};
+pub use jobs::{JobFilter, JobRequest, Submitted, is_final};
 pub use options::{ConnectNotice, ConnectOptions, OnNotice};
+pub use pages::Pages;
+pub use picture::sha256_hex;
 pub use request::{GenerateRequest, ImageFormat, KeepAlive, Precision, Priority};
+pub use watch::{JobEvent, Watch};

@@ -10,13 +10,57 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use imgd_proto::v1::{
-    GetStatusRequest, GetStatusResponse, daemon_service_client::DaemonServiceClient,
+use imgd_proto::{
+    CLIENT_NAME_METADATA, Failure,
+    v1::{GetStatusRequest, GetStatusResponse, daemon_service_client::DaemonServiceClient},
 };
 use tokio::{net::UnixStream, time::timeout};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint, Uri},
+};
 
 use crate::{Error, Result};
+
+/// A checked connection whose calls say which client makes them.
+pub(crate) type Link = InterceptedService<Channel, ClientName>;
+
+/// The client's name as it travels with every call.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientName(Option<MetadataValue<Ascii>>);
+
+impl ClientName {
+    /// Fails when the name is not 1 to 64 characters of `[A-Za-z0-9_.-]`.
+    pub(crate) fn new(name: Option<&str>) -> Result<Self> {
+        let Some(name) = name else {
+            return Ok(Self(None));
+        };
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        let value = ((1..=64).contains(&name.len()) && name.bytes().all(is_allowed))
+            .then(|| name.parse().ok())
+            .flatten();
+        match value {
+            Some(value) => Ok(Self(Some(value))),
+            None => Err(Error::Refused(Box::new(Failure::invalid(
+                "client_name",
+                format!("client_name {name:?} is no name of a client: up to 64 of [A-Za-z0-9_.-]"),
+            )))),
+        }
+    }
+}
+
+impl Interceptor for ClientName {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(name) = &self.0 {
+            request
+                .metadata_mut()
+                .insert(CLIENT_NAME_METADATA, name.clone());
+        }
+        Ok(request)
+    }
+}
 
 /// Connects; `None` when nobody listens.
 ///

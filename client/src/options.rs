@@ -22,6 +22,9 @@ pub struct ConnectOptions {
     pub imgd_arguments: Vec<OsString>,
     /// File that a started daemon writes its log to. Default: `imgd.log` in the user's state directory.
     pub log_file: Option<PathBuf>,
+    /// Name by which the daemon shows this client and shares its time between clients: up to 64 characters of
+    /// `[A-Za-z0-9_.-]`. Default: the daemon goes by the process.
+    pub client_name: Option<String>,
     /// How long to wait for the daemon's first answer. Default: 30 s.
     pub answer_timeout: Duration,
     /// Is told what happens on the way. Default: nobody is.
@@ -38,6 +41,7 @@ impl Default for ConnectOptions {
             search_path: None,
             imgd_arguments: Vec::new(),
             log_file: None,
+            client_name: None,
             answer_timeout: Duration::from_secs(30),
             on_notice: None,
         }

@@ -36,5 +36,9 @@ pub const PROTOCOL: u32 = 1;
 /// leader of a session of its own and reports `STARTED_BY_CLIENT`.
 pub const STARTED_BY_CLIENT_ARGUMENT: &str = "--started-by-client";
 
+/// Metadata of a call by which a client may name itself: up to 64 characters of `[A-Za-z0-9_.-]`. The daemon shows the
+/// name with the client's jobs and shares its time between names; a client without one is its process.
+pub const CLIENT_NAME_METADATA: &str = "imgd-client";
+
 /// The encoded `FileDescriptorSet` of the contract, for reflection and compatibility checks.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/imgd.bin"));

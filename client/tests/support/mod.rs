@@ -7,6 +7,7 @@
     reason = "each test uses its part"
 )]
 
+pub(crate) mod jobs;
 pub(crate) mod models;
 
 use std::{
@@ -28,6 +29,7 @@ use imgd_proto::{
         daemon_service_server::{DaemonService, DaemonServiceServer},
         generate_response::Event,
         image_service_server::{ImageService, ImageServiceServer},
+        job_service_server::JobServiceServer,
         model_service_server::ModelServiceServer,
     },
 };
@@ -35,17 +37,19 @@ use tokio::{net::UnixListener, sync::Notify};
 use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 
-/// What the daemon does with a request to draw, one after another.
+/// What the daemon does on a stream, one after another.
 #[derive(Debug, Clone)]
-pub(crate) enum Act {
+pub(crate) enum Act<E = Event> {
     /// Sends an event.
-    Send(Event),
+    Send(E),
     /// Ends with a failure.
     Fail(Failure),
     /// Sends nothing for so long.
     Wait(Duration),
     /// Breaks the connection.
     Vanish,
+    /// Ends the stream as a broken connection does, and stays.
+    Lose,
 }
 
 /// How the daemon is.
@@ -53,6 +57,10 @@ pub(crate) enum Act {
 pub(crate) struct Script {
     pub(crate) status: v1::GetStatusResponse,
     pub(crate) acts: Vec<Act>,
+    /// The jobs it has, newest first.
+    pub(crate) jobs: Vec<jobs::FakeJob>,
+    /// What it says to every request to plan.
+    pub(crate) plan: v1::PlanJobResponse,
 }
 
 impl Default for Script {
@@ -73,6 +81,8 @@ impl Default for Script {
         Self {
             status,
             acts: picture(7, b"picture"),
+            jobs: Vec::new(),
+            plan: v1::PlanJobResponse::default(),
         }
     }
 }
@@ -89,13 +99,7 @@ pub(crate) fn picture(seed: u64, bytes: &[u8]) -> Vec<Act> {
         last,
         metadata: None,
     };
-    let metadata = v1::ImageMetadata {
-        format: v1::ImageFormat::Png.into(),
-        settings: Some(settings.clone()),
-        model_hash: "feed".into(),
-        sha256: "beef".into(),
-        parameters: "a red apple".into(),
-    };
+    let metadata = metadata(seed, bytes);
     [
         Event::Queued(v1::Queued {
             position: 0,
@@ -122,6 +126,17 @@ pub(crate) fn picture(seed: u64, bytes: &[u8]) -> Vec<Act> {
     ]
     .map(Act::Send)
     .into()
+}
+
+/// What a picture of these bytes is.
+pub(crate) fn metadata(seed: u64, bytes: &[u8]) -> v1::ImageMetadata {
+    v1::ImageMetadata {
+        format: v1::ImageFormat::Png.into(),
+        settings: Some(settings(seed)),
+        model_hash: "feed".into(),
+        sha256: imgd_client::sha256_hex(bytes),
+        parameters: "a red apple".into(),
+    }
 }
 
 /// The settings of a picture.
@@ -158,11 +173,32 @@ pub(crate) fn step(index: u32, count: u32) -> Event {
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) requests: Mutex<Vec<v1::GenerateRequest>>,
+    pub(crate) submissions: Mutex<Vec<v1::SubmitJobRequest>>,
+    /// Calls about jobs, e.g. `pause 0123…`.
+    pub(crate) calls: Mutex<Vec<String>>,
+    /// The names of clients that asked for pictures.
+    pub(crate) clients: Mutex<Vec<Option<String>>>,
+    /// The jobs as they are now, newest first.
+    pub(crate) jobs: Mutex<Vec<jobs::FakeJob>>,
     /// A stream was dropped before its end.
     pub(crate) cancelled: AtomicBool,
     pub(crate) shutdowns: AtomicU32,
     end: Notify,
     vanish: Notify,
+}
+
+impl Seen {
+    fn note_client(&self, metadata: &tonic::metadata::MetadataMap) {
+        let name = metadata
+            .get(imgd_proto::CLIENT_NAME_METADATA)
+            .map(|name| name.to_str().unwrap().to_owned());
+        self.clients.lock().unwrap().push(name);
+    }
+
+    /// The calls about jobs so far.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.calls.lock().unwrap().clone()
+    }
 }
 
 /// A daemon that runs on a thread of the test.
@@ -231,6 +267,7 @@ pub(crate) fn serve(socket: &Path, script: Script, seen: &Arc<Seen>) {
         .enable_all()
         .build()
         .unwrap();
+    *seen.jobs.lock().unwrap() = script.jobs.clone();
     runtime.block_on(async {
         let listener = UnixListener::bind(socket).unwrap();
         let service = Service {
@@ -240,6 +277,7 @@ pub(crate) fn serve(socket: &Path, script: Script, seen: &Arc<Seen>) {
         let server = Server::builder()
             .add_service(DaemonServiceServer::new(service.clone()))
             .add_service(ModelServiceServer::new(service.clone()))
+            .add_service(JobServiceServer::new(service.clone()))
             .add_service(ImageServiceServer::new(service))
             .serve_with_incoming(UnixListenerStream::new(listener));
         tokio::select! {
@@ -312,6 +350,7 @@ impl ImageService for Service {
         &self,
         request: Request<v1::GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
+        self.seen.note_client(request.metadata());
         self.seen
             .requests
             .lock()
@@ -320,37 +359,58 @@ impl ImageService for Service {
         if let Some(Act::Fail(failure)) = self.script.acts.first() {
             return Err(failure.to_status());
         }
-        let seen = self.seen.clone();
         let mut guard = Guard {
-            seen: seen.clone(),
+            seen: self.seen.clone(),
             is_done: false,
         };
         let count = self.script.acts.len();
-        let acts = tokio_stream::iter(self.script.acts.clone().into_iter().enumerate());
-        let stream = acts.then(move |(i, act)| {
-            // The whole guard, not a copy of its field.
-            let guard = &mut guard;
-            guard.is_done = i + 1 == count;
-            let seen = seen.clone();
-            async move {
-                match act {
-                    Act::Send(event) => Some(Ok(v1::GenerateResponse {
-                        job_id: "job-1".into(),
-                        sequence: i as u64,
-                        event: Some(event),
-                    })),
-                    Act::Fail(failure) => Some(Err(failure.to_status())),
-                    Act::Wait(time) => {
-                        tokio::time::sleep(time).await;
-                        None
-                    }
-                    Act::Vanish => {
-                        seen.vanish.notify_one();
-                        std::future::pending().await
-                    }
+        let responses = play(
+            self.script.acts.clone(),
+            self.seen.clone(),
+            move |i, event| {
+                // The whole guard, not a copy of its field.
+                let guard = &mut guard;
+                guard.is_done = i + 1 == count;
+                event.map(|event| v1::GenerateResponse {
+                    job_id: "job-1".into(),
+                    sequence: i as u64,
+                    event: Some(event),
+                })
+            },
+        );
+        Ok(Response::new(responses))
+    }
+}
+
+/// Does the acts one after another; `wrap` is told of each and makes a message of its event.
+fn play<E: Send + 'static, M: Send + 'static>(
+    acts: Vec<Act<E>>,
+    seen: Arc<Seen>,
+    mut wrap: impl FnMut(usize, Option<E>) -> Option<M> + Send + 'static,
+) -> Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>> {
+    let acts = tokio_stream::iter(acts.into_iter().enumerate());
+    let messages = acts.then(move |(i, act)| {
+        let seen = seen.clone();
+        let (event, other) = match act {
+            Act::Send(event) => (Some(event), None),
+            other => (None, Some(other)),
+        };
+        let message = wrap(i, event);
+        async move {
+            match other {
+                None | Some(Act::Send(_)) => message.map(Ok),
+                Some(Act::Fail(failure)) => Some(Err(failure.to_status())),
+                Some(Act::Lose) => Some(Err(Status::unavailable("broken pipe"))),
+                Some(Act::Wait(time)) => {
+                    tokio::time::sleep(time).await;
+                    None
+                }
+                Some(Act::Vanish) => {
+                    seen.vanish.notify_one();
+                    std::future::pending().await
                 }
             }
-        });
-        Ok(Response::new(Box::pin(stream.filter_map(|item| item))))
-    }
+        }
+    });
+    Box::pin(messages.filter_map(|item| item))
 }
