@@ -25,6 +25,7 @@ pub mod service_manager;
 pub mod services;
 pub(crate) mod spawner;
 pub mod starter;
+pub mod submission;
 pub(crate) mod sys;
 pub(crate) mod worker;
 mod workers;

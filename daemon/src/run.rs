@@ -116,6 +116,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         },
         identity,
         drain_timeout: settings.drain_timeout,
+        is_private: settings.private,
     };
     let served = runtime.block_on(server::run(running));
     runtime.shutdown_timeout(std::time::Duration::from_millis(500));

@@ -30,23 +30,19 @@ impl Actor {
 
     /// Whether a job asks for more work than a request may, the model's defaults filled in.
     pub(super) fn over_budget(&self, id: JobId) -> Option<Failure> {
-        let Work::Draw {
-            picture,
-            num_images,
-            ..
-        } = &self.desks.get(&id)?.order.work
-        else {
+        let Work::Draw(submission) = &self.desks.get(&id)?.order.work else {
             return None;
         };
+        let common = submission.generate();
         let model = self.descriptions.get(&self.state.job(id)?.model)?;
         let defaults = model.defaults.as_ref()?;
         let checked = check_budget(
-            picture.width_px.unwrap_or(defaults.width_px),
-            picture.height_px.unwrap_or(defaults.height_px),
-            picture
+            common.width_px.unwrap_or(defaults.width_px),
+            common.height_px.unwrap_or(defaults.height_px),
+            common
                 .num_inference_steps
                 .unwrap_or(defaults.num_inference_steps),
-            *num_images,
+            submission.image_count(),
         );
         checked.err().map(Failure::from)
     }

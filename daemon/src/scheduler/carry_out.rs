@@ -101,10 +101,16 @@ impl Actor {
                     .state
                     .job_of(generation)
                     .and_then(|job| self.desks.get(&job.id));
-                let Some(Work::Draw { file, .. }) = desk.map(|desk| &desk.order.work) else {
+                let Some(Work::Draw(submission)) = desk.map(|desk| &desk.order.work) else {
                     return;
                 };
-                operation::finish(engine.as_ref(), generation, *file, now, patience)
+                operation::finish(
+                    engine.as_ref(),
+                    generation,
+                    submission.file(),
+                    now,
+                    patience,
+                )
             }
         };
         self.operation = Some(operation);

@@ -65,7 +65,7 @@ impl Desk {
     pub(super) fn image_count(&self) -> u32 {
         match &self.order.work {
             Work::Load => 0,
-            Work::Draw { num_images, .. } => *num_images,
+            Work::Draw(submission) => submission.image_count(),
         }
     }
 
@@ -73,7 +73,10 @@ impl Desk {
     pub(super) fn size_px(&self) -> (Option<u32>, Option<u32>) {
         match &self.order.work {
             Work::Load => (None, None),
-            Work::Draw { picture, .. } => (picture.width_px, picture.height_px),
+            Work::Draw(submission) => {
+                let common = submission.generate();
+                (common.width_px, common.height_px)
+            }
         }
     }
 
@@ -103,11 +106,7 @@ impl Desk {
     pub(super) fn next_picture(&self) -> Option<PictureRequest> {
         match &self.order.work {
             Work::Load => None,
-            Work::Draw { picture, .. } => {
-                let mut picture = picture.as_ref().clone();
-                picture.seed = picture.seed.wrapping_add(u64::from(self.images_done));
-                Some(picture)
-            }
+            Work::Draw(submission) => Some(submission.picture(self.images_done)),
         }
     }
 
@@ -136,17 +135,11 @@ impl Desk {
 
     /// Whether the evaluation that comes next is to be followed by a preview.
     pub(super) fn wants_preview(&self) -> bool {
-        let (
-            Work::Draw {
-                preview_every_n_steps: every,
-                ..
-            },
-            Some(image),
-        ) = (&self.order.work, &self.image)
-        else {
+        let (Work::Draw(submission), Some(image)) = (&self.order.work, &self.image) else {
             return false;
         };
-        *every > 0 && (image.evaluations_done + 1).is_multiple_of(*every)
+        let every = submission.generate().preview_every_n_steps;
+        every > 0 && (image.evaluations_done + 1).is_multiple_of(every)
     }
 
     /// An evaluation was made. `finish_estimate` is what decoding is likely to take.

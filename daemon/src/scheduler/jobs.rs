@@ -22,7 +22,7 @@ impl Actor {
         self.state.remove(id, now);
         if let Some(desk) = self.desks.remove(&id) {
             desk.log.push(match desk.order.work {
-                Work::Draw { .. } => Event::Finished(desk.timings()),
+                Work::Draw(_) => Event::Finished(desk.timings()),
                 Work::Load => self.loaded_model(&model, now).map_or_else(
                     || {
                         Event::Failed(Failure::new(

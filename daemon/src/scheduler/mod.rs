@@ -23,10 +23,11 @@ use tokio::{
 };
 
 use crate::{
-    engine::{EngineFactory, FileRequest, Hardening, ModelKey, PictureRequest},
+    engine::{EngineFactory, Hardening, ModelKey},
     events::Events,
     failure::{Failure, draining},
     keep_alive::KeepAlive,
+    submission::Submission,
 };
 
 /// The least time after which a worker that does not answer is ended.
@@ -72,6 +73,12 @@ pub struct Order {
     pub priority: v1::Priority,
     /// The client's own name for the request.
     pub request_id: String,
+    /// What its life is tied to.
+    pub lifetime: Lifetime,
+    /// Whether neither prompt nor picture may reach the disk.
+    pub is_private: bool,
+    /// Who asked.
+    pub client: String,
 }
 
 /// What to do with a model.
@@ -79,17 +86,17 @@ pub struct Order {
 pub enum Work {
     /// Only load it.
     Load,
-    /// Make pictures; picture `i` uses the seed plus `i`.
-    Draw {
-        /// The first picture.
-        picture: Box<PictureRequest>,
-        /// Number of pictures, at least 1.
-        num_images: u32,
-        /// The file to make of each.
-        file: FileRequest,
-        /// A preview every so many steps; 0 for none.
-        preview_every_n_steps: u32,
-    },
+    /// Make pictures.
+    Draw(Submission),
+}
+
+/// What a job's life is tied to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// The stream that asked for it.
+    Attached,
+    /// Nothing: it outlives every client.
+    Detached,
 }
 
 /// A job that was accepted.

@@ -3,13 +3,13 @@ use std::{sync::Arc, time::Duration};
 use imgd_proto::v1;
 use tokio::{task::JoinHandle, time::timeout};
 
-use super::{Ending, Options, Order, Receipt, Scheduler, Work};
+use super::{Ending, Lifetime, Options, Order, Receipt, Scheduler, Work};
 use crate::{
-    engine::{FileRequest, PictureRequest},
     events::Event,
     failure::{Failure, Reason},
-    fake_engine::{FakeFactory, Record, model, picture},
+    fake_engine::{FakeFactory, Record, model},
     keep_alive::KeepAlive,
+    submission::Submission,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,22 +42,36 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
 }
 
 fn draw(model_name: &str, prompt: &str, images: u32) -> Order {
+    let request = v1::SubmitJobRequest {
+        generate: Some(v1::GenerateRequest {
+            prompt: prompt.to_owned(),
+            num_inference_steps: Some(3),
+            seed: Some(40),
+            num_images: Some(images),
+            ..v1::GenerateRequest::default()
+        }),
+        ..v1::SubmitJobRequest::default()
+    };
     Order {
         model: model(model_name),
-        work: Work::Draw {
-            picture: Box::new(picture(prompt, 40, 3)),
-            num_images: images,
-            file: FileRequest {
-                format: v1::ImageFormat::Png,
-                jpeg_quality: 95,
-                omit_metadata: false,
-            },
-            preview_every_n_steps: 0,
-        },
+        work: Work::Draw(Submission::new(request, || 0)),
         keep_alive: None,
         priority: v1::Priority::Interactive,
         request_id: "mine".to_owned(),
+        lifetime: Lifetime::Attached,
+        is_private: true,
+        client: "test".to_owned(),
     }
+}
+
+/// Changes what an order asks for.
+fn change(order: &mut Order, change: impl FnOnce(&mut v1::GenerateRequest)) {
+    let Work::Draw(submission) = &order.work else {
+        panic!("it draws nothing");
+    };
+    let mut request = submission.request().clone();
+    change(request.generate.as_mut().unwrap());
+    order.work = Work::Draw(Submission::new(request, || 0));
 }
 
 /// All events of a job, in a word each.
@@ -163,9 +177,9 @@ async fn a_full_queue_refuses_and_says_when_to_try_again() {
 async fn a_reader_who_leaves_stops_the_work_within_one_step() {
     let house = house(|_| {});
     let mut order = draw("m", "long", 1);
-    if let Work::Draw { picture, .. } = &mut order.work {
-        picture.num_inference_steps = Some(1000);
-    }
+    change(&mut order, |request| {
+        request.num_inference_steps = Some(1000);
+    });
     let mut receipt = submit(&house, order).await;
     while !matches!(receipt.events.next().await, Some(Event::Step(_))) {}
     let steps = house.record.count("step long");
@@ -265,13 +279,11 @@ async fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
 /// The failure that a picture by the model `wide` ends with; `None` where it is drawn.
 async fn wide(
     house: &House,
-    change: impl FnOnce(&mut PictureRequest),
+    asks: impl FnOnce(&mut v1::GenerateRequest),
     images: u32,
 ) -> Option<Failure> {
     let mut order = draw("wide", "a", images);
-    if let Work::Draw { picture, .. } = &mut order.work {
-        change(picture);
-    }
+    change(&mut order, asks);
     let mut events = submit(house, order).await.events;
     let mut failure = None;
     while let Some(event) = timeout(PATIENCE, events.next()).await.unwrap() {

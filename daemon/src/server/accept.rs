@@ -18,6 +18,7 @@ use tonic::service::Routes;
 use tracing::{debug, warn};
 
 use super::{connection, greeting::greet};
+use crate::services::Peer;
 
 /// Connections that have not spoken yet have places of their own: they cannot keep those out that speak.
 const GREETING_PLACES: usize = 16;
@@ -135,6 +136,9 @@ async fn attend(
     first_byte_timeout: Duration,
     closing: watch::Receiver<bool>,
 ) {
+    let peer = Peer {
+        pid: stream.peer_cred().ok().and_then(|peer| peer.pid()),
+    };
     let greeted = greet(stream, first_byte_timeout).await;
     if !lobby.leave(ticket) {
         return;
@@ -146,7 +150,7 @@ async fn attend(
     let Ok(_place) = places.try_acquire() else {
         return warn!("connection closed: there are as many as may be");
     };
-    connection::serve(stream, routes, closing).await;
+    connection::serve(stream, peer, routes, closing).await;
 }
 
 /// Permissions of the socket keep others away; should someone loosen them, this does.

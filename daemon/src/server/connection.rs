@@ -10,7 +10,8 @@ use hyper_util::{
 use tokio::sync::watch;
 use tonic::service::Routes;
 
-use super::{greeting::Greeted, status_details::StatusDetails};
+use super::{greeting::Greeted, peer::WithPeer, status_details::StatusDetails};
+use crate::services::Peer;
 
 /// Calls at once on one connection.
 const MAX_STREAMS: u32 = 64;
@@ -25,7 +26,12 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until the client leaves, or until `closing` turns true and the calls in flight are through.
-pub(super) async fn serve(stream: Greeted, routes: Routes, mut closing: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    stream: Greeted,
+    peer: Peer,
+    routes: Routes,
+    mut closing: watch::Receiver<bool>,
+) {
     let mut builder = Builder::new(TokioExecutor::new()).http2_only();
     builder
         .http2()
@@ -34,7 +40,7 @@ pub(super) async fn serve(stream: Greeted, routes: Routes, mut closing: watch::R
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES);
-    let service = TowerToHyperService::new(StatusDetails::new(routes));
+    let service = TowerToHyperService::new(WithPeer::new(StatusDetails::new(routes), peer));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

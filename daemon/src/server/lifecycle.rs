@@ -37,6 +37,8 @@ pub struct Running {
     pub identity: Identity,
     /// How long running work may go on once the daemon is asked to end.
     pub drain_timeout: Duration,
+    /// Whether a request that does not say is private.
+    pub is_private: bool,
 }
 
 /// Serves until the daemon is asked to end, by a signal or by `Shutdown`, and its work is done.
@@ -49,6 +51,7 @@ pub async fn run(running: Running) -> io::Result<()> {
         names,
         identity,
         drain_timeout,
+        is_private,
     } = running;
     let (scheduler, mut task) = Scheduler::start(scheduler);
     let names = Arc::new(names);
@@ -57,6 +60,7 @@ pub async fn run(running: Running) -> io::Result<()> {
         ImageApi {
             scheduler: scheduler.clone(),
             names: Arc::clone(&names),
+            is_private,
         },
         ModelApi {
             scheduler: scheduler.clone(),

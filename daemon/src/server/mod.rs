@@ -5,6 +5,7 @@ mod connection;
 mod greeting;
 mod lifecycle;
 mod listener;
+mod peer;
 mod status_details;
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ impl House {
                 features: Vec::new(),
             },
             drain_timeout: Duration::from_secs(5),
+            is_private: false,
         };
         change(&mut running);
         Self {

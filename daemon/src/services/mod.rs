@@ -1,14 +1,17 @@
 //! The contract's services: checking what comes in, handing it to the scheduler, telling what comes out.
 
+mod client;
 mod daemon;
 pub mod deadline;
 mod image;
 mod model;
 pub mod names;
+mod order;
 pub mod pump;
 mod samplers;
 mod sandbox;
 
+pub use client::Peer;
 pub use daemon::{DaemonApi, Identity};
 pub use image::ImageApi;
 pub use model::ModelApi;

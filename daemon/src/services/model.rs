@@ -9,11 +9,11 @@ use imgd_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{deadline, image::keep_alive, names::Names, pump, samplers};
+use super::{client, deadline, names::Names, order::keep_alive, pump, samplers};
 use crate::{
     engine::{ModelKey, Place},
     failure::Failure,
-    scheduler::{Order, Scheduler, Work},
+    scheduler::{Lifetime, Order, Scheduler, Work},
 };
 
 /// The service.
@@ -67,6 +67,7 @@ impl ModelService for ModelApi {
     ) -> Result<Response<Self::LoadModelStream>, Status> {
         let now = Instant::now();
         let time = deadline::from_headers(request.metadata().as_ref());
+        let client = client::of(&request)?;
         let request = request.into_inner();
         limits::validate_load(&request).map_err(Failure::from)?;
         let order = Order {
@@ -75,6 +76,9 @@ impl ModelService for ModelApi {
             keep_alive: keep_alive(request.keep_alive.as_ref())?,
             priority: v1::Priority::Interactive,
             request_id: String::new(),
+            lifetime: Lifetime::Attached,
+            is_private: true,
+            client,
         };
         let receipt = self.scheduler.submit(order).await?;
         Ok(Response::new(pump::loading(

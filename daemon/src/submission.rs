@@ -1,0 +1,195 @@
+//! What a job makes, as it was asked for. It holds prompts, so its `Debug` output tells only how much there is.
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
+
+use imgd_proto::v1;
+
+use crate::{
+    engine::{FileRequest, PictureRequest},
+    prompt::Prompt,
+};
+
+/// Quality of a JPEG when the request does not say.
+const DEFAULT_JPEG_QUALITY: u32 = 95;
+
+/// A checked request whose seed is filled in. Clones are the same.
+#[derive(Clone)]
+pub struct Submission(Arc<v1::SubmitJobRequest>);
+
+impl Submission {
+    /// Takes a checked request in; `seed` is for one that says none.
+    pub fn new(mut request: v1::SubmitJobRequest, seed: impl FnOnce() -> u64) -> Self {
+        let generate = request.generate.get_or_insert_default();
+        generate.seed.get_or_insert_with(seed);
+        Self(Arc::new(request))
+    }
+
+    /// The request.
+    pub fn request(&self) -> &v1::SubmitJobRequest {
+        &self.0
+    }
+
+    /// What its pictures have in common.
+    pub fn generate(&self) -> &v1::GenerateRequest {
+        static NONE: LazyLock<v1::GenerateRequest> = LazyLock::new(v1::GenerateRequest::default);
+        self.0.generate.as_ref().unwrap_or(&NONE)
+    }
+
+    /// Pictures it makes, at least 1.
+    pub fn image_count(&self) -> u32 {
+        match u32::try_from(self.0.images.len()).unwrap_or(u32::MAX) {
+            0 => self.generate().num_images.unwrap_or(1),
+            count => count,
+        }
+    }
+
+    /// The denoising step after which pictures are held; `None` where none is.
+    pub fn hold_after_steps(&self) -> Option<u32> {
+        Some(self.0.hold_after_steps).filter(|steps| *steps > 0)
+    }
+
+    /// How urgent it is; never unspecified.
+    pub fn priority(&self) -> v1::Priority {
+        match self.generate().priority() {
+            v1::Priority::Unspecified => v1::Priority::Interactive,
+            priority => priority,
+        }
+    }
+
+    /// Picture `index`, with its own prompts and seed.
+    pub fn picture(&self, index: u32) -> PictureRequest {
+        let common = self.generate();
+        let own = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.0.images.get(index));
+        let prompt = own.and_then(|own| own.prompt.as_ref());
+        let negative_prompt = own.and_then(|own| own.negative_prompt.as_ref());
+        let seed = common.seed.unwrap_or_default();
+        let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+        PictureRequest {
+            prompt: Prompt::new(prompt.unwrap_or(&common.prompt).clone()),
+            negative_prompt: negative_prompt
+                .or(common.negative_prompt.as_ref())
+                .cloned()
+                .map(Prompt::new),
+            width_px: common.width_px,
+            height_px: common.height_px,
+            num_inference_steps: common.num_inference_steps,
+            guidance_scale: common.guidance_scale,
+            seed: own
+                .and_then(|own| own.seed)
+                .unwrap_or_else(|| seed.wrapping_add(u64::from(index))),
+            sampler: named(&common.sampler),
+            schedule: named(&common.schedule),
+            clip_skip: common.clip_skip,
+        }
+    }
+
+    /// The file to make of each picture.
+    pub fn file(&self) -> FileRequest {
+        let common = self.generate();
+        let format = match common.format() {
+            v1::ImageFormat::Unspecified => v1::ImageFormat::Png,
+            format => format,
+        };
+        let quality = common.jpeg_quality.unwrap_or(DEFAULT_JPEG_QUALITY);
+        FileRequest {
+            format,
+            jpeg_quality: u8::try_from(quality).unwrap_or(u8::MAX),
+            omit_metadata: common.omit_metadata,
+        }
+    }
+
+    /// Whether `other` asks for the same; a seed that `other` leaves open is any seed.
+    pub fn is_as(&self, other: &v1::SubmitJobRequest) -> bool {
+        let mut other = other.clone();
+        if let Some(generate) = &mut other.generate {
+            generate.seed = generate.seed.or(self.generate().seed);
+        }
+        other == *self.0
+    }
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Submission")
+            .field("image_count", &self.image_count())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgd_proto::v1;
+
+    use super::Submission;
+
+    fn request() -> v1::SubmitJobRequest {
+        v1::SubmitJobRequest {
+            generate: Some(v1::GenerateRequest {
+                prompt: "a canary".to_owned(),
+                negative_prompt: Some("blur".to_owned()),
+                num_images: Some(3),
+                ..v1::GenerateRequest::default()
+            }),
+            ..v1::SubmitJobRequest::default()
+        }
+    }
+
+    #[test]
+    fn picture_i_uses_the_seed_plus_i_and_seeds_wrap() {
+        let submission = Submission::new(request(), || u64::MAX);
+        let seeds: Vec<_> = (0..3).map(|index| submission.picture(index).seed).collect();
+        assert_eq!(seeds, [u64::MAX, 0, 1]);
+        assert_eq!(
+            submission.request().generate.as_ref().unwrap().seed,
+            Some(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn variations_override_what_they_say_and_nothing_else() {
+        let mut request = request();
+        request.images = vec![
+            v1::ImageVariation::default(),
+            v1::ImageVariation {
+                prompt: Some("another".to_owned()),
+                negative_prompt: Some(String::new()),
+                seed: Some(99),
+            },
+        ];
+        let submission = Submission::new(request, || 5);
+        assert_eq!(submission.image_count(), 2);
+        let first = submission.picture(0);
+        assert_eq!((first.prompt.reveal(), first.seed), ("a canary", 5));
+        assert_eq!(first.negative_prompt.unwrap().reveal(), "blur");
+        let second = submission.picture(1);
+        assert_eq!((second.prompt.reveal(), second.seed), ("another", 99));
+        assert_eq!(second.negative_prompt.unwrap().reveal(), "");
+    }
+
+    #[test]
+    fn the_same_request_is_recognised_with_the_seed_left_open() {
+        let submission = Submission::new(request(), || 5);
+        assert!(submission.is_as(&request()));
+        let mut other = request();
+        other.generate.as_mut().unwrap().seed = Some(6);
+        assert!(!submission.is_as(&other));
+        let mut other = request();
+        other.hold_after_steps = 2;
+        assert!(!submission.is_as(&other));
+    }
+
+    #[test]
+    fn debug_output_holds_no_word_of_a_prompt() {
+        let shown = format!("{:?}", Submission::new(request(), || 1));
+        assert!(
+            !shown.contains("canary") && !shown.contains("blur"),
+            "{shown}"
+        );
+    }
+}
