@@ -6,6 +6,7 @@ use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duratio
 
 use imgd_proto::v1;
 use tokio::sync::watch;
+use tonic::codegen::Bytes;
 
 use crate::{failure::Failure, prompt::Prompt};
 
@@ -24,8 +25,8 @@ pub trait EngineFactory: Send + Sync + 'static {
 pub trait Engine: Send + Sync + 'static {
     /// Process id, for status.
     fn pid(&self) -> u32;
-    /// Ends when the process is gone; says how, in words that follow "the worker".
-    fn died(&self) -> Pin<Box<dyn Future<Output = String> + Send>>;
+    /// Ends when the process is gone; says how.
+    fn died(&self) -> Pin<Box<dyn Future<Output = Death> + Send>>;
     /// Ends the process at once and waits for its end.
     fn end(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// Describes a model from its configuration and headers.
@@ -41,14 +42,39 @@ pub trait Engine: Send + Sync + 'static {
         model: &ModelKey,
         picture: PictureRequest,
     ) -> Answer<Begun>;
-    /// Makes one network evaluation for each of the generations; one result for each, in order.
+    /// Goes on with a saved generation, to be known by `generation`. It starts again at evaluation 0 where model or
+    /// engine have changed since; [`Begun::restarted`] says so.
+    fn restore(&self, generation: GenerationId, model: &ModelKey, saved: Bytes) -> Answer<Begun>;
+    /// The generation's state as bytes; the prompt is in them. Decoding is no part of it: a generation that was
+    /// decoded in part is saved as one with all its evaluations.
+    fn save(&self, generation: GenerationId) -> Answer<Saved>;
+    /// Makes one network evaluation for each of the generations, which are of one model; one result for each, in order.
     fn step(&self, generations: &[GenerationId]) -> Answer<Vec<Result<Stepped, Failure>>>;
     /// A small picture of the state.
     fn preview(&self, generation: GenerationId) -> Answer<v1::Preview>;
-    /// Decodes the picture, writes its file's bytes and forgets the generation.
+    /// Makes one piece of the decoding of a generation whose evaluations are all done: no longer than a step or so, so
+    /// that others can go first between two pieces.
+    fn decode(&self, generation: GenerationId) -> Answer<Decoded>;
+    /// Decodes what is not decoded yet, writes the file's bytes and forgets the generation.
     fn finish(&self, generation: GenerationId, file: FileRequest) -> Answer<Picture>;
     /// Forgets a generation.
     fn forget(&self, generation: GenerationId) -> Answer<()>;
+    /// What [`Engine::begin`] would make of a request, from the model's configuration and headers: nothing is loaded.
+    fn plan(&self, model: &ModelKey, picture: PictureRequest) -> Answer<Planned>;
+}
+
+/// How an engine's process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Death {
+    /// In words that follow "the worker".
+    pub how: String,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The kernel ended it because memory ran out.
+    pub is_out_of_memory: bool,
+    /// Somebody else ended it, so that nothing it worked on is to blame: SIGKILL, while the kernel's counts of
+    /// processes it ended for lack of memory stood still. Never where those counts cannot be read.
+    pub is_foreign: bool,
 }
 
 /// Names a generation within one engine.
@@ -144,6 +170,10 @@ pub struct Begun {
     pub settings: v1::Settings,
     /// Network evaluations it takes.
     pub evaluation_count: u32,
+    /// Network evaluations that are done: more than 0 after [`Engine::restore`].
+    pub evaluations_done: u32,
+    /// Why a restored generation starts again at evaluation 0, if it does.
+    pub restarted: Option<String>,
     /// What the user should know.
     pub notices: Vec<v1::Notice>,
     /// Time it took in the engine.
@@ -161,15 +191,54 @@ pub struct Stepped {
     pub sigma: f64,
     /// Whether it was the last.
     pub is_done: bool,
+    /// Time the call took in the engine, for all its generations together.
+    pub took: Duration,
+}
+
+/// A generation's state.
+#[derive(Clone)]
+pub struct Saved {
+    /// For [`Engine::restore`]; the prompt is in them.
+    pub bytes: Bytes,
     /// Time it took in the engine.
     pub took: Duration,
+}
+
+/// Without the bytes, which hold the prompt.
+impl fmt::Debug for Saved {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Saved")
+            .field("length", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One piece of a generation was decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoded {
+    /// Whether it was the last.
+    pub is_done: bool,
+    /// Time it took in the engine.
+    pub took: Duration,
+}
+
+/// What would be made of a request.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Every setting, defaults filled in.
+    pub settings: v1::Settings,
+    /// Network evaluations it takes.
+    pub evaluation_count: u32,
 }
 
 /// A finished picture.
 #[derive(Debug, Clone)]
 pub struct Picture {
     /// The file.
-    pub bytes: tonic::codegen::Bytes,
+    pub bytes: Bytes,
+    /// A JPEG of at most 256 x 256 pixels, without metadata.
+    pub thumbnail: Bytes,
     /// What it is.
     pub metadata: v1::ImageMetadata,
     /// Time it took in the engine.

@@ -16,6 +16,7 @@ mod fake_engine;
 pub mod keep_alive;
 pub mod logging;
 pub mod machine;
+mod oom;
 pub mod prompt;
 pub mod queue;
 mod run;

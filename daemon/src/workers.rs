@@ -4,15 +4,16 @@ use std::{os::unix::ffi::OsStrExt as _, pin::Pin, sync::Arc};
 
 use imgd_proto::v1;
 use tokio::sync::watch;
+use tonic::codegen::Bytes;
 
 use crate::{
     engine::{
-        Answer, Begun, Engine, EngineFactory, FileRequest, GenerationId, Hardening, Loaded,
-        ModelKey, Picture, PictureRequest, Place, Stepped,
+        Answer, Begun, Death, Decoded, Engine, EngineFactory, FileRequest, GenerationId, Hardening,
+        Loaded, ModelKey, Picture, PictureRequest, Place, Planned, Saved, Stepped,
     },
     failure::{Failure, Reason},
     spawner::Spawner,
-    worker::{Worker, wire},
+    worker::{Timed, Worker, wire},
 };
 
 /// Starts workers by the spawner.
@@ -31,9 +32,9 @@ impl Engine for Worker {
         self.pid()
     }
 
-    fn died(&self) -> Pin<Box<dyn Future<Output = String> + Send>> {
+    fn died(&self) -> Pin<Box<dyn Future<Output = Death> + Send>> {
         let worker = self.clone();
-        Box::pin(async move { worker.exited().await.to_string() })
+        Box::pin(async move { worker.death().await })
     }
 
     fn end(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -86,36 +87,27 @@ impl Engine for Worker {
         model: &ModelKey,
         picture: PictureRequest,
     ) -> Answer<Begun> {
-        let start = wire::Start {
+        let start = start(generation, model, picture);
+        ask(self, async move |worker: Self| {
+            Ok(begun(worker.start(start).await?))
+        })
+    }
+
+    fn restore(&self, generation: GenerationId, model: &ModelKey, saved: Bytes) -> Answer<Begun> {
+        let restore = wire::Restore {
             generation: generation.0,
             model: key(model),
-            prompt: picture.prompt.reveal().to_owned(),
-            negative_prompt: picture
-                .negative_prompt
-                .map(|prompt| prompt.reveal().to_owned()),
-            width_px: picture.width_px,
-            height_px: picture.height_px,
-            num_inference_steps: picture.num_inference_steps,
-            guidance_scale: picture.guidance_scale,
-            seed: picture.seed,
-            sampler: picture.sampler,
-            schedule: picture.schedule,
-            clip_skip: picture.clip_skip,
+            saved,
         };
         ask(self, async move |worker: Self| {
-            let started = worker.start(start).await?;
-            let wire::Started {
-                settings,
-                notices,
-                evaluation_count,
-                ..
-            } = started.value;
-            Ok(Begun {
-                settings,
-                evaluation_count,
-                notices,
-                took: started.took,
-            })
+            Ok(begun(worker.restore(restore).await?))
+        })
+    }
+
+    fn save(&self, generation: GenerationId) -> Answer<Saved> {
+        ask(self, async move |worker: Self| {
+            let Timed { value: bytes, took } = worker.save(generation.0).await?;
+            Ok(Saved { bytes, took })
         })
     }
 
@@ -148,6 +140,16 @@ impl Engine for Worker {
         })
     }
 
+    fn decode(&self, generation: GenerationId) -> Answer<Decoded> {
+        ask(self, async move |worker: Self| {
+            let Timed {
+                value: is_done,
+                took,
+            } = worker.decode(generation.0).await?;
+            Ok(Decoded { is_done, took })
+        })
+    }
+
     fn finish(&self, generation: GenerationId, file: FileRequest) -> Answer<Picture> {
         let finish = wire::Finish {
             generation: generation.0,
@@ -157,9 +159,14 @@ impl Engine for Worker {
         };
         ask(self, async move |worker: Self| {
             let finished = worker.finish(finish).await?;
-            let wire::Finished { bytes, metadata } = finished.value;
+            let wire::Finished {
+                bytes,
+                metadata,
+                thumbnail,
+            } = finished.value;
             Ok(Picture {
                 bytes,
+                thumbnail,
                 metadata,
                 took: finished.took,
             })
@@ -171,6 +178,58 @@ impl Engine for Worker {
             worker.drop_generation(generation.0).await?;
             Ok(())
         })
+    }
+
+    fn plan(&self, model: &ModelKey, picture: PictureRequest) -> Answer<Planned> {
+        let request = start(GenerationId(0), model, picture);
+        ask(self, async move |worker: Self| {
+            let wire::Planned {
+                settings,
+                evaluation_count,
+            } = worker.plan(request).await?.value;
+            Ok(Planned {
+                settings,
+                evaluation_count,
+            })
+        })
+    }
+}
+
+fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) -> wire::Start {
+    wire::Start {
+        generation: generation.0,
+        model: key(model),
+        prompt: picture.prompt.reveal().to_owned(),
+        negative_prompt: picture
+            .negative_prompt
+            .map(|prompt| prompt.reveal().to_owned()),
+        width_px: picture.width_px,
+        height_px: picture.height_px,
+        num_inference_steps: picture.num_inference_steps,
+        guidance_scale: picture.guidance_scale,
+        seed: picture.seed,
+        sampler: picture.sampler,
+        schedule: picture.schedule,
+        clip_skip: picture.clip_skip,
+    }
+}
+
+fn begun(started: Timed<wire::Started>) -> Begun {
+    let Timed { value, took } = started;
+    let wire::Started {
+        settings,
+        notices,
+        evaluation_count,
+        evaluations_done,
+        restarted,
+    } = value;
+    Begun {
+        settings,
+        evaluation_count,
+        evaluations_done,
+        restarted,
+        notices,
+        took,
     }
 }
 
@@ -184,10 +243,9 @@ where
     let worker = worker.clone();
     Box::pin(async move {
         match call(worker.clone()).await {
-            Err(failure) if failure.reason == Reason::WorkerDied => Err(Failure::new(
-                Reason::WorkerDied,
-                worker.exited().await.to_string(),
-            )),
+            Err(failure) if failure.reason == Reason::WorkerDied => {
+                Err(Failure::new(Reason::WorkerDied, worker.death().await.how))
+            }
             answer => answer,
         }
     })

@@ -9,10 +9,12 @@ mod parameters;
 mod read;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 
 pub use encode::{Format, encode, encode_preview_png};
 pub use metadata::{METADATA_VERSION, Metadata};
 pub use read::{Found, TEXT_LIMIT_BYTES, read_metadata};
+pub use thumbnail::{THUMBNAIL_SIDE_PX, thumbnail};
 
 use crate::{Error, ErrorKind, Result};
 

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Precision, Result, Settings,
+    Precision, Request, Result, Settings,
     checkpoint::Source,
     families::{self, ModelFiles},
+    resolve::resolve,
     sampling,
 };
 
@@ -54,6 +55,35 @@ pub struct ComponentInfo {
 pub fn inspect(source: &Source, name: &str, precision: Precision) -> Result<ModelInfo> {
     let (files, family) = ModelFiles::open(source, name, None)?;
     describe(&files, family, precision)
+}
+
+/// What would be made of a request.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Every setting, defaults filled in.
+    pub settings: Settings,
+    /// Network evaluations the picture takes.
+    pub evaluation_count: usize,
+}
+
+/// Resolves a request against a model without loading it, as [`crate::Model::start`] does. `name` is the model as the
+/// caller names it.
+///
+/// Fails as opening does when the files are not there or not a model, and with
+/// [`ErrorKind::InvalidArgument`](crate::ErrorKind::InvalidArgument), naming the field, as starting does.
+pub fn plan(
+    source: &Source,
+    name: &str,
+    precision: Precision,
+    request: &Request,
+) -> Result<Planned> {
+    let (files, family) = ModelFiles::open(source, name, None)?;
+    let info = describe(&files, family, precision)?;
+    let (settings, plan) = resolve(&info, &(family.scheduler)(&files)?, request)?;
+    Ok(Planned {
+        settings,
+        evaluation_count: plan.sampler.evaluation_count(),
+    })
 }
 
 /// Describes opened files.

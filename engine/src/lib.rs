@@ -41,6 +41,6 @@ pub mod vae;
 
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
-pub use info::{ComponentInfo, ModelInfo, inspect};
+pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{Notice, Precision, Request, Settings};

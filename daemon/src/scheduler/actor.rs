@@ -100,10 +100,10 @@ impl Actor {
             let pid = self.engine.as_ref().map(|engine| engine.pid());
             if watched != pid {
                 watched = pid;
-                died = self
-                    .engine
-                    .as_ref()
-                    .map_or_else(never_dies, |engine| engine.died());
+                died = self.engine.as_ref().map_or_else(never_dies, |engine| {
+                    let died = engine.died();
+                    Box::pin(async move { died.await.how })
+                });
             }
             let happening = {
                 let operation = &mut self.operation;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path:
 use imgd_engine::{
     ErrorKind, Generation, Model, ModelInfo, OpenOptions, Precision, Request, Settings,
     checkpoint::{EmbeddedFile, Source},
-    image::{Format, encode, encode_preview_png},
+    image::{Format, encode, encode_preview_png, thumbnail},
 };
 use imgd_proto::{Failure, Reason, v1};
 use sha2::{Digest as _, Sha256};
@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     process::{Backend, Progress},
     wire::{
-        Empty, Finish, Finished, Loaded, ModelKey, Outcome, Restore, Start, Started, Stats,
-        StepResult, Stepped, Verb,
+        Empty, Finish, Finished, Loaded, ModelKey, Outcome, Planned, Restore, Start, Started,
+        Stats, StepResult, Stepped, Verb,
     },
 };
 use crate::{config::Environment, machine::resident_bytes};
@@ -51,6 +51,8 @@ impl Backend for Models {
             Verb::Start(start) => self.start(start).map(Outcome::Started),
             Verb::Step(generations) => self.step(&generations.ids).map(Outcome::Stepped),
             Verb::Preview(generation) => self.preview(generation).map(Outcome::Previewed),
+            Verb::Decode(generation) => self.decode(generation).map(Outcome::Decoded),
+            Verb::Plan(request) => self.plan(request).map(Outcome::Planned),
             Verb::Finish(finish) => self.finish(finish).map(Outcome::Finished),
             Verb::Save(generation) => {
                 let saved = self.held(generation)?.generation.save().map_err(failure)?;
@@ -106,27 +108,21 @@ impl Models {
         Ok(described(key, info))
     }
 
+    fn plan(&self, start: Start) -> Result<Planned, Failure> {
+        let (_, key, request) = request(start);
+        let source = self.source(&key)?;
+        let planned =
+            imgd_engine::plan(&source, &key.name, precision(&key), &request).map_err(failure)?;
+        Ok(Planned {
+            settings: settings(&planned.settings),
+            evaluation_count: count(planned.evaluation_count),
+        })
+    }
+
     fn start(&mut self, start: Start) -> Result<Started, Failure> {
-        let Start {
-            generation: id,
-            model,
-            seed,
-            ..
-        } = start;
-        let request = Request {
-            prompt: start.prompt,
-            negative_prompt: start.negative_prompt,
-            width_px: start.width_px,
-            height_px: start.height_px,
-            num_inference_steps: start.num_inference_steps,
-            guidance_scale: start.guidance_scale,
-            seed,
-            sampler: start.sampler,
-            schedule: start.schedule,
-            clip_skip: start.clip_skip,
-        };
-        let generation = self.model(&model)?.start(&request).map_err(failure)?;
-        self.hold(id, model, generation, None)
+        let (id, key, request) = request(start);
+        let generation = self.model(&key)?.start(&request).map_err(failure)?;
+        self.hold(id, key, generation, None)
     }
 
     fn restore(&mut self, restore: Restore) -> Result<Started, Failure> {
@@ -222,6 +218,11 @@ impl Models {
         })
     }
 
+    fn decode(&mut self, id: u64) -> Result<bool, Failure> {
+        self.held(id)?;
+        Ok(true)
+    }
+
     /// Forgets the generation, whether or not it makes a picture.
     fn finish(&mut self, finish: Finish) -> Result<Finished, Failure> {
         let id = finish.generation;
@@ -252,6 +253,7 @@ impl Models {
         Ok(Finished {
             bytes: bytes.into(),
             metadata,
+            thumbnail: thumbnail(&picture.image).map_err(failure)?.into(),
         })
     }
 
@@ -278,6 +280,23 @@ impl Models {
     fn held(&self, id: u64) -> Result<&Held, Failure> {
         self.generations.get(&id).ok_or_else(|| unknown(id))
     }
+}
+
+/// The generation's number, its model, and what the engine is to make.
+fn request(start: Start) -> (u64, ModelKey, Request) {
+    let request = Request {
+        prompt: start.prompt,
+        negative_prompt: start.negative_prompt,
+        width_px: start.width_px,
+        height_px: start.height_px,
+        num_inference_steps: start.num_inference_steps,
+        guidance_scale: start.guidance_scale,
+        seed: start.seed,
+        sampler: start.sampler,
+        schedule: start.schedule,
+        clip_skip: start.clip_skip,
+    };
+    (start.generation, start.model, request)
 }
 
 fn unknown(id: u64) -> Failure {

@@ -7,7 +7,7 @@ use imgd_proto::{Failure, Reason, v1};
 
 use super::{
     process::{Backend, Progress},
-    wire::{Empty, Finished, Loaded, Outcome, Started, Stats, StepResult, Stepped, Verb},
+    wire::{Empty, Finished, Loaded, Outcome, Planned, Started, Stats, StepResult, Stepped, Verb},
 };
 
 /// Evaluations of every generation.
@@ -18,6 +18,8 @@ pub(crate) const EVALUATIONS: u32 = 4;
 pub(crate) struct Fake {
     /// Evaluations done, by generation.
     generations: BTreeMap<u64, u32>,
+    /// Generations of which the first of two pieces is decoded.
+    decoding: Vec<u64>,
     /// What the process had when it started: `env:NAME` and `fd:NUMBER`.
     surroundings: Vec<String>,
 }
@@ -113,6 +115,7 @@ impl Backend for Fake {
                 Ok(Outcome::Finished(Finished {
                     bytes,
                     metadata: v1::ImageMetadata::default(),
+                    thumbnail: vec![8; 10].into(),
                 }))
             }
             Verb::Save(id) => Ok(Outcome::Saved(id.to_le_bytes().to_vec().into())),
@@ -129,6 +132,15 @@ impl Backend for Fake {
                 self.generations.remove(&id);
                 Ok(Outcome::Done(Empty {}))
             }
+            Verb::Decode(id) => {
+                let is_done = self.decoding.contains(&id);
+                self.decoding.push(id);
+                Ok(Outcome::Decoded(is_done))
+            }
+            Verb::Plan(_) => Ok(Outcome::Planned(Planned {
+                settings: v1::Settings::default(),
+                evaluation_count: EVALUATIONS,
+            })),
             Verb::Unload(_) => Ok(Outcome::Done(Empty {})),
             Verb::Stats(Empty {}) => {
                 let generations = u32::try_from(self.generations.len()).unwrap();

@@ -1,4 +1,4 @@
-//! The supervisor's side of a worker: one async method for each verb.
+//! The supervisor's side of a worker: its connection and its end. One method for each verb is in `verbs`.
 //!
 //! One task writes calls, one reads replies and, when the worker ends, learns how and fails every call that waits with
 //! [`Reason::WorkerDied`]. Dropping the last clone ends the process.
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use imgd_proto::{Failure, Reason, v1};
+use imgd_proto::{Failure, Reason};
 use prost::{Message as _, bytes::Bytes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -24,11 +24,14 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
 };
 
-use super::wire::{
-    self, Call, Empty, Finish, Finished, Generations, Loaded, ModelKey, Outcome, Reply, Restore,
-    Start, Started, Stats, Stepped, Verb,
+use super::{
+    ending::{Ending, Observer},
+    wire::{self, Call, Outcome, Reply, Verb},
 };
-use crate::spawner::{Exit, Spawned, Spawner};
+use crate::{
+    engine::Death,
+    spawner::{Exit, Spawned, Spawner},
+};
 
 /// An answer and the time it took in the worker.
 #[derive(Debug)]
@@ -51,8 +54,9 @@ struct Inner {
     next_call: AtomicU64,
     frames: mpsc::Sender<Vec<u8>>,
     waiting: Arc<Mutex<Waiting>>,
-    exit: watch::Receiver<Option<Exit>>,
+    ending: watch::Receiver<Option<Ending>>,
     kill: mpsc::Sender<()>,
+    observer: Arc<Observer>,
 }
 
 /// Calls that wait for their answers.
@@ -60,7 +64,7 @@ struct Inner {
 struct Waiting {
     calls: BTreeMap<u64, Caller>,
     /// How the worker ended; no call can be added any more.
-    exit: Option<Exit>,
+    ending: Option<Ending>,
 }
 
 #[derive(Debug)]
@@ -96,17 +100,25 @@ impl Worker {
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (frames, outbox) = mpsc::channel(16);
         let (kill, killed) = mpsc::channel(1);
-        let (ended, exit) = watch::channel(None);
+        let (ended, ending) = watch::channel(None);
+        let observer = Arc::new(Observer::new());
         let waiting = Arc::new(Mutex::new(Waiting::default()));
         tokio::spawn(write(writer, outbox));
-        tokio::spawn(attend(reader, killed, process, Arc::clone(&waiting), ended));
+        let attendant = Attendant {
+            process,
+            waiting: Arc::clone(&waiting),
+            observer: Arc::clone(&observer),
+            ended,
+        };
+        tokio::spawn(attendant.attend(reader, killed));
         let inner = Inner {
             pid,
             next_call: AtomicU64::new(0),
             frames,
             waiting,
-            exit,
+            ending,
             kill,
+            observer,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -120,13 +132,22 @@ impl Worker {
 
     /// Waits until the process has ended, and says how.
     pub(crate) async fn exited(&self) -> Exit {
-        let mut exit = self.inner.exit.clone();
-        let exit = exit
+        self.ended().await.exit
+    }
+
+    /// Waits until the process has ended, and says how and whose doing it was.
+    pub(crate) async fn death(&self) -> Death {
+        self.ended().await.death()
+    }
+
+    async fn ended(&self) -> Ending {
+        let mut ending = self.inner.ending.clone();
+        let ending = ending
             .wait_for(Option::is_some)
             .await
             .ok()
-            .and_then(|exit| *exit);
-        exit.unwrap_or(Exit::UNKNOWN)
+            .and_then(|ending| *ending);
+        ending.unwrap_or(Ending::UNKNOWN)
     }
 
     /// Ends the process, whatever it does, and waits for its end.
@@ -136,124 +157,8 @@ impl Worker {
         self.exited().await
     }
 
-    /// Loads a model. `progress` follows the share that is read.
-    pub(crate) async fn load(
-        &self,
-        model: ModelKey,
-        progress: watch::Sender<f64>,
-    ) -> Result<Timed<Loaded>, Failure> {
-        self.ask(Verb::Load(model), Some(progress), |outcome| match outcome {
-            Outcome::Loaded(loaded) => Some(loaded),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Describes a model from its configuration and headers.
-    pub(crate) async fn inspect(&self, model: ModelKey) -> Result<Timed<v1::Model>, Failure> {
-        self.ask(Verb::Inspect(model), None, |outcome| match outcome {
-            Outcome::Inspected(model) => Some(model),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Begins a picture.
-    pub(crate) async fn start(&self, start: Start) -> Result<Timed<Started>, Failure> {
-        self.ask(Verb::Start(start), None, |outcome| match outcome {
-            Outcome::Started(started) => Some(started),
-            _ => None,
-        })
-        .await
-    }
-
-    /// One network evaluation for each of the generations; one result for each, in order.
-    pub(crate) async fn step(&self, ids: Vec<u64>) -> Result<Timed<Stepped>, Failure> {
-        let count = ids.len();
-        self.ask(
-            Verb::Step(Generations { ids }),
-            None,
-            |outcome| match outcome {
-                Outcome::Stepped(stepped) if stepped.results.len() == count => Some(stepped),
-                _ => None,
-            },
-        )
-        .await
-    }
-
-    /// A small picture of a generation's state.
-    pub(crate) async fn preview(&self, generation: u64) -> Result<Timed<v1::Preview>, Failure> {
-        self.ask(Verb::Preview(generation), None, |outcome| match outcome {
-            Outcome::Previewed(preview) => Some(preview),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Makes the picture's file and forgets the generation.
-    pub(crate) async fn finish(&self, finish: Finish) -> Result<Timed<Finished>, Failure> {
-        self.ask(Verb::Finish(finish), None, |outcome| match outcome {
-            Outcome::Finished(finished) => Some(finished),
-            _ => None,
-        })
-        .await
-    }
-
-    /// A generation's state as bytes.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "durable jobs will save and restore")
-    )]
-    pub(crate) async fn save(&self, generation: u64) -> Result<Timed<Bytes>, Failure> {
-        self.ask(Verb::Save(generation), None, |outcome| match outcome {
-            Outcome::Saved(bytes) => Some(bytes),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Goes on with a saved generation.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "durable jobs will save and restore")
-    )]
-    pub(crate) async fn restore(&self, restore: Restore) -> Result<Timed<Started>, Failure> {
-        self.ask(Verb::Restore(restore), None, |outcome| match outcome {
-            Outcome::Started(started) => Some(started),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Forgets a generation.
-    pub(crate) async fn drop_generation(&self, generation: u64) -> Result<Timed<()>, Failure> {
-        self.ask(Verb::Drop(generation), None, |outcome| match outcome {
-            Outcome::Done(Empty {}) => Some(()),
-            _ => None,
-        })
-        .await
-    }
-
-    /// Frees a model.
-    pub(crate) async fn unload(&self, model: ModelKey) -> Result<Timed<()>, Failure> {
-        self.ask(Verb::Unload(model), None, |outcome| match outcome {
-            Outcome::Done(Empty {}) => Some(()),
-            _ => None,
-        })
-        .await
-    }
-
-    /// What it holds.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests' view into a worker"))]
-    pub(crate) async fn stats(&self) -> Result<Timed<Stats>, Failure> {
-        self.ask(Verb::Stats(Empty {}), None, |outcome| match outcome {
-            Outcome::Stats(stats) => Some(stats),
-            _ => None,
-        })
-        .await
-    }
-
-    async fn ask<T>(
+    /// Asks, and waits for the answer. `expected` takes out the one that fits the question.
+    pub(super) async fn ask<T>(
         &self,
         verb: Verb,
         progress: Option<watch::Sender<f64>>,
@@ -269,16 +174,17 @@ impl Worker {
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = lock(&self.inner.waiting);
-            if let Some(exit) = waiting.exit {
-                return Err(died(exit));
+            if let Some(ending) = waiting.ending {
+                return Err(died(ending));
             }
             waiting.calls.insert(id, Caller { answer, progress });
         }
+        self.inner.observer.look();
         // If the writer is gone the worker is, and the reader answers.
         drop(self.inner.frames.send(frame).await);
         let reply = match answered.await {
             Ok(reply) => reply?,
-            Err(_) => return Err(died(Exit::UNKNOWN)),
+            Err(_) => return Err(died(Ending::UNKNOWN)),
         };
         let took = Duration::from_micros(reply.elapsed_micros);
         match reply.outcome {
@@ -300,8 +206,8 @@ impl Drop for Inner {
 }
 
 /// What every call gets that waits for a worker that has ended.
-fn died(exit: Exit) -> Failure {
-    Failure::new(Reason::WorkerDied, format!("the worker {exit} while it worked on this request"))
+fn died(ending: Ending) -> Failure {
+    Failure::new(Reason::WorkerDied, format!("the worker {ending} while it worked on this request"))
         .with_hint("try again: the daemon starts another worker; if it happens again, look at the daemon's log")
 }
 
@@ -317,41 +223,50 @@ async fn write(mut writer: OwnedWriteHalf, mut outbox: mpsc::Receiver<Vec<u8>>) 
     }
 }
 
-/// Hands replies to their callers until the worker ends or is to end; then makes sure that it has.
-async fn attend(
-    mut reader: OwnedReadHalf,
-    mut killed: mpsc::Receiver<()>,
+/// Hears a worker out.
+struct Attendant {
     process: Option<(Spawner, u64)>,
     waiting: Arc<Mutex<Waiting>>,
-    ended: watch::Sender<Option<Exit>>,
-) {
-    let replies = async {
-        // End of file, a broken message, a reply to nothing: a worker is only listened to while it makes sense.
-        while let Ok(reply) = read(&mut reader).await {
-            deliver(&waiting, reply);
+    observer: Arc<Observer>,
+    ended: watch::Sender<Option<Ending>>,
+}
+
+impl Attendant {
+    /// Hands replies to their callers until the worker ends or is to end; then makes sure that it has.
+    async fn attend(self, mut reader: OwnedReadHalf, mut killed: mpsc::Receiver<()>) {
+        let replies = async {
+            loop {
+                match read(&mut reader).await {
+                    Ok(reply) => deliver(&self.waiting, reply),
+                    // A worker is only listened to while it makes sense.
+                    Err(error) => break error.kind() == io::ErrorKind::InvalidData,
+                }
+            }
+        };
+        let was_asked = tokio::select! {
+            makes_no_sense = replies => makes_no_sense,
+            _ = killed.recv() => true,
+        };
+        let exit = match self.process {
+            Some((spawner, worker)) => spawner.end(worker).await.unwrap_or_else(|error| {
+                tracing::error!("end the worker: {error}");
+                Exit::UNKNOWN
+            }),
+            None => Exit::UNKNOWN,
+        };
+        let ending = self.observer.ending(exit, was_asked);
+        let calls = {
+            let mut waiting = lock(&self.waiting);
+            waiting.ending = Some(ending);
+            std::mem::take(&mut waiting.calls)
+        };
+        // Known before any call fails: who hears of the end by a call can ask for more.
+        self.ended.send_replace(Some(ending));
+        for caller in calls.into_values() {
+            // A caller that has gone wants no answer.
+            drop(caller.answer.send(Err(died(ending))));
         }
-    };
-    tokio::select! {
-        () = replies => {}
-        _ = killed.recv() => {}
     }
-    let exit = match process {
-        Some((spawner, worker)) => spawner.end(worker).await.unwrap_or_else(|error| {
-            tracing::error!("end the worker: {error}");
-            Exit::UNKNOWN
-        }),
-        None => Exit::UNKNOWN,
-    };
-    let calls = {
-        let mut waiting = lock(&waiting);
-        waiting.exit = Some(exit);
-        std::mem::take(&mut waiting.calls)
-    };
-    for caller in calls.into_values() {
-        // A caller that has gone wants no answer.
-        drop(caller.answer.send(Err(died(exit))));
-    }
-    ended.send_replace(Some(exit));
 }
 
 fn deliver(waiting: &Mutex<Waiting>, reply: Reply) {

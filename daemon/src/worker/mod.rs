@@ -4,8 +4,10 @@
 //! how the supervisor sees it. What may die, dies there: the supervisor holds no tensor and maps no file.
 
 mod backend;
+mod ending;
 mod handle;
 mod process;
+mod verbs;
 pub(crate) mod wire;
 
 #[cfg(test)]
@@ -13,7 +15,10 @@ pub(crate) mod fake;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use self::{handle::Worker, process::main};
+pub(crate) use self::{
+    handle::{Timed, Worker},
+    process::main,
+};
 
 /// Exit code of a worker after a panic in the engine: its state is not to be trusted.
 pub(crate) const EXIT_PANIC: u8 = 70;

@@ -50,6 +50,9 @@ pub(crate) fn take_socket() -> io::Result<UnixStream> {
     let stdin = io::stdin();
     rustix::net::sockopt::socket_type(&stdin)?;
     let stream = UnixStream::from(stdin.as_fd().try_clone_to_owned()?);
+    // Closed by the end of the process and no earlier: end of file tells the supervisor that the exit status is
+    // decided, and that killing changes nothing.
+    std::mem::forget(stream.try_clone()?);
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(stream)
 }
@@ -91,7 +94,8 @@ pub(crate) fn harden() {
     }));
 }
 
-/// Answers calls until the supervisor's end closes, or after a panic, whose call is still answered.
+/// Answers calls until the supervisor's end closes, or until a panic: the call that met it is answered by the end of
+/// the process alone, as any other death is.
 pub(crate) fn serve(mut stream: UnixStream, mut backend: impl Backend) -> ExitCode {
     let writer = match stream.try_clone() {
         Ok(writer) => Arc::new(Mutex::new(writer)),
@@ -103,22 +107,21 @@ pub(crate) fn serve(mut stream: UnixStream, mut backend: impl Backend) -> ExitCo
             Ok(None) => return ExitCode::SUCCESS,
             Err(_) => return ExitCode::FAILURE,
         };
-        let (reply, is_sound) = answer(&mut backend, call, &writer);
+        let Some(reply) = answer(&mut backend, call, &writer) else {
+            return ExitCode::from(EXIT_PANIC);
+        };
         if send(&writer, &reply).is_err() {
             return ExitCode::FAILURE;
-        }
-        if !is_sound {
-            return ExitCode::from(EXIT_PANIC);
         }
     }
 }
 
-/// The reply, and whether the backend may be asked again.
+/// The reply; `None` after a panic, when the backend is not to be asked again.
 fn answer(
     backend: &mut impl Backend,
     call: Call,
     writer: &Arc<Mutex<UnixStream>>,
-) -> (Reply, bool) {
+) -> Option<Reply> {
     let Call { id, verb } = call;
     let start = Instant::now();
     let progress = progress(id, Arc::clone(writer));
@@ -126,23 +129,15 @@ fn answer(
         Some(verb) => backend.answer(verb, progress),
         None => Err(Failure::new(Reason::Internal, "a call without a verb")),
     }));
-    let is_sound = result.is_ok();
-    let defect = |_| {
-        Err(Failure::new(Reason::Internal, "the engine has a defect")
-            .with_hint("the daemon's log names the place"))
-    };
     let outcome = result
-        .unwrap_or_else(defect)
+        .ok()?
         .unwrap_or_else(|failure| Outcome::Failed(failure.into()));
     let elapsed_micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    (
-        Reply {
-            id,
-            elapsed_micros,
-            outcome: Some(outcome),
-        },
-        is_sound,
-    )
+    Some(Reply {
+        id,
+        elapsed_micros,
+        outcome: Some(outcome),
+    })
 }
 
 /// Sends progress at most every 30 ms: a person sees no more, and loading is not to wait for it.

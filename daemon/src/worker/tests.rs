@@ -92,6 +92,10 @@ async fn every_verb_is_answered() {
         worker.step(vec![2, 1]).await.unwrap();
     }
     worker.preview(1).await.unwrap();
+    assert!(!worker.decode(1).await.unwrap().value);
+    assert!(worker.decode(1).await.unwrap().value);
+    let planned = worker.plan(start(0)).await.unwrap().value;
+    assert_eq!(planned.evaluation_count, EVALUATIONS);
     let saved = worker.save(1).await.unwrap().value;
     let restore = Restore {
         generation: 3,
@@ -155,6 +159,9 @@ async fn a_killed_worker_fails_its_calls_and_another_can_be_started() {
     }
     assert_eq!(first.stats().await.unwrap_err().reason, Reason::WorkerDied);
     assert_eq!(first.exited().await.signal, Some(9));
+    let death = first.death().await;
+    // Where the kernel's counts can be read, as on every Linux that these tests run on.
+    assert!(death.is_foreign || !cfg!(target_os = "linux"), "{death:?}");
     assert!(!runs(first.pid()), "buried, not a zombie");
     worker(&spawner).await.stats().await.unwrap();
 }
@@ -174,17 +181,22 @@ async fn the_way_a_worker_ended_is_told() {
 }
 
 #[tokio::test]
-async fn a_panic_is_answered_without_its_message_and_ends_the_worker() {
+async fn a_panic_ends_the_worker_and_its_message_is_not_told() {
     let worker = worker(&spawner()).await;
     let failure = worker
         .load(model("panic"), no_progress())
         .await
         .unwrap_err();
-    assert_eq!(failure.reason, Reason::Internal);
+    assert_eq!(failure.reason, Reason::WorkerDied);
     assert!(!failure.message.contains("canary"), "{failure}");
     let exit = timeout(SOON, worker.exited()).await.unwrap();
     assert_eq!(exit.code, Some(EXIT_PANIC.into()));
     assert!(exit.to_string().contains("defect"), "{exit}");
+    let death = worker.death().await;
+    assert!(
+        !death.is_foreign && death.how.contains("defect"),
+        "{death:?}"
+    );
 }
 
 #[tokio::test]
@@ -205,6 +217,7 @@ async fn a_hanging_worker_can_be_killed() {
         Some(9),
         "twice is once"
     );
+    assert_eq!(worker.death().await.how, "was ended by the daemon");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub(crate) struct ModelKey {
 pub(crate) struct Call {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
-    #[prost(oneof = "Verb", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Verb", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub(crate) verb: Option<Verb>,
 }
 
@@ -72,6 +72,13 @@ pub(crate) enum Verb {
     /// [`Outcome::Stats`]
     #[prost(message, tag = "12")]
     Stats(Empty),
+    /// One piece of a picture's decoding. [`Outcome::Decoded`]
+    #[prost(uint64, tag = "13")]
+    Decode(u64),
+    /// What would be made of a request, from configuration and headers alone; its generation says nothing.
+    /// [`Outcome::Planned`]
+    #[prost(message, tag = "14")]
+    Plan(Start),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -167,7 +174,10 @@ pub(crate) struct Reply {
     /// Time it took in the worker.
     #[prost(uint64, tag = "2")]
     pub(crate) elapsed_micros: u64,
-    #[prost(oneof = "Outcome", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(
+        oneof = "Outcome",
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+    )]
     pub(crate) outcome: Option<Outcome>,
 }
 
@@ -198,6 +208,11 @@ pub(crate) enum Outcome {
     Saved(Bytes),
     #[prost(message, tag = "13")]
     Stats(Stats),
+    /// Whether it was the last piece.
+    #[prost(bool, tag = "14")]
+    Decoded(bool),
+    #[prost(message, tag = "15")]
+    Planned(Planned),
 }
 
 /// The kind alone: pictures are long, and saved generations and notices hold prompts.
@@ -215,6 +230,8 @@ impl fmt::Debug for Outcome {
             Self::Finished(_) => "Finished",
             Self::Saved(_) => "Saved",
             Self::Stats(_) => "Stats",
+            Self::Decoded(_) => "Decoded",
+            Self::Planned(_) => "Planned",
         })
     }
 }
@@ -340,6 +357,17 @@ pub(crate) struct Finished {
     pub(crate) bytes: Bytes,
     #[prost(message, required, tag = "2")]
     pub(crate) metadata: v1::ImageMetadata,
+    /// A small JPEG of it.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) thumbnail: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Planned {
+    #[prost(message, required, tag = "1")]
+    pub(crate) settings: v1::Settings,
+    #[prost(uint32, tag = "2")]
+    pub(crate) evaluation_count: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
@@ -454,7 +482,11 @@ mod tests {
             saved: Bytes::from_static(b"canary"),
             ..Restore::default()
         };
-        for verb in [Verb::Start(start), Verb::Restore(restore)] {
+        for verb in [
+            Verb::Start(start.clone()),
+            Verb::Plan(start),
+            Verb::Restore(restore),
+        ] {
             let shown = format!(
                 "{:?}",
                 Call {
