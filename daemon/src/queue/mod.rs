@@ -2,11 +2,22 @@
 //!
 //! Plain values and arithmetic: no clock, no I/O, no locks, no async. The scheduler carries the decisions out.
 
+mod accounts;
+mod curve;
+mod job;
+mod order;
 mod pick;
+mod starving;
 mod state;
 
+pub use accounts::Accounts;
+pub use curve::{Curve, CurvePoint, Curves};
+pub use job::{
+    Beginning, Class, ClientId, Group, Image, Job, JobId, Progress, Returned, Stage,
+};
 pub use pick::{Tick, pick};
-pub use state::{Fingerprint, Image, Job, JobId, Known, Resident, State, WorkerState};
+pub use starving::Starving;
+pub use state::{Background, Fingerprint, Known, Resident, State, WorkerState};
 
 #[cfg(test)]
 mod simulation;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::state::{Job, JobId, State, WorkerState};
+use super::{Job, JobId, Stage, State, WorkerState};
 use crate::engine::{GenerationId, ModelKey};
 
 /// A worker that holds no model is ended after this long; a user who asks about a model often draws with it next.
@@ -41,12 +41,20 @@ pub enum Tick {
     },
     /// Nothing is left to do for this job.
     Complete(JobId),
-    /// Begin the job's next picture.
+    /// Begin or restore the job's next picture.
     Begin(JobId),
-    /// One network evaluation.
+    /// One network evaluation for all of these together; the one it is made for comes first.
     Step(Vec<GenerationId>),
-    /// Decode the picture.
+    /// One stage of the decoder.
+    Decode(GenerationId),
+    /// Write the decoded picture's file.
     Finish(GenerationId),
+    /// Save the generation; it goes on.
+    Save(GenerationId),
+    /// Save the generation and forget it in the worker; its picture waits again.
+    Park(GenerationId),
+    /// Save the generation and forget it in the worker; its picture is held.
+    Hold(GenerationId),
 }
 
 /// Decides what to do next.
@@ -66,7 +74,7 @@ pub fn pick(state: &State, now: Instant) -> Tick {
         };
     }
     let cancelled = state.jobs.iter().filter(|job| job.is_cancelled);
-    if let Some(image) = cancelled.filter_map(|job| job.image).next() {
+    if let Some(image) = cancelled.flat_map(|job| &job.images).next() {
         return Tick::Forget(image.generation);
     }
     if let Some(model) = state.inquiries.first() {
@@ -84,22 +92,21 @@ pub fn pick(state: &State, now: Instant) -> Tick {
 
 /// The job that goes on: one with a picture in flight, else the oldest.
 fn next_job(state: &State) -> Option<&Job> {
-    let can_go_on = |job: &&Job| !job.is_cancelled && (!job.is_blocked || job.image.is_some());
+    let can_go_on = |job: &&Job| !job.is_cancelled && !job.is_paused && (!job.is_blocked || !job.images.is_empty());
     let in_flight = state
         .jobs
         .iter()
         .filter(can_go_on)
-        .find(|job| job.image.is_some());
+        .find(|job| !job.images.is_empty());
     in_flight.or_else(|| state.jobs.iter().find(can_go_on))
 }
 
 /// The next thing to do for one job.
 fn advance(state: &State, job: &Job) -> Tick {
-    if let Some(image) = job.image {
-        return if image.is_denoised {
-            Tick::Finish(image.generation)
-        } else {
-            Tick::Step(vec![image.generation])
+    if let Some(image) = job.images.first() {
+        return match image.stage {
+            Stage::Denoising => Tick::Step(vec![image.generation]),
+            Stage::Denoised | Stage::Decoding | Stage::Decoded => Tick::Finish(image.generation),
         };
     }
     if job.images_left == 0 && !job.only_loads {
@@ -136,7 +143,7 @@ fn advance(state: &State, job: &Job) -> Tick {
         state
             .jobs
             .iter()
-            .any(|other| other.model == *key && other.image.is_some())
+            .any(|other| other.model == *key && !other.images.is_empty())
             || *key == job.model
     };
     let spare = state.models.iter().filter(|model| !in_use(&model.key));
@@ -152,7 +159,7 @@ fn advance(state: &State, job: &Job) -> Tick {
 
 /// The last model goes with its process.
 fn unload(state: &State, key: &ModelKey) -> Tick {
-    if state.models.len() == 1 && state.jobs.iter().all(|job| job.image.is_none()) {
+    if state.models.len() == 1 && state.jobs.iter().all(|job| job.images.is_empty()) {
         Tick::EndWorker
     } else {
         Tick::Unload(key.clone())

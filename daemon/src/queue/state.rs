@@ -1,15 +1,20 @@
 //! The state that decisions are made from, and how each thing that happens changes it.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
+use super::{
+    Accounts, Beginning, Class, Curves, Image, Job, JobId, Progress, Returned, Stage, Starving,
+};
 use crate::{
     engine::{GenerationId, ModelKey},
     keep_alive::KeepAlive,
 };
 
-/// Names a job within the daemon; later jobs have larger numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(pub u64);
+/// What a disk gives in bytes a second, as long as a model's load was not measured.
+const DISK_BYTES_PER_SECOND: u64 = 1_000_000_000;
 
 /// Changes when any file of a model changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +33,35 @@ pub struct State {
     pub inquiries: Vec<ModelKey>,
     /// What is known of models from their headers.
     pub known: BTreeMap<ModelKey, Known>,
-    /// Memory that a new model and its pictures may take, in bytes.
+    /// Memory that models which are not resident may take together with all pictures in flight, in bytes: what there
+    /// would be if no picture was in flight.
     pub available_bytes: u64,
+    /// Whether background work may be done.
+    pub background: Background,
+    /// What sharing an evaluation costs.
+    pub curves: Curves,
+    /// What each client has been given.
+    pub accounts: Accounts,
+    /// Which lower class has waited too long, and which picture has its turn for it.
+    pub starving: Starving,
+    /// What loading each model took.
+    pub load_times: BTreeMap<ModelKey, Duration>,
+}
+
+/// Whether background work may be done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Background {
+    /// Why it may not, in words that follow "background work waits: "; its pictures are parked.
+    pub blocked: Option<&'static str>,
+    /// Not before this moment: the pause of its duty cycle. Its pictures stay where they are.
+    pub from: Option<Instant>,
+}
+
+impl Background {
+    /// Whether it may be done now.
+    pub fn is_allowed(&self, now: Instant) -> bool {
+        self.blocked.is_none() && self.from.is_none_or(|from| from <= now)
+    }
 }
 
 /// Whether there is a process that computes.
@@ -45,44 +77,6 @@ pub enum WorkerState {
         /// When it last had something to do.
         used: Instant,
     },
-}
-
-/// A request at work or in wait.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// Its name.
-    pub id: JobId,
-    /// The model it needs.
-    pub model: ModelKey,
-    /// The state of the model's files, once looked at.
-    pub fingerprint: Option<Fingerprint>,
-    /// Whether the job is done once its model is in memory.
-    pub only_loads: bool,
-    /// Size of its pictures in pixels; `None` is the model's own.
-    pub width_px: Option<u32>,
-    /// See [`Job::width_px`].
-    pub height_px: Option<u32>,
-    /// Pictures that have not been begun.
-    pub images_left: u32,
-    /// The picture in flight.
-    pub image: Option<Image>,
-    /// Whether its turn has come.
-    pub is_running: bool,
-    /// Nobody wants its result any more.
-    pub is_cancelled: bool,
-    /// Its reader is so far behind that nothing more is made for it.
-    pub is_blocked: bool,
-    /// How long its model stays afterwards.
-    pub keep_alive: KeepAlive,
-}
-
-/// A picture in flight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Image {
-    /// Its generation in the worker.
-    pub generation: GenerationId,
-    /// Whether all evaluations are made.
-    pub is_denoised: bool,
 }
 
 /// A model in the worker's memory.
@@ -135,7 +129,7 @@ impl Known {
     }
 
     /// Pixels of one picture of the job.
-    fn pixels(&self, job: &Job) -> u64 {
+    pub fn pixels(&self, job: &Job) -> u64 {
         u64::from(job.width_px.unwrap_or(self.width_px))
             .saturating_mul(u64::from(job.height_px.unwrap_or(self.height_px)))
     }
@@ -151,6 +145,11 @@ impl State {
             inquiries: Vec::new(),
             known: BTreeMap::new(),
             available_bytes: 0,
+            background: Background::default(),
+            curves: Curves::default(),
+            accounts: Accounts::default(),
+            starving: Starving::default(),
+            load_times: BTreeMap::new(),
         }
     }
 
@@ -166,10 +165,21 @@ impl State {
 
     /// The job that a generation belongs to.
     pub fn job_of(&self, generation: GenerationId) -> Option<&Job> {
-        self.jobs.iter().find(|job| {
-            job.image
-                .is_some_and(|image| image.generation == generation)
-        })
+        self.jobs
+            .iter()
+            .find(|job| job.image(generation).is_some())
+    }
+
+    /// A picture in flight.
+    pub fn image(&self, generation: GenerationId) -> Option<&Image> {
+        self.jobs.iter().find_map(|job| job.image(generation))
+    }
+
+    /// All pictures in flight, with their jobs.
+    pub fn in_flight(&self) -> impl Iterator<Item = (&Job, &Image)> {
+        self.jobs
+            .iter()
+            .flat_map(|job| job.images.iter().map(move |image| (job, image)))
     }
 
     /// The model in memory.
@@ -184,11 +194,16 @@ impl State {
             .filter(|job| !job.is_running && !job.is_cancelled)
     }
 
-    /// Whether any job that is still wanted needs the model.
+    /// Whether any job that is still wanted needs the model. One that is paused, or in the background as long as that
+    /// has to wait, does not once its pictures are parked.
     pub fn is_needed(&self, key: &ModelKey) -> bool {
+        let wants = |job: &Job| {
+            let is_background = job.class == Class::Background && self.background.blocked.is_some();
+            !(job.is_cancelled || job.is_paused || is_background)
+        };
         self.jobs
             .iter()
-            .any(|job| job.model == *key && (!job.is_cancelled || job.image.is_some()))
+            .any(|job| job.model == *key && (!job.images.is_empty() || wants(job)))
     }
 
     /// Pixels of one picture of the job; 0 as long as its model is not known.
@@ -198,18 +213,38 @@ impl State {
             .map_or(0, |known| known.pixels(job))
     }
 
+    /// What loading the model is likely to take.
+    pub fn load_estimate(&self, key: &ModelKey) -> Duration {
+        self.load_times.get(key).copied().unwrap_or_else(|| {
+            let bytes = self.known.get(key).map_or(0, |known| known.weights_bytes);
+            Duration::from_millis(bytes / (DISK_BYTES_PER_SECOND / 1000))
+        })
+    }
+
+    /// The least start tag of a class in flight.
+    pub(super) fn in_service(&self, class: Class) -> Option<u64> {
+        self.in_flight()
+            .filter(|(job, _)| job.class == class)
+            .map(|(_, image)| image.start_tag)
+            .min()
+    }
+
     /// A worker was started.
     pub fn worker_started(&mut self, now: Instant) {
         self.worker = WorkerState::Present { used: now };
     }
 
-    /// The worker is gone, with all that it held. Returns the jobs that lose a picture.
-    pub fn worker_gone(&mut self, retry_at: Option<Instant>) -> Vec<JobId> {
+    /// The worker is gone, with all that it held: pictures in flight wait again. Returns those.
+    pub fn worker_gone(&mut self, retry_at: Option<Instant>) -> Vec<Returned> {
         self.worker = WorkerState::Absent { retry_at };
         self.models.clear();
-        self.jobs
-            .iter_mut()
-            .filter_map(|job| job.image.take().map(|_| job.id))
+        let generations: Vec<_> = self
+            .in_flight()
+            .map(|(_, image)| image.generation)
+            .collect();
+        generations
+            .into_iter()
+            .filter_map(|generation| self.returned(generation))
             .collect()
     }
 
@@ -220,44 +255,131 @@ impl State {
         }
     }
 
-    /// A model was loaded.
-    pub fn loaded(&mut self, model: Resident) {
-        self.models.retain(|other| other.key != model.key);
+    /// A model was loaded; it took so long.
+    pub fn loaded(&mut self, model: Resident, took: Duration) {
+        self.unloaded(&model.key);
+        self.available_bytes = self.available_bytes.saturating_sub(model.memory_bytes);
+        self.load_times.insert(model.key.clone(), took);
         self.models.push(model);
     }
 
     /// A model was unloaded.
     pub fn unloaded(&mut self, key: &ModelKey) {
-        self.models.retain(|model| model.key != *key);
+        if let Some(place) = self.models.iter().position(|model| model.key == *key) {
+            let model = self.models.remove(place);
+            self.available_bytes = self.available_bytes.saturating_add(model.memory_bytes);
+        }
     }
 
-    /// A job's next picture was begun.
-    pub fn begun(&mut self, id: JobId, generation: GenerationId) {
+    /// A job's next picture was begun or restored.
+    pub fn begun(&mut self, id: JobId, beginning: Beginning) {
+        let Some(job) = self.job(id) else { return };
+        let (class, client) = (job.class, job.client);
+        let left = beginning
+            .evaluation_count
+            .saturating_sub(beginning.evaluations_done);
+        let work = beginning.group.work(left);
+        let start_tag = self
+            .accounts
+            .start_tag(class, client, self.in_service(class));
+        self.accounts.charge(class, client, start_tag, work);
         if let Some(job) = self.job_mut(id) {
             job.images_left = job.images_left.saturating_sub(1);
-            job.image = Some(Image {
-                generation,
-                is_denoised: false,
+            job.group = Some(beginning.group);
+            job.images.push(Image {
+                generation: beginning.generation,
+                index: beginning.index,
+                stage: if beginning.evaluations_done < beginning.evaluation_count {
+                    Stage::Denoising
+                } else {
+                    Stage::Denoised
+                },
+                evaluations_done: beginning.evaluations_done,
+                evaluation_count: beginning.evaluation_count,
+                is_save_due: false,
+                is_hold_due: false,
+                group: Some(beginning.group),
+                start_tag,
             });
         }
     }
 
-    /// A generation made its last evaluation.
-    pub fn denoised(&mut self, generation: GenerationId) {
-        let images = self.jobs.iter_mut().filter_map(|job| job.image.as_mut());
-        for image in images.filter(|image| image.generation == generation) {
-            image.is_denoised = true;
+    /// Generations made an evaluation together, the one it was made for first.
+    pub fn stepped(&mut self, progress: &[Progress], now: Instant) {
+        self.served(progress.first().map(|first| first.generation), now);
+        for made in progress {
+            let Some(job) = self
+                .jobs
+                .iter_mut()
+                .find(|job| job.image(made.generation).is_some())
+            else {
+                continue;
+            };
+            job.served = Some(now);
+            self.starving.served(job.class, now);
+            let hold_after = job.hold_after;
+            let images = job.images.iter_mut();
+            for image in images.filter(|image| image.generation == made.generation) {
+                image.evaluations_done = made.evaluations_done;
+                if made.is_done {
+                    image.stage = Stage::Denoised;
+                }
+                image.is_hold_due = hold_after
+                    .is_some_and(|step| made.is_done || made.inference_step >= step);
+            }
         }
     }
 
-    /// A generation is no more. Returns its job.
+    /// A stage of the decoder was made for a generation.
+    pub fn decoded(&mut self, generation: GenerationId, is_done: bool, now: Instant) {
+        self.served(Some(generation), now);
+        self.change(generation, |image| {
+            image.stage = if is_done {
+                Stage::Decoded
+            } else {
+                Stage::Decoding
+            };
+        });
+    }
+
+    /// A picture's state is to be saved before its next evaluation, or was.
+    pub fn save_due(&mut self, generation: GenerationId, is_due: bool) {
+        self.change(generation, |image| image.is_save_due = is_due);
+    }
+
+    /// A generation is no more: finished, forgotten, failed or held. Returns its job.
     pub fn ended(&mut self, generation: GenerationId) -> Option<JobId> {
-        let job = self.jobs.iter_mut().find(|job| {
-            job.image
-                .is_some_and(|image| image.generation == generation)
-        })?;
-        job.image = None;
-        Some(job.id)
+        let job = self
+            .jobs
+            .iter_mut()
+            .find(|job| job.image(generation).is_some())?;
+        let place = job
+            .images
+            .iter()
+            .position(|image| image.generation == generation)?;
+        let image = job.images.remove(place);
+        let (id, class, client) = (job.id, job.class, job.client);
+        let left = image.evaluation_count.saturating_sub(image.evaluations_done);
+        let not_made = image.group.map_or(0, |group| group.work(left));
+        self.accounts.refund(class, client, not_made);
+        self.accounts.ended(class, image.start_tag);
+        self.starving.ended(generation);
+        Some(id)
+    }
+
+    /// A generation is no more, and its picture waits again: parked, or lost with its worker.
+    pub fn returned(&mut self, generation: GenerationId) -> Option<Returned> {
+        let image = *self.image(generation)?;
+        let job = self.ended(generation)?;
+        if let Some(job) = self.job_mut(job) {
+            job.images_left += 1;
+        }
+        Some(Returned {
+            job,
+            generation,
+            index: image.index,
+            evaluations_done: image.evaluations_done,
+        })
     }
 
     /// A job is no more; its model's stay begins.
@@ -265,7 +387,16 @@ impl State {
         let Some(place) = self.jobs.iter().position(|job| job.id == id) else {
             return;
         };
+        let generations: Vec<_> = self.jobs[place]
+            .images
+            .iter()
+            .map(|image| image.generation)
+            .collect();
+        for generation in generations {
+            self.ended(generation);
+        }
         let job = self.jobs.remove(place);
+        self.accounts.left(job.class);
         if !job.is_running {
             return;
         }
@@ -273,6 +404,22 @@ impl State {
             model.used = now;
             model.keep_alive = job.keep_alive;
         }
+    }
+
+    fn change(&mut self, generation: GenerationId, change: impl FnOnce(&mut Image)) {
+        let mut images = self.jobs.iter_mut().flat_map(|job| job.images.iter_mut());
+        if let Some(image) = images.find(|image| image.generation == generation) {
+            change(image);
+        }
+    }
+
+    /// The engine worked for this generation.
+    fn served(&mut self, generation: Option<GenerationId>, now: Instant) {
+        let Some(generation) = generation else { return };
+        let is_turn = self
+            .job_of(generation)
+            .is_some_and(|job| super::order::is_starving(self, job.class, now));
+        self.starving.led(generation, is_turn);
     }
 }
 

@@ -12,7 +12,7 @@ impl Actor {
     /// Memory that new models and pictures may take, in bytes.
     pub(super) fn available_bytes(&self) -> u64 {
         // Only what is about to be loaded or begun asks for it, and reading it costs system calls.
-        let is_at_work = |job: &Job| job.image.is_some() && !job.is_cancelled;
+        let is_at_work = |job: &Job| !job.images.is_empty() && !job.is_cancelled;
         if self.state.jobs.is_empty() || self.state.jobs.iter().any(is_at_work) {
             return self.state.available_bytes;
         }

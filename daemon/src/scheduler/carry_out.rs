@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Work, actor::Actor, desk::Desk, operation, pace::Pace};
+use super::{actor::Actor, hooks::Which, operation, pace::Pace};
 use crate::{engine::GenerationId, queue::Tick, service_manager};
 
 impl Actor {
@@ -70,47 +70,36 @@ impl Actor {
             }
             Tick::Complete(job) => return self.complete(job, now),
             Tick::Begin(id) => {
-                let picture = self.desks.get(&id).and_then(Desk::next_picture);
-                let (Some(picture), Some(job)) = (picture, self.state.job(id)) else {
+                let Some(model) = self.state.job(id).map(|job| job.model.clone()) else {
                     return;
                 };
-                let model = job.model.clone();
-                let generation = GenerationId(self.new_id());
-                operation::begin(
-                    engine.as_ref(),
-                    (id, generation),
-                    &model,
-                    picture,
-                    now,
-                    patience,
-                )
+                let Some(next) = self.next_image(id) else {
+                    return;
+                };
+                let which = Which {
+                    job: id,
+                    generation: GenerationId(self.new_id()),
+                    index: next.index,
+                };
+                operation::begin(engine.as_ref(), which, &model, next.picture, now, patience)
             }
             Tick::Step(generations) => {
                 let Some(generation) = generations.first().copied() else {
                     return;
                 };
-                let desk = self
-                    .state
-                    .job_of(generation)
-                    .and_then(|job| self.desks.get(&job.id));
-                let wants_preview = desk.is_some_and(Desk::wants_preview);
+                let wants_preview = self.state.job_of(generation).is_some_and(|job| {
+                    job.image(generation)
+                        .is_some_and(|image| self.wants_preview(job.id, image.evaluations_done + 1))
+                });
                 operation::step(&engine, generation, wants_preview, now, patience)
             }
+            Tick::Decode(_) | Tick::Save(_) | Tick::Park(_) | Tick::Hold(_) => return,
             Tick::Finish(generation) => {
-                let desk = self
-                    .state
-                    .job_of(generation)
-                    .and_then(|job| self.desks.get(&job.id));
-                let Some(Work::Draw(submission)) = desk.map(|desk| &desk.order.work) else {
+                let job = self.state.job_of(generation).map(|job| job.id);
+                let Some(file) = job.and_then(|id| self.file_of(id)) else {
                     return;
                 };
-                operation::finish(
-                    engine.as_ref(),
-                    generation,
-                    submission.file(),
-                    now,
-                    patience,
-                )
+                operation::finish(engine.as_ref(), generation, file, now, patience)
             }
         };
         self.operation = Some(operation);

@@ -14,7 +14,7 @@ use crate::{
     engine::ModelKey,
     events::Log,
     failure::{Failure, Reason, draining, queue_full},
-    queue::{Job, JobId},
+    queue::{Class, Job, JobId},
 };
 
 impl Actor {
@@ -60,18 +60,17 @@ impl Actor {
         let events = log.own();
         let desk = Desk::new(order, log, job_id.clone(), now);
         self.state.jobs.push(Job {
-            id,
-            model: desk.order.model.clone(),
-            fingerprint: None,
             only_loads: matches!(desk.order.work, Work::Load),
             width_px: desk.size_px().0,
             height_px: desk.size_px().1,
+            class: match desk.order.priority {
+                v1::Priority::Batch => Class::Batch,
+                v1::Priority::Background => Class::Background,
+                v1::Priority::Interactive | v1::Priority::Unspecified => Class::Interactive,
+            },
             images_left: desk.image_count(),
-            image: None,
-            is_running: false,
-            is_cancelled: false,
-            is_blocked: false,
             keep_alive: desk.order.keep_alive.unwrap_or(self.options.keep_alive),
+            ..Job::new(id, desk.order.model.clone(), now)
         });
         self.desks.insert(id, desk);
         self.tell_positions();

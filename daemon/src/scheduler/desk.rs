@@ -1,12 +1,19 @@
 //! What the scheduler remembers of a job besides its place in the queue.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use imgd_proto::v1;
+use tonic::codegen::Bytes;
 
-use super::{Order, Work};
+use super::{
+    Order, Work,
+    hooks::{Kept, Next, Which},
+};
 use crate::{
-    engine::{Begun, PictureRequest, Stepped},
+    engine::{Begun, GenerationId, Stepped},
     events::{Event, Log},
 };
 
@@ -18,7 +25,13 @@ pub(super) struct Desk {
     submitted: Instant,
     position: Option<u32>,
     times: Times,
-    image: Option<ImageInFlight>,
+    images: BTreeMap<GenerationId, ImageInFlight>,
+    /// Pictures that were begun before and wait again.
+    returned: BTreeSet<u32>,
+    /// The last saved states of pictures that are not done.
+    kept: BTreeMap<u32, Bytes>,
+    /// The first picture that was never begun.
+    next_index: u32,
     images_done: u32,
     /// Whether a worker was gone when a picture was to begin.
     lost_a_worker: bool,
@@ -35,9 +48,9 @@ struct Times {
 }
 
 struct ImageInFlight {
-    index: u32,
     evaluation_count: u32,
-    evaluations_done: u32,
+    /// Evaluations that it had done when it was begun or restored.
+    evaluations_before: u32,
     stepping_since: Instant,
 }
 
@@ -50,7 +63,10 @@ impl Desk {
             submitted: now,
             position: None,
             times: Times::default(),
-            image: None,
+            images: BTreeMap::new(),
+            returned: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            next_index: 0,
             images_done: 0,
             lost_a_worker: false,
         }
@@ -103,60 +119,70 @@ impl Desk {
     }
 
     /// The next picture's request, with its own seed.
-    pub(super) fn next_picture(&self) -> Option<PictureRequest> {
-        match &self.order.work {
-            Work::Load => None,
-            Work::Draw(submission) => Some(submission.picture(self.images_done)),
+    pub(super) fn next_image(&mut self) -> Option<Next> {
+        let index = self.returned.first().copied().unwrap_or(self.next_index);
+        let Work::Draw(submission) = &self.order.work else {
+            return None;
+        };
+        if index >= submission.image_count() {
+            return None;
         }
+        let picture = submission.picture(index);
+        if !self.returned.remove(&index) {
+            self.next_index += 1;
+        }
+        Some(Next {
+            index,
+            picture,
+            saved: self.kept.get(&index).cloned(),
+        })
     }
 
     /// A picture was begun.
-    pub(super) fn begun(&mut self, begun: Begun, now: Instant) {
+    pub(super) fn begun(&mut self, which: Which, begun: Begun, now: Instant) {
         self.times.starting += begun.took;
-        self.image = Some(ImageInFlight {
-            index: self.images_done,
-            evaluation_count: begun.evaluation_count,
-            evaluations_done: 0,
-            stepping_since: now,
-        });
-        if self.images_done == 0 {
+        self.images.insert(
+            which.generation,
+            ImageInFlight {
+                evaluation_count: begun.evaluation_count,
+                evaluations_before: begun.evaluations_done,
+                stepping_since: now,
+            },
+        );
+        if which.index == 0 {
             for notice in begun.notices {
                 self.log.push(Event::Notice(notice));
             }
         }
         self.log.push(Event::Started(Box::new(v1::Started {
-            image_index: self.images_done,
+            image_index: which.index,
             image_count: self.image_count(),
             settings: Some(begun.settings),
             evaluation_count: begun.evaluation_count,
-            evaluations_done: 0,
+            evaluations_done: begun.evaluations_done,
         })));
-    }
-
-    /// Whether the evaluation that comes next is to be followed by a preview.
-    pub(super) fn wants_preview(&self) -> bool {
-        let (Work::Draw(submission), Some(image)) = (&self.order.work, &self.image) else {
-            return false;
-        };
-        let every = submission.generate().preview_every_n_steps;
-        every > 0 && (image.evaluations_done + 1).is_multiple_of(every)
     }
 
     /// An evaluation was made. `finish_estimate` is what decoding is likely to take.
     pub(super) fn stepped(
         &mut self,
+        which: Which,
         step: &Stepped,
         preview: Option<v1::Preview>,
         finish_estimate: Duration,
         now: Instant,
     ) {
         self.times.stepping += step.took;
-        let Some(image) = &mut self.image else { return };
-        image.evaluations_done = step.evaluations_done;
+        let Some(image) = self.images.get(&which.generation) else {
+            return;
+        };
         let left = image.evaluation_count.saturating_sub(step.evaluations_done);
-        let each = (now - image.stepping_since) / step.evaluations_done.max(1);
+        let made = step
+            .evaluations_done
+            .saturating_sub(image.evaluations_before);
+        let each = (now - image.stepping_since) / made.max(1);
         self.log.push(Event::Step(v1::Step {
-            image_index: image.index,
+            image_index: which.index,
             index: step.evaluations_done,
             count: image.evaluation_count,
             inference_step: step.inference_step,
@@ -166,16 +192,44 @@ impl Desk {
         }));
     }
 
+    /// A picture's state was saved.
+    pub(super) fn keep(&mut self, index: u32, kept: Kept) {
+        self.kept.insert(index, kept.bytes);
+    }
+
+    /// A picture waits again.
+    pub(super) fn returned(&mut self, which: Which) {
+        self.images.remove(&which.generation);
+        self.returned.insert(which.index);
+    }
+
+    /// A picture is in flight no more.
+    pub(super) fn ended(&mut self, which: Which) {
+        self.images.remove(&which.generation);
+    }
+
     /// A picture is finished.
-    pub(super) fn finished(&mut self, picture: crate::engine::Picture) {
+    pub(super) fn finished(&mut self, which: Which, picture: crate::engine::Picture) {
         self.times.finishing += picture.took;
-        self.image = None;
-        let index = self.images_done;
+        self.images.remove(&which.generation);
+        self.kept.remove(&which.index);
         self.images_done += 1;
         self.log.push(Event::Picture {
-            index,
+            index: which.index,
             picture: Box::new(picture),
         });
+    }
+
+    /// The worker died while it was at a picture.
+    pub(super) fn worker_died(&self, which: Which, how: &str) {
+        self.log.push(Event::Notice(v1::Notice {
+            reason: "worker_died".to_owned(),
+            message: format!(
+                "the worker {how}; image {} goes on from its last saved step",
+                which.index
+            ),
+            ..v1::Notice::default()
+        }));
     }
 
     /// Where the time went, for the last event.

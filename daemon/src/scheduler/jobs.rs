@@ -45,7 +45,7 @@ impl Actor {
             desk.log.push(Event::Failed(failure));
         }
         match self.state.job_mut(id) {
-            Some(job) if job.image.is_some() => job.is_cancelled = true,
+            Some(job) if !job.images.is_empty() => job.is_cancelled = true,
             _ => self.state.remove(id, now),
         }
         self.tell_positions();
@@ -61,7 +61,7 @@ impl Actor {
             .as_ref()
             .is_some_and(|operation| operation.tick == Tick::Begin(id));
         match self.state.job_mut(id) {
-            Some(job) if job.image.is_some() || begins => job.is_cancelled = true,
+            Some(job) if !job.images.is_empty() || begins => job.is_cancelled = true,
             _ => self.state.remove(id, now),
         }
         self.tell_positions();

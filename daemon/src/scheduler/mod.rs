@@ -8,6 +8,7 @@ mod admission;
 mod carry_out;
 mod commands;
 mod desk;
+mod hooks;
 mod inspection;
 mod jobs;
 mod operation;

@@ -10,7 +10,7 @@ use std::{
 use imgd_proto::v1;
 use tokio::sync::watch;
 
-use super::inspection;
+use super::{hooks::Which, inspection};
 use crate::{
     engine::{
         Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture,
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
     Looked(JobId, Fingerprint),
     Unloaded(ModelKey, Result<(), Failure>),
     Loaded(JobId, Result<Loaded, Failure>),
-    Begun(JobId, GenerationId, Result<Begun, Failure>),
+    Begun(Which, Result<Begun, Failure>),
     Stepped(GenerationId, Result<Evaluation, Failure>),
     Finished(GenerationId, Result<Picture, Failure>),
 }
@@ -185,15 +185,15 @@ pub(super) fn load(
 
 pub(super) fn begin(
     engine: &dyn Engine,
-    (job, id): (JobId, GenerationId),
+    which: Which,
     key: &ModelKey,
     picture: PictureRequest,
     now: Instant,
     patience: Duration,
 ) -> Operation {
-    let answer = engine.begin(id, key, picture);
-    let running = Box::pin(async move { Outcome::Begun(job, id, answer.await) });
-    Operation::new(Tick::Begin(job), now, patience, running)
+    let answer = engine.begin(which.generation, key, picture);
+    let running = Box::pin(async move { Outcome::Begun(which, answer.await) });
+    Operation::new(Tick::Begin(which.job), now, patience, running)
 }
 
 /// One evaluation, and a preview after it where one is wanted.

@@ -8,12 +8,15 @@ use tracing::{info, warn};
 use super::{
     actor::Actor,
     desk::Desk,
+    hooks::Which,
     operation::{Evaluation, Outcome},
 };
 use crate::{
-    engine::{GenerationId, Loaded, ModelKey},
+    engine::{Begun, GenerationId, Loaded, ModelKey},
     failure::{Failure, Reason, is_worker_died, worker_died},
-    queue::{Fingerprint, JobId, Known, Resident, Tick, WorkerState},
+    queue::{
+        Beginning, Fingerprint, Group, JobId, Known, Progress, Resident, Tick, WorkerState,
+    },
     service_manager,
 };
 
@@ -32,7 +35,7 @@ impl Actor {
                 info!("worker ended: no model is needed");
                 self.engine = None;
                 self.loaded.clear();
-                let _none_in_flight = self.state.worker_gone(None);
+                self.worker_left(None);
             }
             Outcome::Forgot(generation, result) => self.forgot(generation, result, now),
             Outcome::Inspected(model, result) => self.inspected(&model, result, now),
@@ -50,22 +53,24 @@ impl Actor {
                 }
             }
             Outcome::Loaded(id, result) => self.model_loaded(id, result, took, now),
-            Outcome::Begun(id, generation, Ok(begun)) => {
-                self.state.begun(id, generation);
-                if let Some(desk) = self.desks.get_mut(&id) {
-                    desk.begun(begun, now);
-                }
+            Outcome::Begun(which, Ok(begun)) => {
+                self.state.begun(which.job, beginning(which, &begun));
+                self.image_begun(which, begun, now);
             }
-            Outcome::Begun(id, _, Err(failure)) if is_worker_died(&failure) => {
-                self.worker_lost_at_begin(&failure.message, id, now);
+            Outcome::Begun(which, Err(failure)) if is_worker_died(&failure) => {
+                self.image_returned(which);
+                self.worker_lost_at_begin(&failure.message, which.job, now);
             }
-            Outcome::Begun(id, _, Err(failure)) => self.engine_failed(Some(id), failure, now),
+            Outcome::Begun(which, Err(failure)) => {
+                self.engine_failed(Some(which.job), failure, now);
+            }
             Outcome::Stepped(generation, result) => self.stepped(generation, result, now),
             Outcome::Finished(generation, Ok(picture)) => {
                 self.pace.finished(picture.took);
+                let which = self.which(generation);
                 let job = self.state.ended(generation);
-                if let Some(desk) = job.and_then(|id| self.desks.get_mut(&id)) {
-                    desk.finished(picture);
+                if let Some(which) = which {
+                    self.image_finished(which, picture);
                 }
                 self.remove_if_cancelled(job, now);
             }
@@ -87,7 +92,7 @@ impl Actor {
     fn remove_if_cancelled(&mut self, job: Option<JobId>, now: Instant) {
         if let Some(job) = job
             .and_then(|id| self.state.job(id))
-            .filter(|job| job.is_cancelled)
+            .filter(|job| job.is_cancelled && job.images.is_empty())
         {
             self.state.remove(job.id, now);
         }
@@ -129,7 +134,7 @@ impl Actor {
                     .state
                     .jobs
                     .iter_mut()
-                    .filter(|job| job.model == *key && job.image.is_none())
+                    .filter(|job| job.model == *key && job.images.is_empty())
                 {
                     if job.fingerprint.is_some() {
                         job.fingerprint = Some(fingerprint);
@@ -169,14 +174,15 @@ impl Actor {
             .state
             .job(id)
             .map_or(self.options.keep_alive, |job| job.keep_alive);
-        self.state.loaded(Resident {
+        let resident = Resident {
             key: model.clone(),
             fingerprint,
             memory_bytes: loaded.memory_bytes,
             used: now,
             keep_alive,
             is_unwanted: false,
-        });
+        };
+        self.state.loaded(resident, took);
         self.loaded.insert(model.clone(), loaded);
         self.pace.model_changed();
         service_manager::status("ready");
@@ -197,12 +203,16 @@ impl Actor {
             Ok(Evaluation { step, preview }) => {
                 let pixels = self.pixels_of(&Tick::Finish(generation));
                 self.pace.stepped(step.took, pixels);
-                if step.is_done {
-                    self.state.denoised(generation);
-                }
+                let progress = Progress {
+                    generation,
+                    evaluations_done: step.evaluations_done,
+                    inference_step: step.inference_step,
+                    is_done: step.is_done,
+                };
+                self.state.stepped(&[progress], now);
                 let finish = self.pace.finish_estimate();
-                if let Some(desk) = job.and_then(|id| self.desks.get_mut(&id)) {
-                    desk.stepped(&step, preview, finish, now);
+                if let Some(which) = self.which(generation) {
+                    self.image_stepped(which, &step, preview, finish, now);
                 }
             }
             Err(failure) => self.engine_failed(job, failure, now),
@@ -252,7 +262,7 @@ impl Actor {
         let pause = self.pace.died();
         self.loading = None;
         self.loaded.clear();
-        let mut losers = self.state.worker_gone(Some(now + pause));
+        let mut losers = self.worker_left(Some(now + pause));
         losers.extend(at_work.filter(|id| !losers.contains(id)));
         for id in losers {
             self.fail(id, worker_died(how), now);
@@ -267,6 +277,30 @@ impl Actor {
         for id in cancelled {
             self.state.remove(id, now);
         }
+    }
+
+    /// Pictures in flight wait again. Returns their jobs.
+    fn worker_left(&mut self, retry_at: Option<Instant>) -> Vec<JobId> {
+        let returned = self.state.worker_gone(retry_at);
+        for image in &returned {
+            self.image_returned(Which {
+                job: image.job,
+                generation: image.generation,
+                index: image.index,
+            });
+        }
+        returned.iter().map(|image| image.job).collect()
+    }
+
+    /// The picture of that generation.
+    pub(super) fn which(&self, generation: GenerationId) -> Option<Which> {
+        let job = self.state.job_of(generation)?;
+        let index = job.image(generation)?.index;
+        Some(Which {
+            job: job.id,
+            generation,
+            index,
+        })
     }
 
     fn worker_did_not_start(&mut self, failure: &Failure, now: Instant) {
@@ -288,6 +322,20 @@ impl Actor {
             drop(inquirer.send(Err(failure.clone())));
         }
         self.state.inquiries.clear();
+    }
+}
+
+fn beginning(which: Which, begun: &Begun) -> Beginning {
+    Beginning {
+        generation: which.generation,
+        index: which.index,
+        evaluations_done: begun.evaluations_done,
+        evaluation_count: begun.evaluation_count,
+        group: Group {
+            width_px: begun.settings.width_px,
+            height_px: begun.settings.height_px,
+            is_guided: begun.settings.guidance_scale > 1.0,
+        },
     }
 }
 

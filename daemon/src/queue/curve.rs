@@ -1,0 +1,200 @@
+//! What sharing an evaluation costs on this machine: seconds of one evaluation by the number of generations in it.
+//!
+//! Learned from the evaluations that are made anyway. Trying a number costs nothing: it is useful work, and no picture
+//! depends on what it was computed with.
+
+use std::collections::BTreeMap;
+
+use super::Group;
+use crate::engine::ModelKey;
+
+/// Numbers of generations that are tried, in order. Beyond the last, a tick would keep an arrival waiting for long.
+pub const LADDER: [u32; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+
+/// A larger number has to be cheaper by this share: less is noise.
+const WORTH: f64 = 0.02;
+
+/// Evaluations of a number before it is believed: the first one also pays for pages that are touched for the first time.
+const TRUSTED: usize = 2;
+
+/// Evaluations of a number that are remembered. The least of them counts: what disturbs a measurement makes it longer.
+const REMEMBERED: usize = 5;
+
+/// After so many evaluations without it, the next larger number is tried again: machines change.
+const STALE: u64 = 512;
+
+/// Curves that are kept at once; each takes a few hundred bytes.
+const MAX_CURVES: usize = 256;
+
+/// One number of generations, as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CurvePoint {
+    /// Generations in the evaluation.
+    pub generations: u32,
+    /// Seconds it takes.
+    pub seconds: f64,
+}
+
+/// Seconds of one evaluation by the number of generations in it, of one model and group.
+#[derive(Debug, Clone, Default)]
+pub struct Curve {
+    samples: BTreeMap<u32, Samples>,
+    /// Evaluations measured.
+    evaluations: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Samples {
+    /// The last ones, oldest first.
+    seconds: Vec<f64>,
+    /// [`Curve::evaluations`] at the last one.
+    at: u64,
+}
+
+impl Samples {
+    fn seconds(&self) -> f64 {
+        self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl Curve {
+    /// The curve that was stored.
+    pub fn restore(points: impl IntoIterator<Item = CurvePoint>) -> Self {
+        let mut curve = Self::default();
+        for point in points {
+            // A stored point was believed.
+            for _ in 0..TRUSTED {
+                curve.measured(point.generations, point.seconds);
+            }
+        }
+        curve
+    }
+
+    /// What is believed, to store.
+    pub fn points(&self) -> impl Iterator<Item = CurvePoint> {
+        self.trusted()
+            .map(|(generations, seconds)| CurvePoint {
+                generations,
+                seconds,
+            })
+    }
+
+    /// An evaluation of so many generations took so long.
+    pub fn measured(&mut self, generations: u32, seconds: f64) {
+        if generations == 0 || !seconds.is_finite() || seconds <= 0.0 {
+            return;
+        }
+        self.evaluations += 1;
+        let samples = self.samples.entry(generations).or_default();
+        if samples.seconds.len() >= REMEMBERED {
+            samples.seconds.remove(0);
+        }
+        samples.seconds.push(seconds);
+        samples.at = self.evaluations;
+    }
+
+    /// Seconds that an evaluation of so many generations takes, where it is known.
+    pub fn seconds(&self, generations: u32) -> Option<f64> {
+        self.samples
+            .get(&generations)
+            .filter(|samples| samples.seconds.len() >= TRUSTED)
+            .map(Samples::seconds)
+    }
+
+    /// How many of `available` generations, at least 1, are to share the next evaluation: the number that pays best,
+    /// or the next one to try.
+    pub fn best(&self, available: u32) -> u32 {
+        self.to_try(available)
+            .unwrap_or_else(|| self.best_known(available))
+    }
+
+    /// The number that pays best of those that are known: each is only preferred to a smaller one when it is cheaper by
+    /// more than noise.
+    pub fn best_known(&self, available: u32) -> u32 {
+        let (mut best, mut least) = (1, self.seconds(1).unwrap_or(f64::INFINITY));
+        for (generations, seconds) in self.trusted() {
+            let each = seconds / f64::from(generations);
+            if generations <= available && each <= least * (1.0 - WORTH) {
+                (best, least) = (generations, each);
+            }
+        }
+        best
+    }
+
+    /// Whether so many together take less than one after another.
+    pub fn pays(&self, generations: u32) -> bool {
+        match (self.seconds(1), self.seconds(generations)) {
+            (Some(one), Some(all)) => {
+                generations == 1 || all <= one * f64::from(generations) * (1.0 - WORTH)
+            }
+            _ => false,
+        }
+    }
+
+    /// The smallest number to try that is not known, as long as each larger one paid better than all before; or the
+    /// next larger than the best when it was not tried for long.
+    fn to_try(&self, available: u32) -> Option<u32> {
+        let mut least = f64::INFINITY;
+        for generations in LADDER {
+            if generations > available {
+                return None;
+            }
+            let Some(seconds) = self.seconds(generations) else {
+                return Some(generations);
+            };
+            let each = seconds / f64::from(generations);
+            if each > least * (1.0 - WORTH) {
+                let is_stale = self
+                    .samples
+                    .get(&generations)
+                    .is_some_and(|samples| samples.at + STALE <= self.evaluations);
+                return is_stale.then_some(generations);
+            }
+            least = each;
+        }
+        None
+    }
+
+    fn trusted(&self) -> impl Iterator<Item = (u32, f64)> {
+        self.samples
+            .iter()
+            .filter(|(_, samples)| samples.seconds.len() >= TRUSTED)
+            .map(|(generations, samples)| (*generations, samples.seconds()))
+    }
+}
+
+/// The curves of all models and groups.
+#[derive(Debug, Clone, Default)]
+pub struct Curves(BTreeMap<(ModelKey, Group), Curve>);
+
+impl Curves {
+    /// The curve, where anything is known of it.
+    pub fn get(&self, model: &ModelKey, group: Group) -> Option<&Curve> {
+        self.0.get(&(model.clone(), group))
+    }
+
+    /// Puts a stored curve in the place of nothing; one that was measured meanwhile is kept.
+    pub fn restore(&mut self, model: &ModelKey, group: Group, curve: Curve) {
+        self.0.entry((model.clone(), group)).or_insert(curve);
+    }
+
+    /// An evaluation was made.
+    pub fn measured(&mut self, model: &ModelKey, group: Group, generations: u32, seconds: f64) {
+        let key = (model.clone(), group);
+        if !self.0.contains_key(&key) && self.0.len() >= MAX_CURVES {
+            self.0.pop_first();
+        }
+        self.0
+            .entry(key)
+            .or_default()
+            .measured(generations, seconds);
+    }
+
+    /// All of a model, to store.
+    pub fn of_model<'a>(&'a self, model: &'a ModelKey) -> impl Iterator<Item = (Group, &'a Curve)> {
+        self.0
+            .iter()
+            .filter(move |((key, _), _)| key == model)
+            .map(|((_, group), curve)| (*group, curve))
+    }
+}

@@ -1,0 +1,206 @@
+//! Jobs and their pictures as the queue knows them: who waits for what, and how far it is.
+
+use std::time::Instant;
+
+use super::Fingerprint;
+use crate::{
+    engine::{GenerationId, ModelKey},
+    keep_alive::KeepAlive,
+};
+
+/// Names a job within the daemon; later jobs have larger numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// Names who asked: jobs of one client take turns with those of others, not with each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u32);
+
+/// How urgent a job is; the most urgent comes first in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Somebody waits for it.
+    Interactive,
+    /// It may take its time.
+    Batch,
+    /// Only while nothing else wants the machine.
+    Background,
+}
+
+/// A request at work or in wait.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name.
+    pub id: JobId,
+    /// The model it needs.
+    pub model: ModelKey,
+    /// The state of the model's files, once looked at.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whether the job is done once its model is in memory.
+    pub only_loads: bool,
+    /// Size of its pictures in pixels; `None` is the model's own.
+    pub width_px: Option<u32>,
+    /// See [`Job::width_px`].
+    pub height_px: Option<u32>,
+    /// How urgent it is.
+    pub class: Class,
+    /// Who asked.
+    pub client: ClientId,
+    /// When it came.
+    pub arrived: Instant,
+    /// When a picture of it last made an evaluation.
+    pub served: Option<Instant>,
+    /// Pictures that are to be begun, or restored; those in flight and those that are done do not count.
+    pub images_left: u32,
+    /// The pictures in flight.
+    pub images: Vec<Image>,
+    /// What its pictures need to share an evaluation, once one of them was begun.
+    pub group: Option<Group>,
+    /// The denoising step after which each picture is held.
+    pub hold_after: Option<u32>,
+    /// Whether its turn has come.
+    pub is_running: bool,
+    /// Nobody wants its result any more.
+    pub is_cancelled: bool,
+    /// It waits for something else than its turn; its pictures in flight are parked.
+    pub is_paused: bool,
+    /// Its reader is so far behind that nothing more is made for it.
+    pub is_blocked: bool,
+    /// Finished pictures of it are on their way into the library; it is not complete before they are there.
+    pub is_storing: bool,
+    /// How long its model stays afterwards.
+    pub keep_alive: KeepAlive,
+}
+
+impl Job {
+    /// An interactive job of one picture of the model's own size.
+    pub fn new(id: JobId, model: ModelKey, arrived: Instant) -> Self {
+        Self {
+            id,
+            model,
+            fingerprint: None,
+            only_loads: false,
+            width_px: None,
+            height_px: None,
+            class: Class::Interactive,
+            client: ClientId::default(),
+            arrived,
+            served: None,
+            images_left: 1,
+            images: Vec::new(),
+            group: None,
+            hold_after: None,
+            is_running: false,
+            is_cancelled: false,
+            is_paused: false,
+            is_blocked: false,
+            is_storing: false,
+            keep_alive: KeepAlive::Forever,
+        }
+    }
+
+    /// The picture in flight of that generation.
+    pub fn image(&self, generation: GenerationId) -> Option<&Image> {
+        self.images
+            .iter()
+            .find(|image| image.generation == generation)
+    }
+}
+
+/// A picture in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    /// Its generation in the worker.
+    pub generation: GenerationId,
+    /// Which of the job's, from 0.
+    pub index: u32,
+    /// How far it is.
+    pub stage: Stage,
+    /// Evaluations done.
+    pub evaluations_done: u32,
+    /// Evaluations it takes.
+    pub evaluation_count: u32,
+    /// Whether its state is to be saved before its next evaluation.
+    pub is_save_due: bool,
+    /// Whether it is as far as its job's `hold_after`.
+    pub is_hold_due: bool,
+    /// What it needs to share an evaluation.
+    pub group: Option<Group>,
+    /// Its place in its class's order of service; see [`super::Accounts`].
+    pub start_tag: u64,
+}
+
+/// How far a picture in flight is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Evaluations are left.
+    Denoising,
+    /// All evaluations are made.
+    Denoised,
+    /// Some stages of the decoder are made: it holds as much memory as decoding takes.
+    Decoding,
+    /// Its pixels are there; its file is not.
+    Decoded,
+}
+
+/// What generations of one model need to have in common to share an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Group {
+    /// Width of the picture in pixels.
+    pub width_px: u32,
+    /// Height of the picture in pixels.
+    pub height_px: u32,
+    /// Whether the network runs for the negative prompt too.
+    pub is_guided: bool,
+}
+
+impl Group {
+    /// So many evaluations of one picture, in pixel-evaluations; with guidance the network runs twice in each.
+    pub fn work(self, evaluations: u32) -> u64 {
+        let runs = u64::from(evaluations) * if self.is_guided { 2 } else { 1 };
+        u64::from(self.width_px)
+            .saturating_mul(u64::from(self.height_px))
+            .saturating_mul(runs)
+    }
+}
+
+/// What the engine says of a picture that was begun or restored.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning {
+    /// Its generation in the worker.
+    pub generation: GenerationId,
+    /// Which of the job's, from 0.
+    pub index: u32,
+    /// Evaluations that a restored one has done; else 0.
+    pub evaluations_done: u32,
+    /// Evaluations it takes.
+    pub evaluation_count: u32,
+    /// What it needs to share an evaluation.
+    pub group: Group,
+}
+
+/// One generation's evaluation.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Which.
+    pub generation: GenerationId,
+    /// Evaluations done.
+    pub evaluations_done: u32,
+    /// Denoising step, from 1, that the evaluation belongs to.
+    pub inference_step: u32,
+    /// Whether it was the last.
+    pub is_done: bool,
+}
+
+/// A picture that went back to the waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Returned {
+    /// Its job.
+    pub job: JobId,
+    /// The generation it was.
+    pub generation: GenerationId,
+    /// Which of the job's, from 0.
+    pub index: u32,
+    /// Evaluations it had done.
+    pub evaluations_done: u32,
+}

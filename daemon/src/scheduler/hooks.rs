@@ -1,0 +1,135 @@
+//! What the engine room asks and tells about pictures: the hooks by which jobs, readers and the journal follow the work.
+//!
+//! The engine room (`carry_out`, `outcome`, `saving`, `deaths`) calls these and nothing else of a job's papers. It
+//! keeps the queue's state itself: a hook never touches [`crate::queue::State`] for the picture it is told about,
+//! except by `fail`.
+
+use std::time::{Duration, Instant};
+
+use imgd_proto::v1;
+use tonic::codegen::Bytes;
+
+use super::{Work, actor::Actor};
+use crate::{
+    engine::{Begun, FileRequest, GenerationId, Picture, PictureRequest, Stepped},
+    failure::Failure,
+    queue::JobId,
+};
+
+/// A picture that is to be begun, or restored.
+pub(super) struct Next {
+    /// Which of the job's, from 0.
+    pub(super) index: u32,
+    /// What to make, with its own seed and prompt.
+    pub(super) picture: PictureRequest,
+    /// Its state where it was begun before: a bytes value of the engine's `save`.
+    pub(super) saved: Option<Bytes>,
+}
+
+/// A picture in flight, as hooks hear of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Which {
+    pub(super) job: JobId,
+    pub(super) generation: GenerationId,
+    /// Which of the job's, from 0.
+    pub(super) index: u32,
+}
+
+/// A picture's state, as it was saved.
+pub(super) struct Kept {
+    pub(super) bytes: Bytes,
+    pub(super) evaluations_done: u32,
+    pub(super) evaluation_count: u32,
+    /// What it looks like, where one was made.
+    pub(super) preview: Option<v1::Preview>,
+}
+
+impl Actor {
+    /// The picture that the job begins next: not done, not in flight, those that were begun before first.
+    ///
+    /// Asked once for each begin; a picture that comes back is told by [`Actor::image_returned`].
+    pub(super) fn next_image(&mut self, job: JobId) -> Option<Next> {
+        self.desks.get_mut(&job)?.next_image()
+    }
+
+    /// The file to make of the job's pictures.
+    pub(super) fn file_of(&self, job: JobId) -> Option<FileRequest> {
+        match &self.desks.get(&job)?.order.work {
+            Work::Draw(submission) => Some(submission.file()),
+            Work::Load => None,
+        }
+    }
+
+    /// Whether somebody wants a preview after this evaluation, counted from 1.
+    pub(super) fn wants_preview(&self, job: JobId, evaluation: u32) -> bool {
+        let Some(Work::Draw(submission)) = self.desks.get(&job).map(|desk| &desk.order.work) else {
+            return false;
+        };
+        let every = submission.generate().preview_every_n_steps;
+        every > 0 && evaluation.is_multiple_of(every)
+    }
+
+    /// A picture was begun or restored.
+    pub(super) fn image_begun(&mut self, which: Which, begun: Begun, now: Instant) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.begun(which, begun, now);
+        }
+    }
+
+    /// A picture made an evaluation, in a call that it shared with others. `rest` is what decoding is likely to take.
+    pub(super) fn image_stepped(
+        &mut self,
+        which: Which,
+        step: &Stepped,
+        preview: Option<v1::Preview>,
+        rest: Duration,
+        now: Instant,
+    ) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.stepped(which, step, preview, rest, now);
+        }
+    }
+
+    /// A picture's state was saved; it goes on. The last one is kept in memory too, for the worker's death.
+    pub(super) fn image_saved(&mut self, which: Which, kept: Kept) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.keep(which.index, kept);
+        }
+    }
+
+    /// A picture is in flight no more and waits again: it was parked, or its worker died. What was kept of it last is
+    /// what it goes on from.
+    pub(super) fn image_returned(&mut self, which: Which) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.returned(which);
+        }
+    }
+
+    /// A picture is as far as its job's `hold_after`, and its state is kept. The job goes on with its others; once none
+    /// is left, `complete` is called.
+    pub(super) fn image_held(&mut self, which: Which, kept: Kept) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.keep(which.index, kept);
+            desk.ended(which);
+        }
+    }
+
+    /// A picture is finished.
+    pub(super) fn image_finished(&mut self, which: Which, picture: Picture) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.finished(which, picture);
+        }
+    }
+
+    /// A picture cannot be made; its generation is about to be forgotten.
+    pub(super) fn image_failed(&mut self, which: Which, failure: Failure, now: Instant) {
+        self.fail(which.job, failure, now);
+    }
+
+    /// A worker died while it was at a picture of the job, and the picture is tried once more from what was kept.
+    pub(super) fn worker_died_notice(&mut self, which: Which, how: &str) {
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.worker_died(which, how);
+        }
+    }
+}
