@@ -9,7 +9,7 @@ use super::Group;
 use crate::engine::ModelKey;
 
 /// Numbers of generations that are tried, in order. Beyond the last, a tick would keep an arrival waiting for long.
-pub const LADDER: [u32; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+pub(super) const LADDER: [u32; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 
 /// A larger number has to be cheaper by this share: less is noise.
 const WORTH: f64 = 0.02;
@@ -72,11 +72,10 @@ impl Curve {
 
     /// What is believed, to store.
     pub fn points(&self) -> impl Iterator<Item = CurvePoint> {
-        self.trusted()
-            .map(|(generations, seconds)| CurvePoint {
-                generations,
-                seconds,
-            })
+        self.trusted().map(|(generations, seconds)| CurvePoint {
+            generations,
+            seconds,
+        })
     }
 
     /// An evaluation of so many generations took so long.

@@ -92,7 +92,9 @@ pub fn pick(state: &State, now: Instant) -> Tick {
 
 /// The job that goes on: one with a picture in flight, else the oldest.
 fn next_job(state: &State) -> Option<&Job> {
-    let can_go_on = |job: &&Job| !job.is_cancelled && !job.is_paused && (!job.is_blocked || !job.images.is_empty());
+    let can_go_on = |job: &&Job| {
+        !job.is_cancelled && !job.is_paused && (!job.is_blocked || !job.images.is_empty())
+    };
     let in_flight = state
         .jobs
         .iter()

@@ -7,7 +7,10 @@ use proptest::prelude::{
     Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
-use super::{Fingerprint, Job, JobId, Known, Resident, State, Tick, WorkerState, pick};
+use super::{
+    Beginning, Fingerprint, Group, Job, JobId, Known, Progress, Resident, State, Tick, WorkerState,
+    pick,
+};
 use crate::{
     engine::{GenerationId, ModelKey},
     fake_engine::model,
@@ -71,18 +74,10 @@ impl House {
             } => {
                 self.next += 1;
                 self.state.jobs.push(Job {
-                    id: JobId(self.next),
-                    model: key(*model),
-                    fingerprint: None,
                     only_loads: *images == 0,
-                    width_px: None,
-                    height_px: None,
                     images_left: *images,
-                    image: None,
-                    is_running: false,
-                    is_cancelled: false,
-                    is_blocked: false,
                     keep_alive: KeepAlive::For(Duration::from_secs(*stay_secs)),
+                    ..Job::new(JobId(self.next), key(*model), self.now)
                 });
             }
             Happening::Cancellation(index) if !self.state.jobs.is_empty() => {
@@ -91,10 +86,11 @@ impl House {
             }
             Happening::Cancellation(_) => {}
             Happening::Death => {
-                for id in self
+                for returned in self
                     .state
                     .worker_gone(Some(self.now + Duration::from_secs(1)))
                 {
+                    let id = returned.job;
                     if !self.over.contains(&id) {
                         self.over.push(id);
                     }
@@ -121,7 +117,7 @@ impl House {
         }
         self.over.push(id);
         match self.state.job_mut(id) {
-            Some(job) if job.image.is_some() => job.is_cancelled = true,
+            Some(job) if !job.images.is_empty() => job.is_cancelled = true,
             _ => self.state.remove(id, self.now),
         }
     }
@@ -146,7 +142,7 @@ impl House {
             Tick::Wait { until } => return self.wait(until),
             Tick::StartWorker => self.state.worker_started(self.now),
             Tick::EndWorker => {
-                if self.state.jobs.iter().any(|job| job.image.is_some()) {
+                if self.state.jobs.iter().any(|job| !job.images.is_empty()) {
                     return Err("a worker with a picture in flight was ended".to_owned());
                 }
                 self.state.worker_gone(None);
@@ -172,7 +168,7 @@ impl House {
                     .state
                     .jobs
                     .iter()
-                    .any(|job| job.model == key && job.image.is_some())
+                    .any(|job| job.model == key && !job.images.is_empty())
                 {
                     return Err("a model with a picture in flight was unloaded".to_owned());
                 }
@@ -181,14 +177,15 @@ impl House {
             Tick::Load(id) => {
                 let job = self.state.job(id).ok_or("no such job")?;
                 let (key, keep_alive) = (job.model.clone(), job.keep_alive);
-                self.state.loaded(Resident {
+                let resident = Resident {
                     memory_bytes: size(&key),
                     key,
                     fingerprint: Fingerprint(0),
                     used: self.now,
                     keep_alive,
                     is_unwanted: false,
-                });
+                };
+                self.state.loaded(resident, Duration::ZERO);
             }
             Tick::Refuse {
                 job,
@@ -203,7 +200,18 @@ impl House {
             Tick::Complete(id) => self.finish_job(id),
             Tick::Begin(id) => {
                 self.next += 1;
-                self.state.begun(id, GenerationId(self.next));
+                let beginning = Beginning {
+                    generation: GenerationId(self.next),
+                    index: 0,
+                    evaluations_done: 0,
+                    evaluation_count: EVALUATIONS,
+                    group: Group {
+                        width_px: 8,
+                        height_px: 8,
+                        is_guided: false,
+                    },
+                };
+                self.state.begun(id, beginning);
                 self.evaluations.insert(GenerationId(self.next), 0);
                 self.begun.push(id);
             }
@@ -221,10 +229,17 @@ impl House {
                         .get_mut(&generation)
                         .ok_or("no such generation")?;
                     *done += 1;
-                    if *done == EVALUATIONS {
-                        self.state.denoised(generation);
-                    }
+                    let progress = Progress {
+                        generation,
+                        evaluations_done: *done,
+                        inference_step: *done,
+                        is_done: *done == EVALUATIONS,
+                    };
+                    self.state.stepped(&[progress], self.now);
                 }
+            }
+            Tick::Decode(_) | Tick::Save(_) | Tick::Park(_) | Tick::Hold(_) => {
+                return Err("nothing asked for it".to_owned());
             }
             Tick::Finish(generation) => self.end_generation(generation),
         }
@@ -232,7 +247,7 @@ impl House {
             .state
             .jobs
             .iter()
-            .filter(|job| job.image.is_some())
+            .filter(|job| !job.images.is_empty())
             .count()
             > 1
         {

@@ -165,9 +165,7 @@ impl State {
 
     /// The job that a generation belongs to.
     pub fn job_of(&self, generation: GenerationId) -> Option<&Job> {
-        self.jobs
-            .iter()
-            .find(|job| job.image(generation).is_some())
+        self.jobs.iter().find(|job| job.image(generation).is_some())
     }
 
     /// A picture in flight.
@@ -324,8 +322,8 @@ impl State {
                 if made.is_done {
                     image.stage = Stage::Denoised;
                 }
-                image.is_hold_due = hold_after
-                    .is_some_and(|step| made.is_done || made.inference_step >= step);
+                image.is_hold_due =
+                    hold_after.is_some_and(|step| made.is_done || made.inference_step >= step);
             }
         }
     }
@@ -359,7 +357,9 @@ impl State {
             .position(|image| image.generation == generation)?;
         let image = job.images.remove(place);
         let (id, class, client) = (job.id, job.class, job.client);
-        let left = image.evaluation_count.saturating_sub(image.evaluations_done);
+        let left = image
+            .evaluation_count
+            .saturating_sub(image.evaluations_done);
         let not_made = image.group.map_or(0, |group| group.work(left));
         self.accounts.refund(class, client, not_made);
         self.accounts.ended(class, image.start_tag);

@@ -1,6 +1,9 @@
 use std::time::{Duration, Instant};
 
-use super::{Fingerprint, Image, Job, JobId, Known, Resident, State, Tick, WorkerState, pick};
+use super::{
+    Beginning, Fingerprint, Group, Job, JobId, Known, Progress, Resident, State, Tick, WorkerState,
+    pick,
+};
 use crate::{
     engine::{GenerationId, ModelKey},
     fake_engine::model,
@@ -9,19 +12,24 @@ use crate::{
 
 fn job(id: u64, key: &ModelKey) -> Job {
     Job {
-        id: JobId(id),
-        model: key.clone(),
         fingerprint: Some(Fingerprint(1)),
-        only_loads: false,
-        width_px: None,
-        height_px: None,
-        images_left: 1,
-        image: None,
-        is_running: false,
-        is_cancelled: false,
-        is_blocked: false,
-        keep_alive: KeepAlive::Forever,
+        ..Job::new(JobId(id), key.clone(), Instant::now())
     }
+}
+
+fn begin(state: &mut State, id: u64, generation: u64) {
+    let beginning = Beginning {
+        generation: GenerationId(generation),
+        index: 0,
+        evaluations_done: 0,
+        evaluation_count: 3,
+        group: Group {
+            width_px: 64,
+            height_px: 64,
+            is_guided: false,
+        },
+    };
+    state.begun(JobId(id), beginning);
 }
 
 fn resident(key: &ModelKey, used: Instant, stay_secs: u64) -> Resident {
@@ -128,11 +136,17 @@ fn a_job_is_looked_at_inspected_loaded_begun_stepped_finished_completed() {
     assert_eq!(pick(&state, now), Tick::Inspect(key.clone()));
     known(&mut state, &key, 10);
     assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
-    state.loaded(resident(&key, now, 300));
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
     assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));
-    state.begun(JobId(1), GenerationId(7));
+    begin(&mut state, 1, 7);
     assert_eq!(pick(&state, now), Tick::Step(vec![GenerationId(7)]));
-    state.denoised(GenerationId(7));
+    let last = Progress {
+        generation: GenerationId(7),
+        evaluations_done: 3,
+        inference_step: 3,
+        is_done: true,
+    };
+    state.stepped(&[last], now);
     assert_eq!(pick(&state, now), Tick::Finish(GenerationId(7)));
     assert_eq!(state.ended(GenerationId(7)), Some(JobId(1)));
     assert_eq!(pick(&state, now), Tick::Complete(JobId(1)));
@@ -151,7 +165,7 @@ fn a_job_that_only_loads_is_complete_once_its_model_is_resident() {
     });
     known(&mut state, &key, 10);
     assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
-    state.loaded(resident(&key, now, 300));
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
     assert_eq!(pick(&state, now), Tick::Complete(JobId(1)));
 }
 
@@ -160,7 +174,7 @@ fn a_model_whose_files_changed_is_loaded_anew() {
     let now = Instant::now();
     let (key, other) = (model("m"), model("other"));
     let mut state = state(now);
-    state.loaded(resident(&key, now, 300));
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
     state.jobs.push(Job {
         fingerprint: Some(Fingerprint(2)),
         ..job(1, &key)
@@ -170,7 +184,7 @@ fn a_model_whose_files_changed_is_loaded_anew() {
         Tick::EndWorker,
         "the last model goes with its process"
     );
-    state.loaded(resident(&other, now, 300));
+    state.loaded(resident(&other, now, 300), Duration::ZERO);
     assert_eq!(pick(&state, now), Tick::Unload(key.clone()));
     state.unloaded(&key);
     assert_eq!(pick(&state, now), Tick::Inspect(key));
@@ -182,7 +196,7 @@ fn an_idle_model_goes_when_its_time_is_over_and_not_before() {
     let key = model("m");
     let mut state = state(now);
     known(&mut state, &key, 10);
-    state.loaded(resident(&key, now, 300));
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
     let end = now + Duration::from_secs(300);
     assert_eq!(pick(&state, now), Tick::Wait { until: Some(end) });
     assert_eq!(pick(&state, end), Tick::EndWorker);
@@ -200,10 +214,11 @@ fn an_unwanted_model_goes_at_once_unless_it_is_needed() {
     let key = model("m");
     let mut state = state(now);
     known(&mut state, &key, 10);
-    state.loaded(Resident {
+    let unwanted = Resident {
         is_unwanted: true,
         ..resident(&key, now, 300)
-    });
+    };
+    state.loaded(unwanted, Duration::ZERO);
     assert_eq!(pick(&state, now), Tick::EndWorker);
     state.jobs.push(job(1, &key));
     assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));
@@ -214,16 +229,10 @@ fn a_cancelled_picture_is_forgotten_before_anything_else() {
     let now = Instant::now();
     let key = model("m");
     let mut state = state(now);
-    state.loaded(resident(&key, now, 300));
-    let image = Some(Image {
-        generation: GenerationId(7),
-        is_denoised: false,
-    });
-    state.jobs.push(Job {
-        is_cancelled: true,
-        image,
-        ..job(1, &key)
-    });
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
+    state.jobs.push(job(1, &key));
+    begin(&mut state, 1, 7);
+    state.jobs[0].is_cancelled = true;
     state.jobs.push(job(2, &key));
     state.inquiries.push(key);
     assert_eq!(pick(&state, now), Tick::Forget(GenerationId(7)));
@@ -234,9 +243,9 @@ fn questions_about_models_are_answered_between_two_steps() {
     let now = Instant::now();
     let (key, other) = (model("m"), model("other"));
     let mut state = state(now);
-    state.loaded(resident(&key, now, 300));
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
     state.jobs.push(job(1, &key));
-    state.begun(JobId(1), GenerationId(7));
+    begin(&mut state, 1, 7);
     state.inquiries.push(other.clone());
     assert_eq!(pick(&state, now), Tick::Inspect(other));
 }
@@ -247,8 +256,11 @@ fn the_least_recently_used_model_goes_first_and_a_job_that_cannot_fit_is_refused
     let (old, young, large) = (model("old"), model("young"), model("large"));
     let mut state = state(now);
     known(&mut state, &large, 1000);
-    state.loaded(resident(&young, now + Duration::from_secs(1), 300));
-    state.loaded(resident(&old, now, 300));
+    state.loaded(
+        resident(&young, now + Duration::from_secs(1), 300),
+        Duration::ZERO,
+    );
+    state.loaded(resident(&old, now, 300), Duration::ZERO);
     state.jobs.push(job(1, &large));
     assert_eq!(pick(&state, now), Tick::Unload(old.clone()));
     state.unloaded(&old);
@@ -268,7 +280,7 @@ fn a_blocked_job_lets_the_next_one_pass_but_finishes_its_picture() {
     let key = model("m");
     let mut state = state(now);
     known(&mut state, &key, 10);
-    state.loaded(resident(&key, now, 300));
+    state.loaded(resident(&key, now, 300), Duration::ZERO);
     state.jobs.push(Job {
         is_blocked: true,
         is_running: true,
@@ -277,7 +289,7 @@ fn a_blocked_job_lets_the_next_one_pass_but_finishes_its_picture() {
     state.jobs.push(job(2, &key));
     assert_eq!(pick(&state, now), Tick::Begin(JobId(2)));
     state.jobs.pop();
-    state.begun(JobId(1), GenerationId(3));
+    begin(&mut state, 1, 3);
     assert_eq!(pick(&state, now), Tick::Step(vec![GenerationId(3)]));
 }
 

@@ -14,9 +14,7 @@ use super::{
 use crate::{
     engine::{Begun, GenerationId, Loaded, ModelKey},
     failure::{Failure, Reason, is_worker_died, worker_died},
-    queue::{
-        Beginning, Fingerprint, Group, JobId, Known, Progress, Resident, Tick, WorkerState,
-    },
+    queue::{Beginning, Fingerprint, Group, JobId, Known, Progress, Resident, Tick, WorkerState},
     service_manager,
 };
 
