@@ -3,15 +3,24 @@
 //! ```text
 //! cargo build --release && cargo run --release -p imgd-benches -- overhead
 //! cargo run --release -p imgd-benches -- engine
+//! cargo run --release -p imgd-benches -- preempt
+//! cargo run --release -p imgd-benches -- together
+//! cargo run --release -p imgd-benches -- flood
+//! cargo run --release -p imgd-benches -- watchers
 //! ```
 //!
 //! Each prints one line a figure: name, median, least and most of its runs.
 
 #![expect(clippy::print_stdout, reason = "figures are the output")]
 
+mod curve;
 mod engine;
+mod flood;
 mod overhead;
+mod preempt;
 mod private_daemon;
+mod together;
+mod watchers;
 
 use std::time::Duration;
 
@@ -47,6 +56,63 @@ enum What {
         #[arg(long)]
         size: Option<u32>,
     },
+    /// How long a person's request waits while a batch runs, and whether the batch loses anything.
+    Preempt {
+        /// Pictures of the batch.
+        #[arg(long, default_value_t = 100)]
+        images: u32,
+        /// Side of all pictures in pixels.
+        #[arg(long, default_value_t = 256)]
+        size: u32,
+        /// Denoising steps of all pictures.
+        #[arg(long, default_value_t = 14)]
+        steps: u32,
+        /// Requests of the person.
+        #[arg(long, default_value_t = 30)]
+        requests: usize,
+        /// Decides when they come.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Clients that ask at once against the same one after another, and what the batch curve promises.
+    Together {
+        /// A diffusers directory.
+        #[arg(long, default_value = "models/starter")]
+        model: std::path::PathBuf,
+        /// Clients.
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+        /// Sides of the pictures in pixels.
+        #[arg(long, value_delimiter = ',', default_values_t = [128, 256])]
+        sizes: Vec<u32>,
+        /// Denoising steps.
+        #[arg(long, default_value_t = 14)]
+        steps: u32,
+        /// Rounds, of which the median counts.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
+    /// Submissions as fast as they can be made: how they are answered and what the daemon grows to.
+    Flood {
+        /// Submissions, each of one tiny picture.
+        #[arg(long, default_value_t = 10_000)]
+        submissions: usize,
+        /// Submits what is refused again until it is accepted.
+        #[arg(long)]
+        insist: bool,
+    },
+    /// Watchers of one job, half of whom stop reading: what its steps take with and without them.
+    Watchers {
+        /// Watchers.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+        /// Denoising steps of each of the job's four pictures.
+        #[arg(long, default_value_t = 50)]
+        steps: u32,
+        /// Side of the pictures in pixels.
+        #[arg(long, default_value_t = 256)]
+        size: u32,
+    },
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -55,6 +121,31 @@ fn main() -> Result<(), Failure> {
     match Arguments::parse().what {
         What::Overhead { runs, idle_secs } => overhead::run(runs, idle_secs),
         What::Engine { model, runs, size } => engine::run(&model, runs, size),
+        What::Preempt {
+            images,
+            size,
+            steps,
+            requests,
+            seed,
+        } => preempt::run(&preempt::Plan {
+            images,
+            size_px: size,
+            steps,
+            requests,
+            seed,
+        }),
+        What::Together {
+            model,
+            clients,
+            sizes,
+            steps,
+            rounds,
+        } => together::run(&model, clients, &sizes, steps, rounds),
+        What::Flood {
+            submissions,
+            insist,
+        } => flood::run(submissions, insist),
+        What::Watchers { count, steps, size } => watchers::run(count, steps, size),
     }
 }
 

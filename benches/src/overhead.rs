@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use imgd_client::{Client, ConnectOptions};
 use serde_json::Value;
 
 use crate::{Failure, milliseconds, private_daemon::PrivateDaemon, report};
@@ -91,12 +90,7 @@ fn status_calls(daemon: &PrivateDaemon) -> Result<Vec<Duration>, Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let options = ConnectOptions {
-            socket: Some(daemon.socket()),
-            autostart: false,
-            ..ConnectOptions::default()
-        };
-        let client = Client::connect(options).await?;
+        let client = daemon.client().await?;
         let mut times = Vec::with_capacity(STATUS_CALLS);
         for _ in 0..STATUS_CALLS {
             let at = Instant::now();

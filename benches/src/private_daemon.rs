@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use imgd_client::{Client, ConnectOptions};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -51,6 +52,26 @@ impl PrivateDaemon {
     /// Its socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.home.path().join("run/imgd.sock")
+    }
+
+    /// Process id of the supervisor.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Folder of its journal and pictures.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.home.path().join(".local/share/imgd")
+    }
+
+    /// A connection of its own to it.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        let options = ConnectOptions {
+            socket: Some(self.socket()),
+            autostart: false,
+            ..ConnectOptions::default()
+        };
+        Ok(Client::connect(options).await?)
     }
 
     /// Its folder.

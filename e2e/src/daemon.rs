@@ -1,6 +1,7 @@
 //! A daemon of a test's own.
 
 use std::{
+    fmt,
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,11 +10,22 @@ use std::{
 
 use crate::{Home, processes, program, run::Run};
 
+/// What turns a home into the command that runs `imgd` in it.
+type Starter = Box<dyn Fn(&Home) -> Command + Send>;
+
 /// `imgd`, started by hand in a private [`Home`], accepting connections. Dropping it ends it.
-#[derive(Debug)]
 pub struct Daemon {
     child: Child,
     home: Home,
+    starter: Starter,
+}
+
+impl fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Daemon");
+        f.field("child", &self.child).field("home", &self.home);
+        f.finish_non_exhaustive()
+    }
 }
 
 impl Daemon {
@@ -29,23 +41,62 @@ impl Daemon {
     ///
     /// # Panics
     /// When it does not accept connections within ten seconds; the message has its log.
-    pub fn start_in(home: Home, adapt: impl FnOnce(&mut Command)) -> Self {
-        let log = File::create(home.path().join("imgd.log")).expect("the home is ours");
-        let mut command = home.command(program("imgd"));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        adapt(&mut command);
-        let child = command.spawn().expect("the program was just built");
-        let daemon = Self { child, home };
-        let listens = || daemon.home.daemon_pid().is_some();
+    pub fn start_in(home: Home, adapt: impl Fn(&mut Command) + Send + 'static) -> Self {
+        Self::start_by(home, move |home| {
+            let mut command = home.command(program("imgd"));
+            adapt(&mut command);
+            command
+        })
+    }
+
+    /// Starts a daemon by a command that becomes `imgd`.
+    ///
+    /// # Panics
+    /// When it does not accept connections within ten seconds; the message has its log.
+    pub fn start_by(home: Home, starter: impl Fn(&Home) -> Command + Send + 'static) -> Self {
+        let child = spawn(&home, &starter);
+        let daemon = Self {
+            child,
+            home,
+            starter: Box::new(starter),
+        };
+        daemon.wait_until_it_listens();
+        daemon
+    }
+
+    /// Starts it again in its home, after it has ended; does not wait until it accepts connections.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn start_again(&mut self) {
+        // it has ended, or is about to: the parent must ask how
+        drop(self.child.wait());
+        self.child = spawn(&self.home, &self.starter);
+    }
+
+    /// Returns when it accepts connections.
+    ///
+    /// # Panics
+    /// When it does not within ten seconds; the message has its log.
+    pub fn wait_until_it_listens(&self) {
+        let listens = || self.home.daemon_pid() == Some(self.pid());
         assert!(
             processes::within(Duration::from_secs(10), listens),
             "imgd does not accept connections; its log:\n{}",
-            daemon.log()
+            self.log()
         );
-        daemon
+    }
+
+    /// Kills the supervisor, and nothing else, with SIGKILL.
+    pub fn kill(&mut self) {
+        // killed already is what was wanted
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Process id of the worker, if one runs.
+    pub fn worker(&self) -> Option<u32> {
+        processes::worker(self.pid())
     }
 
     /// Process id of the supervisor.
@@ -124,4 +175,18 @@ impl Drop for Daemon {
             drop(self.child.wait());
         }
     }
+}
+
+fn spawn(home: &Home, starter: &dyn Fn(&Home) -> Command) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(home.path().join("imgd.log"))
+        .expect("the home is ours");
+    starter(home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the program was just built")
 }

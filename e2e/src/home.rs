@@ -64,6 +64,11 @@ impl Home {
         self.path().join("run/imgd/imgd.sock")
     }
 
+    /// Folder of the daemon's journal and pictures.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("home/.local/share/imgd")
+    }
+
     /// A command with nothing of this process's environment but what is needed, in the folder of the pictures.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let home = self.path().join("home");

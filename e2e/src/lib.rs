@@ -4,13 +4,19 @@
 //! ([`Home`]) and a daemon in it ([`Daemon`]). It knows the programs from outside only: their arguments, their
 //! output, their socket. Other packages' doc examples use it to have a daemon to talk to.
 
+pub mod crash;
 mod daemon;
 mod home;
+pub mod library;
+pub mod line;
 pub mod processes;
 mod programs;
+pub mod random;
 pub mod refusal;
 pub mod run;
+mod small_disk;
 
 pub use daemon::Daemon;
 pub use home::Home;
 pub use programs::{program, repository};
+pub use small_disk::SmallDisk;

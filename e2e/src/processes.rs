@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -95,6 +95,28 @@ pub fn family(pid: u32) -> BTreeSet<u32> {
     }
 }
 
+/// The worker of the daemon with this process id, if it has one.
+pub fn worker(daemon: u32) -> Option<u32> {
+    family(daemon).into_iter().find(|pid| is_worker(*pid))
+}
+
+/// Whether the process runs as `imgd worker`.
+pub fn is_worker(pid: u32) -> bool {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut arguments = command.split(|byte| *byte == 0);
+    arguments.any(|argument| argument == b"worker")
+}
+
+/// Memory of the process that is in RAM, in bytes; 0 when it is gone.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"))
+        .and_then(|kilobytes| kilobytes.trim().parse::<u64>().ok())
+        .map_or(0, |kilobytes| kilobytes * 1024)
+}
+
 fn parent(pid: u32) -> Option<u32> {
     // pid (name) state parent …, where the name may hold anything
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -117,6 +139,26 @@ pub fn sockets(pid: u32) -> BTreeSet<u64> {
             let link = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
             link.parse().ok()
         })
+        .collect()
+}
+
+/// Regular files that the process has open for writing, deleted ones too.
+pub fn files_open_for_writing(pid: u32) -> Vec<PathBuf> {
+    let is_open_for_writing = |descriptor: &str| {
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"));
+        let info = info.unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        // octal, the access mode in the last two bits: 0 is reading
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+        flags.is_some_and(|flags| flags & 3 != 0)
+    };
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| fs::metadata(entry.path()).is_ok_and(|file| file.is_file()))
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_open_for_writing))
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
         .collect()
 }
 

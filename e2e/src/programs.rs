@@ -43,13 +43,17 @@ fn find(name: &str) -> PathBuf {
     build(name)
 }
 
-/// The folder of the build profile this test was built in; none for a doc example, which lies elsewhere.
+/// The folder of the build profile this test or program was built in; the usual one for a doc example, which lies
+/// elsewhere.
 fn profile_folder() -> Option<PathBuf> {
-    let test = std::env::current_exe().ok()?;
-    let deps = test.parent()?;
-    (deps.file_name() == Some(OsStr::new("deps")))
-        .then(|| deps.parent().map(Path::to_path_buf))
+    let here = std::env::current_exe().ok()?;
+    let folder = here.parent()?;
+    let of_test = (folder.file_name() == Some(OsStr::new("deps"))).then(|| folder.parent());
+    let of_program = folder.join("deps").is_dir().then_some(folder);
+    of_test
         .flatten()
+        .or(of_program)
+        .map(Path::to_path_buf)
         .or_else(|| {
             let target = environment("CARGO_TARGET_DIR")
                 .map_or_else(|| repository().join("target"), PathBuf::from);

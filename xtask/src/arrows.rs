@@ -22,8 +22,8 @@ const ARROWS: [Arrow; 8] = [
     ("imgd", &["imgd-proto", "imgd-engine"], &["imgd-client"]),
     ("imgd-client", &["imgd-proto"], &["imgd-e2e"]),
     ("imgctl", &["imgd-client", "imgd-proto"], &["imgd-e2e"]),
-    // it knows the programs from outside; its tests may talk to them
-    ("imgd-e2e", &[], &["imgd-client", "imgd-proto"]),
+    // it knows the programs from outside and speaks the contract with them
+    ("imgd-e2e", &["imgd-proto"], &["imgd-client"]),
     (
         "imgd-benches",
         &["imgd-client", "imgd-engine", "imgd-e2e"],

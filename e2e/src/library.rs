@@ -1,0 +1,190 @@
+//! What lies in a daemon's data folder, read without the daemon's help.
+//!
+//! Nothing here knows the folder's layout: the database is the file that begins as SQLite's do, everything else beside
+//! it is a picture, a thumbnail or rubbish.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use sha2::{Digest as _, Sha256};
+
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// What was found in a data folder.
+#[derive(Debug, Default)]
+pub struct Library {
+    /// The databases.
+    pub databases: Vec<PathBuf>,
+    /// Every other file with its SHA-256 in hex, without SQLite's own companions and empty files such as locks.
+    pub blobs: BTreeMap<PathBuf, String>,
+    /// Bytes of all files.
+    pub size_bytes: u64,
+}
+
+impl Library {
+    /// Reads a data folder; one that is not there is empty. Files that vanish meanwhile are left out.
+    pub fn read(data: &Path) -> io::Result<Self> {
+        let mut library = Self::default();
+        for path in files(data) {
+            let Ok(bytes) = fs::read(&path) else { continue };
+            library.size_bytes += bytes.len() as u64;
+            if bytes.starts_with(MAGIC) {
+                library.databases.push(path);
+            } else if !bytes.is_empty() && !is_companion(&path) {
+                library.blobs.insert(path, sha256(&bytes));
+            }
+        }
+        Ok(library)
+    }
+
+    /// Files whose name is that of unfinished work.
+    pub fn leftovers(&self) -> Vec<&Path> {
+        let is_temporary = |path: &&PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.contains("tmp") || name.contains("part") || name.starts_with('.')
+        };
+        let paths = self.blobs.keys().filter(is_temporary);
+        paths.map(PathBuf::as_path).collect()
+    }
+}
+
+/// Bytes of all files below a folder, as the files say, without reading them.
+pub fn size_bytes(data: &Path) -> u64 {
+    let sizes = files(data).into_iter();
+    sizes
+        .filter_map(|path| Some(fs::metadata(path).ok()?.len()))
+        .sum()
+}
+
+/// Checks every database of a data folder as SQLite does: integrity and foreign keys. Nobody may write meanwhile.
+///
+/// The files are copied first, so that looking changes nothing: the journal's own recovery is left to the daemon.
+/// Returns how many databases there were, or what is wrong.
+pub fn check(data: &Path) -> Result<usize, String> {
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let databases = files(data).into_iter().filter(|path| is_database(path));
+    let mut count = 0;
+    for database in databases {
+        count += 1;
+        let copy = scratch.path().join(format!("{count}.db"));
+        for companion in ["", "-wal"] {
+            let from = with_suffix(&database, companion);
+            if from.exists() {
+                fs::copy(&from, with_suffix(&copy, companion))
+                    .map_err(|error| error.to_string())?;
+            }
+        }
+        verdict(&copy).map_err(|what| format!("{}: {what}", database.display()))?;
+    }
+    Ok(count)
+}
+
+fn verdict(copy: &Path) -> Result<(), String> {
+    let words = |error: rusqlite::Error| error.to_string();
+    let connection =
+        Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(words)?;
+    let answer: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .map_err(words)?;
+    if answer != "ok" {
+        return Err(answer);
+    }
+    let broken: i64 = connection
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+            row.get(0)
+        })
+        .map_err(words)?;
+    if broken > 0 {
+        return Err(format!("{broken} rows point nowhere"));
+    }
+    Ok(())
+}
+
+/// SHA-256 in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.extend(files(&entry.path())),
+            Ok(kind) if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_database(path: &Path) -> bool {
+    use io::Read as _;
+    let mut start = [0; MAGIC.len()];
+    fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut start))
+        .is_ok_and(|()| start == MAGIC)
+}
+
+/// SQLite's log and its index beside a database, and the daemon's lock.
+fn is_companion(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["-wal", "-shm", "-journal", "lock"]
+        .iter()
+        .any(|suffix| name.ends_with(suffix))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database(folder: &Path) -> PathBuf {
+        let path = folder.join("journal.db");
+        let connection = Connection::open(&path).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (x); INSERT INTO t SELECT hex(randomblob(4000)) FROM (SELECT 1 UNION SELECT 2)")
+            .unwrap();
+        path
+    }
+
+    #[test]
+    fn a_whole_database_passes_and_a_damaged_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = database(folder.path());
+        assert_eq!(check(folder.path()), Ok(1));
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = 4096 + 3;
+        bytes[middle] ^= 0xff;
+        fs::write(&path, bytes).unwrap();
+        assert!(check(folder.path()).is_err());
+    }
+
+    #[test]
+    fn blobs_leftovers_and_companions_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        database(folder.path());
+        for (name, content) in [
+            ("ab", "x"),
+            ("ab.tmp", "y"),
+            ("journal.db-wal", "z"),
+            ("lock", ""),
+        ] {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let library = Library::read(folder.path()).unwrap();
+        assert_eq!(library.databases.len(), 1);
+        assert_eq!(library.blobs.len(), 2);
+        assert_eq!(library.leftovers(), [folder.path().join("ab.tmp")]);
+    }
+}
