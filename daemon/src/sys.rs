@@ -53,6 +53,20 @@ fn threads() -> Option<usize> {
     }
 }
 
+/// Time of the system's monotonic clock, whose moments other programs speak of too.
+#[cfg(target_os = "linux")]
+pub(crate) fn monotonic() -> std::time::Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes one timespec, which is there. This clock exists everywhere, so that it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(now.tv_nsec).unwrap_or_default();
+    std::time::Duration::new(seconds, nanos)
+}
+
 /// Ignores the signals by which a terminal or a person ends programs, here and in all programs executed from here:
 /// the supervisor decides when its processes end.
 pub(crate) fn ignore_termination_signals() {

@@ -1,8 +1,5 @@
 //! Hours of the day, as `22:00-07:00`.
 
-/// Minutes of a day.
-const DAY: u16 = 24 * 60;
-
 /// A part of every day in local time: from a minute to just before another, across midnight where that one is earlier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hours {
@@ -29,9 +26,9 @@ impl Hours {
         }
     }
 
-    /// Minutes by the clock from a minute outside until it begins, from 1 to 1439.
-    pub fn minutes_until(self, minute: u16) -> u16 {
-        (self.from + DAY - minute % DAY) % DAY
+    /// The first minute of the day that belongs to it, from 0 to 1439.
+    pub fn begin(self) -> u16 {
+        self.from
     }
 }
 
@@ -103,19 +100,6 @@ mod tests {
         for (text, minute, expected) in table {
             let hours = Hours::parse(text).unwrap();
             assert_eq!(hours.contains(minute), expected, "{minute} in {text}");
-        }
-    }
-
-    #[test]
-    fn the_minutes_until_a_window_lead_to_its_beginning() {
-        for text in ["22:00-07:00", "09:00-17:00", "00:00-00:01"] {
-            let hours = Hours::parse(text).unwrap();
-            for minute in (0..1440).filter(|minute| !hours.contains(*minute)) {
-                let wait = hours.minutes_until(minute);
-                assert!((1..1440).contains(&wait), "{text} at {minute}");
-                assert!(hours.contains((minute + wait) % 1440));
-                assert!(!hours.contains((minute + wait - 1) % 1440));
-            }
         }
     }
 }
