@@ -36,7 +36,7 @@ pub(crate) fn run(directory: &Path, runs: usize, size_px: Option<u32>) -> Result
             step.push(at.elapsed());
         }
         let at = Instant::now();
-        let picture = model.finish(&generation)?;
+        let picture = model.finish(&mut generation)?;
         finish.push(at.elapsed());
         let at = Instant::now();
         picture.encode(Format::Png, true)?;

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Error, Notice, Request, Result, Settings,
-    families::{Conditioning, LatentShape},
+    families::{Conditioning, Decoding, LatentShape},
     sampling::{Sampler, SamplerState, noise},
 };
 
@@ -27,6 +27,8 @@ pub struct Generation {
     pub(crate) noise: noise::Generator,
     pub(crate) positive: Conditioning,
     pub(crate) negative: Option<Conditioning>,
+    /// Not saved: it is large, and quickly done again.
+    pub(crate) decoding: Option<Decoding>,
 }
 
 /// What a saved generation can go on with: the same weights, the same arithmetic.
@@ -73,7 +75,13 @@ impl Generation {
         self.evaluations_done() >= self.evaluation_count()
     }
 
-    /// The state as bytes: the same bytes for the same state, on every run.
+    /// Whether the picture is decoded.
+    pub fn is_decoded(&self) -> bool {
+        matches!(self.decoding, Some(Decoding::Done(_)))
+    }
+
+    /// The state as bytes: the same bytes for the same state, on every run. Decoding is no part of it: a generation
+    /// that was decoded in part is saved as it was before.
     ///
     /// Text is encoded again by [`crate::Model::restore`]: embeddings are large. Layout: magic, then four blocks,
     /// each with its length in eight little-endian bytes (JSON header, sampler, noise, latents), then the SHA-256 of

@@ -16,7 +16,7 @@
 //!         result?;
 //!     }
 //! }
-//! let picture = model.finish(&a)?;
+//! let picture = model.finish(&mut a)?;
 //! # Ok(())
 //! # }
 //! ```

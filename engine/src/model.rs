@@ -7,7 +7,7 @@
 use crate::{
     Error, ErrorKind, Generation, ModelInfo, Notice, Precision, Request, Result, Settings,
     checkpoint::Source,
-    families::{Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
+    families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
     info::describe,
@@ -189,15 +189,35 @@ impl Model {
         self.family.preview_map()?.apply(generation.shape, latents)
     }
 
-    /// Decodes a finished generation.
+    /// Makes one piece of a finished generation's decoding: a block or so of the autoencoder, so that other work can
+    /// go first between two pieces. True when the picture is decoded. The bytes do not depend on what goes between.
+    ///
+    /// Fails with [`ErrorKind::Numerics`] when the picture has numbers that are not finite, and with
+    /// [`ErrorKind::Internal`] when the generation is not done; then decoding begins again.
+    pub fn decode_stage(&self, generation: &mut Generation) -> Result<bool> {
+        if !generation.is_done() {
+            return Err(Error::internal("decoding of a generation that is not done"));
+        }
+        let decoding = generation.decoding.take();
+        let (shape, latents) = (generation.shape, &generation.latents);
+        generation.decoding = Some(self.family.decode(shape, latents, decoding)?);
+        Ok(generation.is_decoded())
+    }
+
+    /// The picture of a finished generation: decodes what is not decoded yet.
     ///
     /// Fails with [`ErrorKind::Numerics`] when the picture has numbers that are not finite or is one constant
     /// colour, and with [`ErrorKind::Internal`] when the generation is not done.
-    pub fn finish(&self, generation: &Generation) -> Result<Picture> {
-        if !generation.is_done() {
-            return Err(Error::internal("finish of a generation that is not done"));
-        }
-        let image = self.family.decode(generation.shape, &generation.latents)?;
+    pub fn finish(&self, generation: &mut Generation) -> Result<Picture> {
+        let image = loop {
+            self.decode_stage(generation)?;
+            if let Some(Decoding::Done(image)) = generation
+                .decoding
+                .take_if(|decoding| matches!(decoding, Decoding::Done(_)))
+            {
+                break image;
+            }
+        };
         if image.is_constant() {
             return Err(
                 Error::new(ErrorKind::Numerics, "the picture is one constant colour").with_hint(
@@ -297,6 +317,7 @@ impl Model {
             noise,
             positive: encoded.positive,
             negative: encoded.negative,
+            decoding: None,
         })
     }
 

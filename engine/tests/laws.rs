@@ -6,7 +6,8 @@
 use std::{path::Path, sync::LazyLock};
 
 use imgd_engine::{
-    Generation, Model, OpenOptions, Precision, Request, checkpoint::Source, image::Format, sampling,
+    ErrorKind, Generation, Model, OpenOptions, Precision, Request, checkpoint::Source,
+    image::Format, sampling,
 };
 
 static STARTER: LazyLock<Model> = LazyLock::new(|| {
@@ -124,12 +125,102 @@ fn one_thread_equals_two() {
             pool.install(|| {
                 let mut generation = [STARTER.start(&request(5)).unwrap()];
                 run(&mut generation);
-                let picture = STARTER.finish(&generation[0]).unwrap();
+                let picture = STARTER.finish(&mut generation[0]).unwrap();
                 picture.encode(Format::Png, true).unwrap()
             })
         })
         .collect();
     assert!(pictures[0] == pictures[1]);
+}
+
+/// Piece by piece, with other generations' steps between and a save in the middle.
+#[test]
+fn a_picture_is_the_same_decoded_at_once_or_in_pieces_among_other_work() {
+    let mut generation = [STARTER.start(&request(5)).unwrap()];
+    run(&mut generation);
+    let saved = generation[0].save().unwrap();
+    let at_once = STARTER.finish(&mut generation[0]).unwrap().image;
+    assert!(
+        STARTER.finish(&mut generation[0]).unwrap().image == at_once,
+        "twice"
+    );
+
+    let [mut pieces] = [STARTER.restore(&saved).unwrap().generation];
+    let mut other = STARTER.start(&request(2)).unwrap();
+    let mut count = 1;
+    while !STARTER.decode_stage(&mut pieces).unwrap() {
+        assert!(pieces.save().unwrap() == saved, "saved as denoised");
+        if other.is_done() {
+            STARTER.decode_stage(&mut other).unwrap();
+        } else {
+            STARTER.step(&mut [&mut other]).remove(0).unwrap();
+        }
+        count += 1;
+    }
+    assert!(count > 5, "{count} pieces");
+    assert!(
+        STARTER.decode_stage(&mut pieces).unwrap(),
+        "nothing is left"
+    );
+    assert!(STARTER.finish(&mut pieces).unwrap().image == at_once);
+
+    let mut in_part = STARTER.restore(&saved).unwrap().generation;
+    for _ in 0..3 {
+        assert!(!STARTER.decode_stage(&mut in_part).unwrap());
+    }
+    assert!(
+        STARTER.finish(&mut in_part).unwrap().image == at_once,
+        "in part"
+    );
+    assert!(other.save().unwrap() == alone(&request(2)), "the other one");
+}
+
+#[test]
+fn decoding_waits_for_the_last_evaluation() {
+    let mut generation = STARTER.start(&request(1)).unwrap();
+    let error = STARTER.decode_stage(&mut generation).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(STARTER.finish(&mut generation).is_err());
+}
+
+/// A plan is made from files alone, and says what starting does.
+#[test]
+fn a_plan_says_what_starting_gives() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
+    let source = Source::directory(directory).unwrap();
+    let plan = |request: &Request| imgd_engine::plan(&source, "starter", Precision::F32, request);
+    for request in [
+        request(3),
+        Request::new("a red apple", 9),
+        Request {
+            sampler: Some("heun".into()),
+            ..request(4)
+        },
+    ] {
+        let started = STARTER.start(&request).unwrap();
+        let planned = plan(&request).unwrap();
+        assert_eq!(&planned.settings, started.settings());
+        assert_eq!(planned.evaluation_count, started.evaluation_count());
+    }
+    for wrong in [
+        Request {
+            width_px: Some(250),
+            ..request(1)
+        },
+        Request {
+            clip_skip: Some(5),
+            ..request(1)
+        },
+        Request {
+            sampler: Some("none such".into()),
+            ..request(1)
+        },
+    ] {
+        let started = STARTER.start(&wrong).err().unwrap();
+        let planned = plan(&wrong).err().unwrap();
+        assert_eq!(planned.field(), started.field());
+        assert_eq!(planned.to_string(), started.to_string());
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn draw(model: &Model, request: &Request) -> imgd_engine::Result<Vec<u8>> {
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
     }
-    Ok(model.finish(&generation)?.image.pixels)
+    Ok(model.finish(&mut generation)?.image.pixels)
 }
 
 #[test]

@@ -219,16 +219,21 @@ impl Models {
     }
 
     fn decode(&mut self, id: u64) -> Result<bool, Failure> {
-        self.held(id)?;
-        Ok(true)
+        let Held { model, generation } =
+            self.generations.get_mut(&id).ok_or_else(|| unknown(id))?;
+        let model = self.models.get(model).ok_or_else(|| not_loaded(model))?;
+        model.decode_stage(generation).map_err(failure)
     }
 
     /// Forgets the generation, whether or not it makes a picture.
     fn finish(&mut self, finish: Finish) -> Result<Finished, Failure> {
         let id = finish.generation;
-        let Held { model, generation } = self.generations.remove(&id).ok_or_else(|| unknown(id))?;
+        let Held {
+            model,
+            mut generation,
+        } = self.generations.remove(&id).ok_or_else(|| unknown(id))?;
         let model = self.model(&model)?;
-        let picture = model.finish(&generation).map_err(failure)?;
+        let picture = model.finish(&mut generation).map_err(failure)?;
         let format = match finish.format() {
             v1::ImageFormat::Unspecified | v1::ImageFormat::Png => Format::Png,
             v1::ImageFormat::Jpeg => {

@@ -56,6 +56,13 @@ fn step(models: &mut Models, ids: &[u64]) -> Vec<StepResult> {
     }
 }
 
+fn decode(models: &mut Models, generation: u64) -> bool {
+    match ask(models, Verb::Decode(generation)).unwrap() {
+        Outcome::Decoded(is_done) => is_done,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn finish(models: &mut Models, generation: u64, format: v1::ImageFormat) -> Finished {
     let finish = Finish {
         generation,
@@ -108,6 +115,13 @@ fn a_picture_is_the_same_alone_in_a_batch_and_restored() {
         panic!()
     };
     assert!(preview.png.starts_with(b"\x89PNG") && preview.width_px > 0);
+    // 1 is decoded piece by piece, 3 in part, the others by finish alone.
+    let mut pieces = 1;
+    while !decode(&mut models, 1) {
+        pieces += 1;
+    }
+    assert!(pieces > 5, "{pieces}");
+    assert!(!decode(&mut models, 3));
     let png = v1::ImageFormat::Png;
     let [one, two, three, four] =
         [1, 2, 3, 4].map(|generation| finish(&mut models, generation, png));
@@ -115,6 +129,9 @@ fn a_picture_is_the_same_alone_in_a_batch_and_restored() {
     assert_eq!(one.bytes, three.bytes, "batched = single");
     assert_eq!(one.bytes, four.bytes, "restored = straight through");
     assert_ne!(one.bytes, two.bytes, "another seed");
+    assert!(one.thumbnail.starts_with(b"\xff\xd8\xff"));
+    assert_eq!(one.thumbnail, four.thumbnail);
+    assert_ne!(one.thumbnail, two.thumbnail);
     assert_eq!(one.metadata.sha256, hex(&Sha256::digest(&one.bytes)));
     assert!(
         one.metadata.parameters.starts_with("a red apple"),
@@ -126,6 +143,24 @@ fn a_picture_is_the_same_alone_in_a_batch_and_restored() {
         Reason::Internal,
         "finish forgets"
     );
+}
+
+#[test]
+fn a_plan_needs_no_loaded_model() {
+    let mut models = Models::new(&[]);
+    let Verb::Start(request) = start(0, 7) else {
+        panic!()
+    };
+    let Outcome::Planned(planned) = ask(&mut models, Verb::Plan(request)).unwrap() else {
+        panic!()
+    };
+    let settings = planned.settings;
+    assert_eq!((settings.width_px, settings.seed), (64, 7));
+    assert!(!settings.sampler.is_empty() && planned.evaluation_count >= 2);
+    let Outcome::Stats(stats) = ask(&mut models, Verb::Stats(Empty {})).unwrap() else {
+        panic!()
+    };
+    assert_eq!((stats.models, stats.generations), (0, 0));
 }
 
 #[test]
@@ -172,12 +207,14 @@ fn wrong_requests_name_the_field_and_break_nothing() {
             },
         ),
     ] {
-        let failure = ask(&mut models, Verb::Start(wrong)).unwrap_err();
-        assert_eq!(
-            (failure.reason, failure.field.as_deref()),
-            (Reason::InvalidField, Some(field)),
-            "{failure}"
-        );
+        for verb in [Verb::Plan(wrong.clone()), Verb::Start(wrong)] {
+            let failure = ask(&mut models, verb).unwrap_err();
+            assert_eq!(
+                (failure.reason, failure.field.as_deref()),
+                (Reason::InvalidField, Some(field)),
+                "{failure}"
+            );
+        }
     }
     for ids in [vec![9], vec![1, 1]] {
         ask(&mut models, start(1, 1)).unwrap();

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
 
-use super::{Conditioning, ModelFiles, NetworkInput, PreviewMap, defaults::ModelNotes};
+use super::{Conditioning, Decoding, ModelFiles, NetworkInput, PreviewMap, defaults::ModelNotes};
 use crate::{
     Error, Result,
     denoise::unet_2d_condition::{self, AddedConditioning, UNet2DConditionModel},
@@ -255,20 +255,40 @@ impl LatentDiffusion {
             .collect())
     }
 
-    /// Latents to the picture. Source: diffusers `vae.decode(latents / vae.config.scaling_factor)`, or with mean
+    /// One piece of the way from latents to the picture. Source: diffusers `vae.decode(latents / vae.config.scaling_factor)`, or with mean
     /// and deviation where the autoencoder's configuration has both.
-    pub(crate) fn decode(&self, shape: LatentShape, latents: &[f32]) -> Result<Rgb8> {
-        let mut latents = latents.to_vec();
-        self.to_decoder(&mut latents);
-        let latents = Tensor::from_vec(
-            latents,
-            (1, shape.height, shape.width, shape.channels),
-            &self.device,
-        )?;
-        let decoded = self.vae.decode(&latents)?; // (1, height, width, 3)
-        let (_, height, width, _) = decoded.dims4()?;
+    pub(crate) fn decode(
+        &self,
+        shape: LatentShape,
+        latents: &[f32],
+        decoding: Option<Decoding>,
+    ) -> Result<Decoding> {
+        let (stage, hidden) = match decoding {
+            Some(Decoding::Done(picture)) => return Ok(Decoding::Done(picture)),
+            Some(Decoding::UnderWay {
+                stages_done,
+                hidden,
+            }) => (stages_done, hidden),
+            None => {
+                let mut latents = latents.to_vec();
+                self.to_decoder(&mut latents);
+                let shape = (1, shape.height, shape.width, shape.channels);
+                (0, Tensor::from_vec(latents, shape, &self.device)?)
+            }
+        };
+        let decoded = self.vae.decode_stage(stage, &hidden)?;
+        drop(hidden);
+        let stages_done = stage + 1;
+        if stages_done < self.vae.decode_stage_count() {
+            return Ok(Decoding::UnderWay {
+                stages_done,
+                hidden: decoded,
+            });
+        }
+        let (_, height, width, _) = decoded.dims4()?; // (1, height, width, 3)
         let pixels: Vec<f32> = decoded.flatten_all()?.to_vec1()?;
-        Rgb8::from_decoded(&pixels, side_px(width)?, side_px(height)?)
+        let picture = Rgb8::from_decoded(&pixels, side_px(width)?, side_px(height)?)?;
+        Ok(Decoding::Done(picture))
     }
 
     /// The map for previews: noted or known, else fitted to the autoencoder when it is first asked for.

@@ -4,6 +4,7 @@
 //! do identically is in [`latent_diffusion`] and [`clip_prompt`].
 
 mod clip_prompt;
+mod decoding;
 mod defaults;
 mod files;
 mod latent_diffusion;
@@ -15,12 +16,12 @@ use candle_core::Tensor;
 
 pub use self::files::Progress;
 pub(crate) use self::{
-    clip_prompt::clip_skip_error, defaults::Defaults, files::ModelFiles,
+    clip_prompt::clip_skip_error, decoding::Decoding, defaults::Defaults, files::ModelFiles,
     latent_diffusion::LatentShape, preview::PreviewMap,
 };
 use crate::{
-    Error, Notice, Result, denoise::unet_2d_condition::AddedConditioning, image::Rgb8,
-    request::Precision, sampling::SchedulerConfig,
+    Error, Notice, Result, denoise::unet_2d_condition::AddedConditioning, request::Precision,
+    sampling::SchedulerConfig,
 };
 
 /// THE LIST of families.
@@ -67,8 +68,14 @@ pub(crate) trait Family: Send + Sync {
     /// One evaluation of the network for several inputs of one latent shape; one output for each, in order.
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>>;
 
-    /// Latents, channels last, to the picture.
-    fn decode(&self, shape: LatentShape, latents: &[f32]) -> Result<Rgb8>;
+    /// One piece of the way from latents, channels last, to the picture: the first where `decoding` is `None`, the next
+    /// one otherwise.
+    fn decode(
+        &self,
+        shape: LatentShape,
+        latents: &[f32],
+        decoding: Option<Decoding>,
+    ) -> Result<Decoding>;
 
     /// The map that previews are made with.
     fn preview_map(&self) -> Result<&PreviewMap>;

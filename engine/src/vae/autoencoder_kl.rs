@@ -3,8 +3,9 @@
 //! Source: diffusers `AutoencoderKL`.
 
 mod blocks;
-mod coder;
 mod config;
+mod decoder;
+mod encoder;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,8 @@ use candle_core::Tensor;
 
 pub use config::Config;
 
-use self::coder::{Decoder, Encoder};
+use self::decoder::Decoder;
+use self::encoder::Encoder;
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::nn::Linear;
@@ -24,7 +26,6 @@ use crate::nn::Linear;
 pub struct AutoencoderKL {
     config: Config,
     loader: Loader,
-    post_quant_conv: Option<Linear>,
     decoder: Decoder,
     encoder: OnceLock<(Encoder, Option<Linear>)>,
 }
@@ -36,13 +37,10 @@ impl AutoencoderKL {
     /// weights (names the tensor, the expected and the found shape).
     pub fn load(loader: &Loader, config: &Config) -> Result<Self> {
         config.check()?;
-        let latent = config.latent_channels;
-        let post_quant = || Linear::load_conv1x1(&loader.pp("post_quant_conv"), latent, latent);
         Ok(Self {
             config: config.clone(),
             loader: loader.clone(),
-            post_quant_conv: config.use_post_quant_conv.then(post_quant).transpose()?,
-            decoder: Decoder::load(&loader.pp("decoder"), config)?,
+            decoder: Decoder::load(loader, config)?,
             encoder: OnceLock::new(),
         })
     }
@@ -52,11 +50,21 @@ impl AutoencoderKL {
     /// `latents`: `(b, h, w, latent_channels)`, already divided by `scaling_factor` and shifted. Gives
     /// `(b, h * f, w * f, out_channels)`, nominally in `[-1, 1]`, with `f` the [`Config::scale_factor`].
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        let latents = latents.contiguous()?;
-        match &self.post_quant_conv {
-            Some(conv) => self.decoder.forward(&conv.forward(&latents)?),
-            None => self.decoder.forward(&latents),
+        let mut hidden = latents.contiguous()?;
+        for stage in 0..self.decode_stage_count() {
+            hidden = self.decode_stage(stage, &hidden)?;
         }
+        Ok(hidden)
+    }
+
+    /// Pieces that decoding consists of: each residual block, attention, upsampler, and what is around them.
+    pub fn decode_stage_count(&self) -> usize {
+        self.decoder.stage_count()
+    }
+
+    /// One piece of [`Self::decode`], counted from 0; it takes what the one before it gave, the first one the latents.
+    pub fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Result<Tensor> {
+        self.decoder.forward_stage(stage, hidden)
     }
 
     /// Pixels to the distribution of their latents: mean and logarithm of the variance (within -30 to 20).

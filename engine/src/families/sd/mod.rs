@@ -6,13 +6,13 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::{
-    Conditioning, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles, NetworkInput,
-    PreviewMap, PromptPair,
+    Conditioning, Decoding, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles,
+    NetworkInput, PreviewMap, PromptPair,
     clip_prompt::{self, ClipPrompt},
     defaults,
     latent_diffusion::{self, LatentDiffusion, LatentShape},
 };
-use crate::{Result, image::Rgb8, request::Precision, sampling::SchedulerConfig};
+use crate::{Result, request::Precision, sampling::SchedulerConfig};
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     name: "sd",
@@ -116,8 +116,13 @@ impl Family for StableDiffusion {
         self.networks.evaluate(shape, inputs)
     }
 
-    fn decode(&self, shape: LatentShape, latents: &[f32]) -> Result<Rgb8> {
-        self.networks.decode(shape, latents)
+    fn decode(
+        &self,
+        shape: LatentShape,
+        latents: &[f32],
+        decoding: Option<Decoding>,
+    ) -> Result<Decoding> {
+        self.networks.decode(shape, latents, decoding)
     }
 
     fn preview_map(&self) -> Result<&PreviewMap> {

@@ -6,15 +6,13 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 
 use super::{
-    Conditioning, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles, NetworkInput,
-    PreviewMap, PromptPair,
+    Conditioning, Decoding, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles,
+    NetworkInput, PreviewMap, PromptPair,
     clip_prompt::{self, ClipPrompt},
     defaults,
     latent_diffusion::{self, LatentDiffusion, LatentShape},
 };
-use crate::{
-    Notice, Result, denoise::unet_2d_condition::AddedConditioning, image::Rgb8, request::Precision,
-};
+use crate::{Notice, Result, denoise::unet_2d_condition::AddedConditioning, request::Precision};
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     name: "sdxl",
@@ -154,8 +152,13 @@ impl Family for StableDiffusionXl {
         self.networks.evaluate(shape, inputs)
     }
 
-    fn decode(&self, shape: LatentShape, latents: &[f32]) -> Result<Rgb8> {
-        self.networks.decode(shape, latents)
+    fn decode(
+        &self,
+        shape: LatentShape,
+        latents: &[f32],
+        decoding: Option<Decoding>,
+    ) -> Result<Decoding> {
+        self.networks.decode(shape, latents, decoding)
     }
 
     fn preview_map(&self) -> Result<&PreviewMap> {

@@ -36,9 +36,9 @@ pub(super) fn resnet(
 /// Residual block, attention (in most models), residual block.
 #[derive(Debug, Clone)]
 pub(super) struct MidBlock {
-    first: ResnetBlock2D,
-    attention: Option<Attention>,
-    second: ResnetBlock2D,
+    pub(super) first: ResnetBlock2D,
+    pub(super) attention: Option<Attention>,
+    pub(super) second: ResnetBlock2D,
 }
 
 impl MidBlock {
@@ -68,7 +68,7 @@ impl MidBlock {
 
 /// Every pixel looks at every other with one head.
 #[derive(Debug, Clone)]
-struct Attention {
+pub(super) struct Attention {
     group_norm: GroupNorm,
     to_q: Linear,
     to_k: Linear,
@@ -109,7 +109,7 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (_, height, width, _) = x.dims4()?;
         let normed = image_to_tokens(&self.group_norm.forward(x)?)?; // (b, h*w, c)
         let (query, key) = (self.to_q.forward(&normed)?, self.to_k.forward(&normed)?);

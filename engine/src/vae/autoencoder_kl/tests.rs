@@ -24,6 +24,25 @@ fn equals_diffusers_both_ways() {
     }
 }
 
+/// conv around the latents (`sd` alone), conv, residual block, attention, residual block, two levels of two residual
+/// blocks with an upsampler between, head.
+#[test]
+fn the_decoder_has_a_piece_for_each_block() {
+    for family in ["sd", "xl"] {
+        let golden = Golden::open(family, "vae");
+        let config: Config = golden.config();
+        assert_eq!(config.block_out_channels.len(), 2);
+        let around = usize::from(config.use_post_quant_conv) + 1 + 1;
+        let expected = around + 3 + 2 * (config.layers_per_block + 1) + 1;
+        let vae = load(&golden);
+        assert_eq!(vae.decode_stage_count(), expected);
+        assert!(
+            vae.decode_stage(expected, golden.tensor("latents"))
+                .is_err()
+        );
+    }
+}
+
 #[test]
 fn batches_equal_singles_on_any_number_of_threads() {
     let golden = Golden::open("sd", "vae");
