@@ -13,6 +13,7 @@ pub mod events;
 pub mod failure;
 #[cfg(test)]
 mod fake_engine;
+pub mod journal;
 pub mod keep_alive;
 pub mod logging;
 pub mod machine;

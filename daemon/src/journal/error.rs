@@ -1,0 +1,215 @@
+//! Why the journal cannot be opened, read or written, and what that means to the user.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use imgd_proto::errors::{Failure, Reason};
+use rusqlite::ErrorCode;
+
+/// Room below which an error of the file system is put down to a full disk, in bytes: SQLite says "I/O error" when
+/// it cannot extend its index of the log, and a few pages are all that takes.
+const NO_ROOM_BYTES: u64 = 128 << 10;
+
+/// A journal that cannot be used. Its file was not touched.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another daemon has it.
+    #[error("another imgd{} uses {}", of_process(*.pid), directory.display())]
+    Busy {
+        /// The folder.
+        directory: PathBuf,
+        /// The other's process, where it says.
+        pid: Option<u32>,
+    },
+    /// It is damaged, of a newer imgd, or another program's.
+    #[error("the journal {} {why}", file.display())]
+    Invalid {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, to follow its name.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The folder is not the daemon's alone.
+    #[error("{} {why}", directory.display())]
+    Unsafe {
+        /// The folder.
+        directory: PathBuf,
+        /// What is wrong, to follow its name.
+        why: String,
+    },
+    /// A file cannot be read or written.
+    #[error("failed to {what} {}", file.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        file: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// SQLite cannot open, read or migrate it.
+    #[error("failed to {what} the journal {}", file.display())]
+    Sqlite {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// Why it failed.
+        source: rusqlite::Error,
+    },
+}
+
+fn of_process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+impl OpenError {
+    pub(super) fn io(what: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
+        let file = file.to_owned();
+        move |source| Self::Io { what, file, source }
+    }
+
+    pub(super) fn sqlite(what: &'static str, file: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        let file = file.to_owned();
+        move |source| Self::Sqlite { what, file, source }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let because = std::error::Error::source(&error)
+            .map_or_else(String::new, |source| format!(": {source}"));
+        let message = format!("{error}{because}");
+        match error {
+            OpenError::Busy { .. } => Self::new(Reason::NotIdle, message)
+                .with_hint("end that one first, or give this one another `data_dir`"),
+            OpenError::Invalid { file, remedy, .. } => Self::new(Reason::JournalInvalid, message)
+                .with_hint(remedy)
+                .with_file(file.to_string_lossy()),
+            OpenError::Unsafe { directory, .. } => Self::new(Reason::ConfigInvalid, message)
+                .with_hint("set `data_dir` to a folder of your own")
+                .with_file(directory.to_string_lossy()),
+            OpenError::Io { file, source, .. } => Self {
+                message,
+                ..Error::File { file, source }.into_failure(Path::new("/"))
+            },
+            OpenError::Sqlite { file, source, .. } => Self {
+                message,
+                ..Error::Sqlite(source).into_failure(&file)
+            },
+        }
+    }
+}
+
+/// Why something was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// SQLite failed. Its messages quote no values.
+    #[error("the journal failed")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A picture's file failed.
+    #[error("the library failed")]
+    File { file: PathBuf, source: io::Error },
+    /// What was asked for cannot be done.
+    #[error("{0}")]
+    Refused(Failure),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+impl From<prost::DecodeError> for Error {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Refused(damaged(&error.to_string()))
+    }
+}
+
+impl Error {
+    /// For one who opens the journal. `file`: the database, or the library's folder.
+    pub(super) fn into_open(self, file: &Path) -> OpenError {
+        match self {
+            Self::Sqlite(error) => OpenError::sqlite("read", file)(error),
+            Self::File { file, source } => OpenError::io("read or remove", &file)(source),
+            Self::Refused(failure) => OpenError::Invalid {
+                file: file.to_owned(),
+                why: format!("cannot be used: {failure}"),
+                remedy: failure.hint.unwrap_or_default(),
+            },
+        }
+    }
+
+    /// In the user's words. `place`: a file or folder on the disk in question.
+    pub(super) fn into_failure(self, place: &Path) -> Failure {
+        let (is_full, why) = match self {
+            Self::Refused(failure) => return failure,
+            Self::File { file, source } => {
+                use io::ErrorKind::{QuotaExceeded, StorageFull};
+                let is_full = matches!(source.kind(), StorageFull | QuotaExceeded);
+                (is_full, format!("{}: {source}", file.display()))
+            }
+            Self::Sqlite(error) => {
+                let code = error.sqlite_error_code();
+                let is_full = code == Some(ErrorCode::DiskFull)
+                    || code == Some(ErrorCode::SystemIoFailure) && has_no_room(place);
+                (is_full, format!("{}: {error}", place.display()))
+            }
+        };
+        if is_full {
+            Failure::new(Reason::DiskFull, format!("the disk is full: {why}"))
+                .with_hint("make room; the daemon tries again by itself")
+        } else {
+            Failure::new(Reason::JournalFailed, format!("the journal failed: {why}"))
+                .with_hint("see whether the disk and the folder can be written")
+        }
+    }
+}
+
+fn has_no_room(place: &Path) -> bool {
+    rustix::fs::statvfs(place)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM_BYTES)
+}
+
+/// Something in the database is not what was written.
+pub(super) fn damaged(what: &str) -> Failure {
+    Failure::new(
+        Reason::JournalFailed,
+        format!("the journal is damaged: {what}"),
+    )
+    .with_hint("end the daemon and move its data folder away")
+}
+
+/// A picture's file is not what was written.
+pub(super) fn damaged_file(file: &Path) -> Failure {
+    let message = format!("the picture's file {} is damaged", file.display());
+    Failure::new(Reason::JournalFailed, message)
+        .with_hint("make it again: the job's settings and seed give the same picture")
+        .with_file(file.to_string_lossy())
+}
+
+/// The thread is gone.
+pub(super) fn closed() -> Failure {
+    Failure::new(Reason::JournalFailed, "the journal is closed")
+        .with_hint("look at the daemon's log, and start it again")
+}
+
+/// No job has this id.
+pub(super) fn no_such_job(id: &str) -> Failure {
+    Failure::new(Reason::JobNotFound, format!("there is no job {id}"))
+        .with_hint("`imgctl jobs` lists them")
+}
+
+/// The job has no such picture.
+pub(super) fn no_such_image(id: &str, index: u32) -> Failure {
+    Failure::new(
+        Reason::ImageNotFound,
+        format!("job {id} has no finished picture {index}"),
+    )
+    .with_hint(format!("`imgctl jobs show {id}` lists them"))
+}

@@ -1,0 +1,352 @@
+//! The journal: every job and picture on disk before anybody is told of it.
+//!
+//! A folder that is ours alone holds a SQLite database and the library of pictures:
+//!
+//! ```text
+//! journal.db                     jobs, what became of their pictures, generations as saved last, measurements
+//! library/ab/<sha256>.png        a picture; pictures of equal bytes are one file
+//! library/ab/<sha256>.thumb.jpg  its thumbnail
+//! lock                           held while a daemon runs
+//! ```
+//!
+//! One thread writes, another reads. A call is in order with those before it as soon as it returns; its answer comes
+//! once the disk has it. Private jobs never come here. Knows nothing of engines, queues and clients.
+
+mod change;
+mod curves;
+mod database;
+mod error;
+mod generations;
+mod history;
+mod images;
+mod jobs;
+mod library;
+mod outcomes;
+mod page;
+mod place;
+mod reader;
+mod record;
+mod recovery;
+mod retention;
+mod rows;
+mod schema;
+mod writer;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::{Instant, SystemTime},
+};
+
+use imgd_proto::v1;
+use rusqlite::config::DbConfig;
+use tokio::sync::oneshot;
+use tonic::codegen::Bytes;
+
+use self::{
+    change::{Arrived, Change},
+    error::{Error, no_such_image},
+    library::Library,
+    place::Place,
+    reader::{Questions, Shelves, answered},
+    retention::Retention,
+    writer::{Command, Writer},
+};
+pub use self::{
+    error::OpenError,
+    outcomes::{Outcomes, Run},
+    record::{
+        CurvePoint, FinishedImage, Inserted, Limits, Record, Recorded, Recovered, SavedImage,
+    },
+};
+pub use crate::engine::Answer;
+
+/// The journal as the scheduler and the services see it. Calls return at once; nothing happens later than in order.
+///
+/// A full disk is [`crate::failure::Reason::DiskFull`]: nothing was changed, and the same call may be made again. A job
+/// that is not there (any more: the limits may have removed it) is `JobNotFound`.
+#[derive(Clone)]
+pub struct Journal {
+    changes: mpsc::Sender<Command>,
+    questions: Questions,
+    directory: Arc<Path>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_tuple("Journal")
+            .field(&self.directory)
+            .finish()
+    }
+}
+
+impl Journal {
+    /// Opens the journal in a folder, makes it where there is none, and tells what goes on from before.
+    ///
+    /// A database that is damaged, newer or not ours is refused and left as it is.
+    pub fn open(directory: &Path, limits: Limits) -> Result<(Self, Recovered), OpenError> {
+        let place = Place::claim(directory)?;
+        let file = directory.join("journal.db");
+        let (mut connection, is_new) = database::open(&file)?;
+        let library = Arc::new(open_library(directory, is_new)?);
+        let mut recover = || -> Result<_, Error> {
+            let recovered = recovery::recover(&mut connection, &library)?;
+            recovery::sweep(&connection, &library)?;
+            Ok((recovered, recovery::latest(&connection)?))
+        };
+        let (recovered, latest) = match recover() {
+            Ok(found) => found,
+            Err(error) => {
+                // What is refused stays as it is, its log too.
+                connection
+                    .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+                    .map_err(OpenError::sqlite("open", &file))?;
+                return Err(error.into_open(&file));
+            }
+        };
+        let now = (SystemTime::now(), Instant::now());
+        let (questions, reader) = Questions::start(Shelves {
+            connection: database::open_for_reading(&file)?,
+            library: Arc::clone(&library),
+            directory: directory.to_owned(),
+        })?;
+        let writer = Writer {
+            connection,
+            library,
+            retention: Retention::new(limits, latest, now),
+            questions: questions.clone(),
+            reader,
+            place,
+            is_log_due: false,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a full channel would hold up the scheduler; what waits here is bounded by those who wait for its \
+                answer: requests by connections and admission, pictures by those in flight"
+        )]
+        let (changes, commands) = mpsc::channel();
+        thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run(&commands))
+            .map_err(OpenError::io("start a thread for", directory))?;
+        let journal = Self {
+            changes,
+            questions,
+            directory: directory.into(),
+        };
+        Ok((journal, recovered))
+    }
+
+    /// Takes a job in; idempotent by its `submit_key` and its id.
+    pub fn insert(&self, record: Record) -> Answer<Inserted> {
+        let answer = self.change(Change::Insert(record));
+        Box::pin(async move {
+            Ok(match answer.await? {
+                None => Inserted::New,
+                Some(existing) => Inserted::Existed(Box::new(existing)),
+            })
+        })
+    }
+
+    /// Writes how a job is. In a final state its generations in flight are forgotten; held ones stay for a retry.
+    pub fn update(&self, record: Record) -> Answer<()> {
+        self.write(Change::Update(record))
+    }
+
+    /// Saves a generation in the place of what was saved of it before.
+    pub fn save_generation(&self, job: &str, saved: SavedImage) -> Answer<()> {
+        self.write(Change::Save(job.to_owned(), saved))
+    }
+
+    /// Keeps a finished picture: file and thumbnail, then the job as in `record`, and forgets its generation.
+    pub fn finish_image(&self, record: Record, index: u32, image: FinishedImage) -> Answer<()> {
+        let arrived = Box::new(Arrived::new(image));
+        self.write(Change::Finish(record, index, arrived))
+    }
+
+    /// Writes down why a picture cannot be made, and forgets its generation.
+    pub fn fail_image(&self, record: Record, index: u32, problem: v1::Problem) -> Answer<()> {
+        self.write(Change::Fail(record, index, problem))
+    }
+
+    /// Keeps a generation until it is chosen or dropped.
+    pub fn hold_image(&self, record: Record, saved: SavedImage) -> Answer<()> {
+        self.write(Change::Hold(record, saved))
+    }
+
+    /// Lets held pictures go on (their generations count as in flight again), and drops others.
+    pub fn choose_images(&self, record: Record, kept: Vec<u32>, dropped: Vec<u32>) -> Answer<()> {
+        self.write(Change::Choose {
+            record,
+            kept,
+            dropped,
+        })
+    }
+
+    /// Drops held pictures.
+    pub fn drop_images(&self, record: Record, indices: Vec<u32>) -> Answer<()> {
+        self.choose_images(record, Vec::new(), indices)
+    }
+
+    /// Writes a job that goes on after its end: that pictures failed is forgotten.
+    pub fn reopen(&self, record: Record) -> Answer<()> {
+        self.write(Change::Reopen(record))
+    }
+
+    /// Forgets a job: no word of it is in the database, its log or the library when this is answered.
+    pub fn delete(&self, job: &str) -> Answer<()> {
+        self.write(Change::Delete(job.to_owned()))
+    }
+
+    /// Writes measurements down.
+    pub fn curve(&self, points: Vec<CurvePoint>) -> Answer<()> {
+        self.write(Change::Curve(points))
+    }
+
+    /// The job whose id begins so, when no other's does.
+    pub fn get(&self, prefix: &str) -> Answer<Record> {
+        let prefix = prefix.to_owned();
+        self.questions
+            .ask(move |shelves| Ok(history::find(&shelves.connection, &prefix)?.record))
+    }
+
+    /// A page of jobs, newest first, and the next page's token. No `states` are all, an empty `request_id` is any.
+    pub fn list(
+        &self,
+        states: &[v1::JobState],
+        request_id: &str,
+        page_size: u32,
+        page_token: &str,
+    ) -> Answer<(Vec<Record>, String)> {
+        let (states, request_id) = (states.to_owned(), request_id.to_owned());
+        let token = page_token.to_owned();
+        self.questions.ask(move |shelves| {
+            history::list(&shelves.connection, &states, &request_id, page_size, &token)
+        })
+    }
+
+    /// A page of a job's pictures that came somewhere, in order of index, and the next page's token.
+    pub fn images(
+        &self,
+        job: &str,
+        page_size: u32,
+        page_token: &str,
+    ) -> Answer<(Vec<v1::JobImage>, String)> {
+        let (job, token) = (job.to_owned(), page_token.to_owned());
+        self.questions.ask(move |shelves| {
+            let job = jobs::sequence(&shelves.connection, &job)?;
+            images::list(&shelves.connection, job, page_size, &token)
+        })
+    }
+
+    /// What became of a job's pictures, in short.
+    pub fn outcomes(&self, job: &str) -> Answer<Outcomes> {
+        let job = job.to_owned();
+        self.questions.ask(move |shelves| {
+            let job = jobs::sequence(&shelves.connection, &job)?;
+            images::outcomes(&shelves.connection, job)
+        })
+    }
+
+    /// A finished picture's file, or its thumbnail, and what the picture is.
+    pub fn picture(
+        &self,
+        job: &str,
+        index: u32,
+        thumbnail: bool,
+    ) -> Answer<(Bytes, v1::ImageMetadata)> {
+        let id = job.to_owned();
+        self.questions.ask(move |shelves| {
+            let job = jobs::sequence(&shelves.connection, &id)?;
+            let Some((blob, metadata)) = images::done(&shelves.connection, job, index)? else {
+                return Err(no_such_image(&id, index).into());
+            };
+            let bytes = if thumbnail {
+                shelves.library.thumbnail(&blob)?
+            } else {
+                shelves.library.picture(&blob)?
+            };
+            // Someone may have taken the file away.
+            let bytes = bytes.ok_or_else(|| no_such_image(&id, index))?;
+            Ok((bytes, metadata))
+        })
+    }
+
+    /// A generation as it was saved last, held ones too.
+    pub fn saved(&self, job: &str, index: u32) -> Answer<Option<SavedImage>> {
+        let job = job.to_owned();
+        self.questions.ask(move |shelves| {
+            let job = jobs::sequence(&shelves.connection, &job)?;
+            generations::get(&shelves.connection, job, index)
+        })
+    }
+
+    /// What there is in all. Pictures of equal bytes count each.
+    pub fn statistics(&self) -> Answer<v1::Library> {
+        self.questions.ask(|shelves| {
+            let [jobs, images, bytes] = shelves.connection.query_row(
+                "SELECT count(*), coalesce(sum(kept_images), 0), coalesce(sum(kept_bytes), 0) FROM job",
+                [],
+                |row| {
+                    let number = |column| row.get(column).map(i64::cast_unsigned);
+                    Ok([number(0)?, number(1)?, number(2)?])
+                },
+            )?;
+            let journal = ["journal.db", "journal.db-wal"].map(|name| {
+                fs::metadata(shelves.directory.join(name)).map_or(0, |found| found.len())
+            });
+            Ok(v1::Library {
+                path: shelves.directory.to_string_lossy().into_owned(),
+                jobs,
+                images,
+                size_bytes: bytes + journal.iter().sum::<u64>(),
+            })
+        })
+    }
+
+    /// Writes what was told before, closes the database and frees the folder. Calls after it fail.
+    pub fn close(&self) -> Answer<()> {
+        let (reply, answer) = oneshot::channel();
+        answered(self.changes.send(Command::Close(reply)).is_ok(), answer)
+    }
+
+    fn write(&self, change: Change) -> Answer<()> {
+        let answer = self.change(change);
+        Box::pin(async move { answer.await.map(drop) })
+    }
+
+    fn change(&self, change: Change) -> Answer<Option<Record>> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Change(Box::new(change), reply);
+        answered(self.changes.send(command).is_ok(), answer)
+    }
+}
+
+/// The library; that of a database that someone moved away is set aside and not swept.
+fn open_library(directory: &Path, is_new: bool) -> Result<Library, OpenError> {
+    let folder = directory.join("library");
+    let library = Library::open(&folder)?;
+    if !is_new
+        || library
+            .is_empty()
+            .map_err(|error| error.into_open(&folder))?
+    {
+        return Ok(library);
+    }
+    let aside = (1..)
+        .map(|number: u32| PathBuf::from(format!("{}.stray-{number}", folder.display())))
+        .find(|path| !path.exists())
+        .unwrap_or_default();
+    tracing::warn!(
+        "the library has pictures of another journal: they are now in {}",
+        aside.display()
+    );
+    fs::rename(&folder, &aside).map_err(OpenError::io("set aside", &folder))?;
+    Library::open(&folder)
+}
+
+#[cfg(test)]
+mod tests;

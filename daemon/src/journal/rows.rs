@@ -1,0 +1,63 @@
+//! What the tables' columns hold, to and from Rust.
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prost::Message;
+
+use super::error::{Error, damaged};
+use crate::engine::{ModelKey, Place};
+
+/// Microseconds since 1970; what is before or beyond the range is its end.
+pub(super) fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The time of so many microseconds since 1970.
+pub(super) fn time(micros: i64) -> SystemTime {
+    let since = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+}
+
+/// The time as the contract writes it.
+pub(super) fn timestamp(micros: i64) -> prost_types::Timestamp {
+    time(micros).into()
+}
+
+/// A message of the contract, encoded.
+pub(super) fn encoded(message: &impl Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
+/// A message of the contract, where there is one.
+pub(super) fn decoded<M: Message + Default>(bytes: Option<Vec<u8>>) -> Result<Option<M>, Error> {
+    Ok(bytes.map(|bytes| M::decode(&*bytes)).transpose()?)
+}
+
+/// A value of one of the contract's enumerations.
+pub(super) fn enumeration<E: TryFrom<i32>>(column: &str, value: i32) -> Result<E, Error> {
+    E::try_from(value)
+        .ok()
+        .ok_or_else(|| Error::Refused(damaged(&format!("{column} is {value}"))))
+}
+
+/// The column `model_path`.
+pub(super) fn model_path(model: &ModelKey) -> Option<Vec<u8>> {
+    match &model.place {
+        Place::Embedded => None,
+        Place::Directory(path) => Some(path.as_os_str().as_bytes().to_vec()),
+    }
+}
+
+/// A model from its columns.
+pub(super) fn model_key(name: String, path: Option<Vec<u8>>) -> ModelKey {
+    let place = path.map_or(Place::Embedded, |path| {
+        Place::Directory(PathBuf::from(OsStr::from_bytes(&path)))
+    });
+    ModelKey { place, name }
+}
