@@ -112,7 +112,7 @@ fn around(model: &Model, size_px: u32) -> Result<Duration, Failure> {
             .into_iter()
             .collect::<Result<Vec<()>, _>>()?;
         let at = Instant::now();
-        model.finish(&generation)?;
+        model.finish(&mut generation)?;
         took += at.elapsed();
         least = least.min(took);
     }

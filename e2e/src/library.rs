@@ -61,47 +61,63 @@ pub fn size_bytes(data: &Path) -> u64 {
 }
 
 /// Checks every database of a data folder as SQLite does: integrity and foreign keys. Nobody may write meanwhile.
-///
-/// The files are copied first, so that looking changes nothing: the journal's own recovery is left to the daemon.
 /// Returns how many databases there were, or what is wrong.
 pub fn check(data: &Path) -> Result<usize, String> {
-    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let databases = files(data).into_iter().filter(|path| is_database(path));
-    let mut count = 0;
-    for database in databases {
-        count += 1;
-        let copy = scratch.path().join(format!("{count}.db"));
-        for companion in ["", "-wal"] {
-            let from = with_suffix(&database, companion);
-            if from.exists() {
-                fs::copy(&from, with_suffix(&copy, companion))
-                    .map_err(|error| error.to_string())?;
-            }
-        }
-        verdict(&copy).map_err(|what| format!("{}: {what}", database.display()))?;
-    }
-    Ok(count)
+    each_database(data, |connection| {
+        let answer: String =
+            connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        let broken: i64 =
+            connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+                row.get(0)
+            })?;
+        Ok((answer, broken))
+    })?
+    .into_iter()
+    .map(|(answer, broken)| match (answer.as_str(), broken) {
+        ("ok", 0) => Ok(()),
+        ("ok", _) => Err(format!("{broken} rows point nowhere")),
+        _ => Err(answer),
+    })
+    .collect::<Result<Vec<()>, _>>()
+    .map(|databases| databases.len())
 }
 
-fn verdict(copy: &Path) -> Result<(), String> {
-    let words = |error: rusqlite::Error| error.to_string();
-    let connection =
-        Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(words)?;
-    let answer: String = connection
-        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
-        .map_err(words)?;
-    if answer != "ok" {
-        return Err(answer);
+/// Rows of a table in all databases of a data folder. Nobody may write meanwhile.
+pub fn rows(data: &Path, table: &str) -> Result<i64, String> {
+    let count = format!("SELECT count(*) FROM {table}");
+    let counts = each_database(data, |connection| {
+        connection.query_row(&count, [], |row| row.get::<_, i64>(0))
+    })?;
+    Ok(counts.into_iter().sum())
+}
+
+/// Asks a copy of each database, so that looking changes nothing: recovery from the log is left to the daemon.
+fn each_database<T>(
+    data: &Path,
+    ask: impl Fn(&Connection) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, String> {
+    let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let copy = scratch.path().join("copy.db");
+    let mut answers = Vec::new();
+    for database in files(data).into_iter().filter(|path| is_database(path)) {
+        for companion in ["", "-wal"] {
+            let (from, to) = (
+                with_suffix(&database, companion),
+                with_suffix(&copy, companion),
+            );
+            if from.exists() {
+                fs::copy(&from, &to).map_err(|error| error.to_string())?;
+            }
+        }
+        let answer = Connection::open_with_flags(&copy, OpenFlags::SQLITE_OPEN_READ_WRITE)
+            .and_then(|connection| ask(&connection));
+        answers.push(answer.map_err(|error| format!("{}: {error}", database.display()))?);
+        for companion in ["", "-wal", "-shm"] {
+            // what is not there need not be removed
+            fs::remove_file(with_suffix(&copy, companion)).ok();
+        }
     }
-    let broken: i64 = connection
-        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
-            row.get(0)
-        })
-        .map_err(words)?;
-    if broken > 0 {
-        return Err(format!("{broken} rows point nowhere"));
-    }
-    Ok(())
+    Ok(answers)
 }
 
 /// SHA-256 in hex.
@@ -163,6 +179,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = database(folder.path());
         assert_eq!(check(folder.path()), Ok(1));
+        assert_eq!(rows(folder.path(), "t"), Ok(2));
         let mut bytes = fs::read(&path).unwrap();
         let middle = 4096 + 3;
         bytes[middle] ^= 0xff;

@@ -108,3 +108,29 @@ fn enter(holder: u32, has_own_users: bool, home: &Home, program: &Path) -> Comma
     command.arg(program);
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_small_disk_fills_up_and_grows() {
+        let home = Home::new();
+        let disk = match SmallDisk::mount(&home.work(), "1m") {
+            Ok(disk) => disk,
+            Err(why) => {
+                println!("skipped: {why}");
+                return;
+            }
+        };
+        let file = disk.folder().join("file");
+        assert!(fs::write(&file, vec![1; 2 << 20]).is_err());
+        disk.resize(&home, "4m");
+        fs::write(&file, vec![1; 2 << 20]).unwrap();
+        assert!(!home.work().join("file").exists(), "others do not see it");
+        let run = crate::run::Run::of(disk.command(&home, Path::new("ls")).arg(home.work()));
+        assert_eq!(run.ok().stdout.trim(), "file");
+    }
+}

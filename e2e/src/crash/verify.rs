@@ -157,6 +157,13 @@ pub(super) fn at_rest(daemon: &mut Daemon, kept: &Kept) -> Vec<String> {
         Ok(count) => violations.push(format!("{count} databases in {}", data.display())),
         Err(what) => violations.push(what),
     }
+    let pictures = i64::try_from(kept.pictures).unwrap_or(i64::MAX);
+    for (table, expected) in [("image", pictures), ("generation", 0)] {
+        match library::rows(&data, table) {
+            Ok(rows) if rows == expected => {}
+            found => violations.push(format!("rows of `{table}`: {found:?}, not {expected}")),
+        }
+    }
     let library = match Library::read(&data) {
         Ok(library) => library,
         Err(error) => {
