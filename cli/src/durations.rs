@@ -63,6 +63,17 @@ pub(crate) fn short(duration: Duration) -> String {
     }
 }
 
+/// `12s`, `5m`, `3h`, `2d`: for a narrow column.
+pub(crate) fn age(duration: Duration) -> String {
+    let secs = duration.as_secs();
+    match secs {
+        0..60 => format!("{secs}s"),
+        60..3600 => format!("{}m", secs / 60),
+        3600..86_400 => format!("{}h", secs / 3600),
+        _ => format!("{}d", secs / 86_400),
+    }
+}
+
 /// `4 minutes`, `about an hour`: as Ollama says it.
 pub(crate) fn rough(duration: Duration) -> String {
     let secs = duration.as_secs();
@@ -112,5 +123,7 @@ mod tests {
         assert_eq!(short(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(short(Duration::from_secs(185)), "3 min 5 s");
         assert_eq!(rough(Duration::from_secs(299)), "4 minutes");
+        assert_eq!(age(Duration::from_secs(59)), "59s");
+        assert_eq!(age(Duration::from_secs(90_000)), "1d");
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// The request's field that is at fault, as the contract names it.
     pub(crate) field: Option<String>,
+    /// It is what the user asked for: a note rather than an error.
+    pub(crate) is_note: bool,
     /// The reader of the output has gone: nobody wants to know more.
     pub(crate) is_broken_pipe: bool,
 }
@@ -48,6 +50,7 @@ impl Failure {
             message: message.into(),
             hint: None,
             field: None,
+            is_note: false,
             is_broken_pipe: false,
         }
     }
@@ -62,8 +65,17 @@ impl Failure {
         Self::new(exit::CANNOT_CREATE, message)
     }
 
-    pub(crate) fn interrupted() -> Self {
-        Self::new(exit::INTERRUPTED, "interrupted; the work was cancelled")
+    /// Ctrl-C, whose effect on the work is `what`.
+    pub(crate) fn interrupted(what: &str) -> Self {
+        Self::new(exit::INTERRUPTED, format!("interrupted; {what}"))
+    }
+
+    /// Ctrl-C by someone who only looked on.
+    pub(crate) fn looked_away(message: impl Into<String>) -> Self {
+        Self {
+            is_note: true,
+            ..Self::new(exit::INTERRUPTED, message)
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -115,6 +127,7 @@ impl From<imgd_client::Error> for Failure {
             message,
             hint: error.hint(),
             field: error.field().map(str::to_owned),
+            is_note: false,
             is_broken_pipe: false,
         }
     }

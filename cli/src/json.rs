@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use imgd_client::{Event, Image, ImageFormat, Precision, Priority, v1};
+use imgd_client::{Event, Image, ImageFormat, Precision, Priority, Started, Step, v1};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -41,39 +41,19 @@ pub(crate) fn failure(failure: &Failure) -> Value {
 
 /// An event of `imgctl generate`. A picture is reported by [`image()`], when it is written.
 pub(crate) fn event(event: &Event, job_id: &str) -> Option<Value> {
-    let (name, fields) = match event {
+    let mut object = match event {
         Event::Queued {
             position,
             request_id,
             priority,
-        } => (
+        } => object(
             "queued",
             json!({ "position": position, "request_id": request_id, "priority": priority_name(*priority) }),
         ),
-        Event::Loading { model, fraction } => {
-            ("loading", json!({ "model": model, "fraction": fraction }))
-        }
-        Event::Started(started) => (
-            "started",
-            json!({
-                "image_index": started.image_index,
-                "image_count": started.image_count,
-                "evaluation_count": started.evaluation_count,
-                "settings": settings(&started.settings),
-            }),
-        ),
-        Event::Step(step) => (
-            "step",
-            json!({
-                "image_index": step.image_index,
-                "index": step.index,
-                "count": step.count,
-                "inference_step": step.inference_step,
-                "sigma": step.sigma,
-                "eta_secs": step.eta.map(|eta| eta.as_secs_f64()),
-            }),
-        ),
-        Event::Finished(timings) => (
+        Event::Loading { model, fraction } => loading(model, *fraction),
+        Event::Started(event) => started(event),
+        Event::Step(event) => step(event),
+        Event::Finished(timings) => object(
             "finished",
             json!({
                 "image_count": timings.image_count,
@@ -88,15 +68,53 @@ pub(crate) fn event(event: &Event, job_id: &str) -> Option<Value> {
             reason,
             message,
             field,
-        } => (
-            "notice",
-            json!({ "reason": reason, "message": message, "field": field }),
-        ),
+        } => notice(reason, message, field),
         _ => return None,
     };
-    let mut object = object(name, fields);
     object["job_id"] = json!(job_id);
     Some(object)
+}
+
+/// A model of which a part is read.
+pub(crate) fn loading(model: &str, fraction: f64) -> Value {
+    object("loading", json!({ "model": model, "fraction": fraction }))
+}
+
+/// An image begins.
+pub(crate) fn started(started: &Started) -> Value {
+    object(
+        "started",
+        json!({
+            "image_index": started.image_index,
+            "image_count": started.image_count,
+            "evaluation_count": started.evaluation_count,
+            "evaluations_done": started.evaluations_done,
+            "settings": settings(&started.settings),
+        }),
+    )
+}
+
+/// A network evaluation is done.
+pub(crate) fn step(step: &Step) -> Value {
+    object(
+        "step",
+        json!({
+            "image_index": step.image_index,
+            "index": step.index,
+            "count": step.count,
+            "inference_step": step.inference_step,
+            "sigma": step.sigma,
+            "eta_secs": step.eta.map(|eta| eta.as_secs_f64()),
+        }),
+    )
+}
+
+/// Something to know that is no error.
+pub(crate) fn notice(reason: &str, message: &str, field: &str) -> Value {
+    object(
+        "notice",
+        json!({ "reason": reason, "message": message, "field": field }),
+    )
 }
 
 /// A picture that was written to `path` (none: to standard output).
@@ -164,7 +182,8 @@ fn priority_name(priority: Priority) -> &'static str {
     }
 }
 
-fn format_name(format: ImageFormat) -> &'static str {
+/// A file format as `--format` names it.
+pub(crate) fn format_name(format: ImageFormat) -> &'static str {
     match format {
         ImageFormat::Unspecified | ImageFormat::Png => "png",
         ImageFormat::Jpeg => "jpeg",

@@ -6,6 +6,7 @@
 mod args;
 mod durations;
 mod failure;
+mod jobs;
 mod json;
 mod live;
 mod numbers;
@@ -29,6 +30,7 @@ use crate::{
 };
 
 /// What a verb needs to know besides its own arguments.
+#[derive(Debug)]
 struct Context {
     terminal: Terminal,
     connect: ConnectOptions,
@@ -86,7 +88,7 @@ impl Context {
     }
 }
 
-/// Runs the verb until it ends or Ctrl-C is pressed. Dropping the verb's work cancels it in the daemon.
+/// Runs the verb until it ends or Ctrl-C is pressed. Dropping a request cancels it in the daemon; a job goes on.
 fn run(cli: Cli, context: &Context) -> Result<(), Failure> {
     let mut verb = cli.verb;
     // Before Ctrl-C means anything but the end: this may wait for a person or a pipe.
@@ -95,11 +97,12 @@ fn run(cli: Cli, context: &Context) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(exit::FAILED, format!("cannot start: {error}")))?;
+    let interrupted = verb.interrupted();
     let outcome = runtime.block_on(async {
         tokio::select! {
             biased;
             outcome = verb.run(context) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            _ = tokio::signal::ctrl_c() => Err(interrupted),
         }
     });
     runtime.shutdown_background();

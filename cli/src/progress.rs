@@ -1,8 +1,11 @@
 //! Progress on standard error: what the work waits for, how far it is, how long it takes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use imgd_client::{Event, Started, Step};
+use imgd_client::{
+    Event, JobEvent, Started, Step,
+    v1::{Job, JobState, PauseReason},
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::durations;
@@ -15,7 +18,21 @@ const LINE: &str = "{spinner:.cyan} {msg}";
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     shape: Shape,
-    started: Option<Started>,
+    image_count: u32,
+    images_done: u32,
+    in_flight: BTreeMap<u32, InFlight>,
+}
+
+/// A picture that is being drawn; several may be, in turns.
+#[derive(Debug, Clone, Copy, Default)]
+struct InFlight {
+    /// Network evaluations.
+    done: u32,
+    count: u32,
+    /// Denoising steps; evaluations where they are not known.
+    step: u32,
+    steps: u32,
+    left: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +50,134 @@ impl Progress {
         Self {
             bar,
             shape: Shape::Nothing,
-            started: None,
+            image_count: 1,
+            images_done: 0,
+            in_flight: BTreeMap::new(),
         }
     }
 
-    /// Shows what an event says.
+    /// Shows what an event of a request says.
     pub(crate) fn follow(&mut self, event: &Event) {
         match event {
-            Event::Queued { position: 0, .. } => {}
-            Event::Queued { position: 1, .. } => self.line("waiting: 1 request ahead"),
-            Event::Queued { position, .. } => {
-                self.line(&format!("waiting: {position} requests ahead"));
-            }
+            Event::Queued { position, .. } => self.waiting(*position),
             Event::Loading { model, fraction } => self.loading(model, *fraction),
-            Event::Started(started) => {
-                self.started = Some(started.clone());
-                self.bar(
-                    "drawing",
-                    0,
-                    started.evaluation_count,
-                    &self.step_text(0, None),
-                );
-            }
+            Event::Started(started) => self.started(started),
             Event::Step(step) => self.step(step),
+            Event::Image(image) => self.image(image.index),
             _ => {}
         }
+    }
+
+    /// Shows what an event of a job says.
+    pub(crate) fn follow_job(&mut self, event: &JobEvent) {
+        match event {
+            JobEvent::Snapshot(job) => {
+                self.in_flight.clear();
+                for image in &job.in_flight {
+                    let picture = self.in_flight.entry(image.image_index).or_default();
+                    (picture.done, picture.count) =
+                        (image.evaluations_done, image.evaluation_count);
+                    (picture.step, picture.steps) = (picture.done, picture.count);
+                }
+                self.job(job);
+            }
+            JobEvent::Changed(job) => self.job(job),
+            JobEvent::Loading { model, fraction } => self.loading(model, *fraction),
+            JobEvent::Started(started) => self.started(started),
+            JobEvent::Step(step) => self.step(step),
+            JobEvent::Image(image) => self.image(image.image_index),
+            _ => {}
+        }
+    }
+
+    fn job(&mut self, job: &Job) {
+        self.image_count = job.image_count;
+        self.images_done = job.images_done;
+        match job.state() {
+            JobState::Queued if self.in_flight.is_empty() => self.waiting(job.position),
+            JobState::Paused => {
+                self.in_flight.clear();
+                self.line(match job.pause_reason() {
+                    PauseReason::Held => "held, until someone says which pictures to finish",
+                    PauseReason::DiskFull => "waiting for room on the disk",
+                    PauseReason::Asked | PauseReason::Unspecified => "paused",
+                });
+            }
+            _ => self.draw(),
+        }
+    }
+
+    fn waiting(&mut self, position: u32) {
+        match position {
+            0 => {}
+            1 => self.line("waiting: 1 request ahead"),
+            _ => self.line(&format!("waiting: {position} requests ahead")),
+        }
+    }
+
+    fn started(&mut self, started: &Started) {
+        self.image_count = started.image_count;
+        let picture = InFlight {
+            done: started.evaluations_done,
+            count: started.evaluation_count,
+            step: 0,
+            steps: started.settings.num_inference_steps,
+            left: None,
+        };
+        self.in_flight.insert(started.image_index, picture);
+        self.draw();
+    }
+
+    fn step(&mut self, step: &Step) {
+        let picture = self.in_flight.entry(step.image_index).or_default();
+        (picture.done, picture.count) = (step.index, step.count);
+        if picture.steps == 0 || picture.steps < step.inference_step {
+            picture.steps = step.count;
+        }
+        (picture.step, picture.left) = (step.inference_step, step.eta);
+        self.draw();
+    }
+
+    fn image(&mut self, index: u32) {
+        if self.in_flight.remove(&index).is_some() {
+            self.images_done += 1;
+            self.draw();
+        }
+    }
+
+    fn draw(&mut self) {
+        let sum = |of: fn(&InFlight) -> u32| self.in_flight.values().map(of).sum();
+        let (done, count) = (sum(|picture| picture.done), sum(|picture| picture.count));
+        if count > 0 {
+            let text = self.text();
+            self.bar("drawing", done, count, &text);
+        }
+    }
+
+    fn text(&self) -> String {
+        let pictures = self.in_flight.values();
+        let Some(behind) = pictures.clone().min_by_key(|picture| picture.step) else {
+            return String::new();
+        };
+        let mut text = format!("step {:2}/{}", behind.step, behind.steps);
+        match (self.image_count, self.in_flight.len()) {
+            (0 | 1, _) => {}
+            (count, 1) => {
+                let index = self.in_flight.keys().next().map_or(0, |index| index + 1);
+                text = format!("picture {index}/{count}  {text}");
+            }
+            (count, at_once) => {
+                text = format!(
+                    "{}/{count} done, {at_once} at once  {text}",
+                    self.images_done
+                );
+            }
+        }
+        let left = pictures.filter_map(|picture| picture.left).max();
+        if let Some(left) = left.filter(|left| !left.is_zero()) {
+            text = format!("{text}  {} left", durations::short(left));
+        }
+        text
     }
 
     /// Shows the share of a model that is loaded, 0 to 1.
@@ -89,32 +209,6 @@ impl Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-    }
-
-    fn step(&mut self, step: &Step) {
-        let text = self.step_text(step.inference_step, step.eta);
-        self.bar("drawing", step.index, step.count, &text);
-    }
-
-    fn step_text(&self, inference_step: u32, eta: Option<Duration>) -> String {
-        let Some(started) = &self.started else {
-            return String::new();
-        };
-        let mut text = format!(
-            "step {inference_step:2}/{}",
-            started.settings.num_inference_steps
-        );
-        if started.image_count > 1 {
-            text = format!(
-                "picture {}/{}  {text}",
-                started.image_index + 1,
-                started.image_count
-            );
-        }
-        if let Some(eta) = eta.filter(|eta| !eta.is_zero()) {
-            text = format!("{text}  {} left", durations::short(eta));
-        }
-        text
     }
 
     fn line(&mut self, text: &str) {
@@ -162,4 +256,52 @@ fn short_name(model: &str) -> &str {
         .rsplit('/')
         .next()
         .unwrap_or(model)
+}
+
+#[cfg(test)]
+mod tests {
+    use imgd_client::v1;
+
+    use super::*;
+
+    fn started(index: u32) -> Started {
+        Started {
+            image_index: index,
+            image_count: 8,
+            evaluation_count: 20,
+            evaluations_done: 0,
+            settings: v1::Settings {
+                num_inference_steps: 10,
+                ..v1::Settings::default()
+            },
+        }
+    }
+
+    fn step(index: u32, step: u32) -> Step {
+        Step {
+            image_index: index,
+            index: step * 2,
+            count: 20,
+            inference_step: step,
+            sigma: 1.0,
+            eta: Some(Duration::from_secs(u64::from(step))),
+            preview: None,
+        }
+    }
+
+    #[test]
+    fn pictures_that_are_drawn_in_turns_share_the_line() {
+        let mut progress = Progress::new(false);
+        progress.started(&started(0));
+        progress.step(&step(0, 3));
+        assert_eq!(progress.text(), "picture 1/8  step  3/10  3.0 s left");
+        progress.started(&started(1));
+        progress.step(&step(1, 2));
+        assert_eq!(
+            progress.text(),
+            "0/8 done, 2 at once  step  2/10  3.0 s left"
+        );
+        progress.image(0);
+        assert_eq!(progress.text(), "picture 2/8  step  2/10  2.0 s left");
+    }
 }

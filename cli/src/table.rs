@@ -1,5 +1,7 @@
 //! Plain tables and sizes for people.
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// Lines of columns as wide as their widest cell, two spaces apart; the first row is the heading.
 pub(crate) fn lines(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -7,7 +9,7 @@ pub(crate) fn lines(rows: &[Vec<String>]) -> Vec<String> {
         .map(|i| {
             rows.iter()
                 .filter_map(|row| row.get(i))
-                .map(|cell| cell.chars().count())
+                .map(|cell| cell.width())
                 .max()
         })
         .map(Option::unwrap_or_default)
@@ -17,10 +19,37 @@ pub(crate) fn lines(rows: &[Vec<String>]) -> Vec<String> {
             let cells = row
                 .iter()
                 .zip(&widths)
-                .map(|(cell, &width)| format!("{cell:width$}"));
+                .map(|(cell, &width)| format!("{cell}{:1$}", "", width - cell.width()));
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
         })
         .collect()
+}
+
+/// The text, or as much of it as fits into so many columns of a terminal with `…` behind it.
+pub(crate) fn fit(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut left = columns.saturating_sub(1);
+    let mut fitting = String::new();
+    for c in text.chars() {
+        let width = c.width().unwrap_or(0);
+        if width > left {
+            break;
+        }
+        left -= width;
+        fitting.push(c);
+    }
+    format!("{}…", fitting.trim_end())
+}
+
+/// Lines of columns as [`lines`], of which the last column is cut so that none is wider than `columns`.
+pub(crate) fn fitted(rows: &[Vec<String>], columns: Option<usize>) -> Vec<String> {
+    let lines = lines(rows);
+    match columns {
+        Some(columns) => lines.iter().map(|line| fit(line, columns)).collect(),
+        None => lines,
+    }
 }
 
 /// `118 MB`, `6.9 GB`: thousands, as disks and Ollama count.
@@ -61,6 +90,18 @@ mod tests {
         let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
         let rows = [row(["NAME", "ID"]), row(["starter", ""]), row(["é", "x"])];
         assert_eq!(lines(&rows), ["NAME     ID", "starter", "é        x"]);
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        assert_eq!(fit("a red apple", 11), "a red apple");
+        assert_eq!(fit("a red apple", 7), "a red…");
+        assert_eq!(fit("赤いりんご", 10), "赤いりんご");
+        assert_eq!(fit("赤いりんご", 8), "赤いり…");
+        assert_eq!(fit("x", 0), "…");
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let rows = [row(["赤", "a long text"]), row(["abc", "b"])];
+        assert_eq!(fitted(&rows, Some(8)), ["赤   a…", "abc  b"]);
     }
 
     #[test]

@@ -57,6 +57,13 @@ impl Terminal {
         self.stdout_is_terminal
     }
 
+    /// Columns of the terminal that standard output is; none where it is no terminal or does not say.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+        size.map(|size| usize::from(size.ws_col))
+            .filter(|&columns| self.stdout_is_terminal && columns > 0)
+    }
+
     /// Prints one result line.
     #[expect(clippy::unused_self, reason = "there is one way to standard output")]
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
@@ -91,11 +98,20 @@ impl Terminal {
         if failure.is_broken_pipe {
             return ExitCode::SUCCESS;
         }
+        self.fail(&failure, json)
+    }
+
+    /// Says why something failed, where other things may go on, and gives the exit status.
+    pub(crate) fn fail(&self, failure: &Failure, json: bool) -> ExitCode {
         if json {
             // It is said on standard error as well.
-            drop(self.line(&json::failure(&failure).to_string()));
+            drop(self.line(&json::failure(failure).to_string()));
         }
-        self.labelled("error", "1;31", &failure.message);
+        if failure.is_note {
+            self.labelled("note", "36", &failure.message);
+        } else {
+            self.labelled("error", "1;31", &failure.message);
+        }
         if let Some(hint) = &failure.hint {
             self.labelled("hint", "36", hint);
         }

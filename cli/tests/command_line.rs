@@ -185,7 +185,7 @@ fn wrong_usage_names_the_flag_and_ends_with_2() {
         ("generate x --size 64x64 --width 64", "cannot be used with"),
         ("generate x --seed -1", "--seed"),
         ("generate x -n 0", "--num-images"),
-        ("generate x -n 65", "--num-images"),
+        ("generate x -n 10001", "--num-images"),
         ("generate x --clip-skip 13", "--clip-skip"),
         (
             "generate x --jpeg-quality 80",
@@ -477,6 +477,18 @@ fn help_fits_a_terminal_and_every_shell_is_completed() {
     for verb in [
         "",
         "generate",
+        "jobs",
+        "jobs ls",
+        "jobs show",
+        "jobs watch",
+        "jobs cancel",
+        "jobs pause",
+        "jobs resume",
+        "jobs retry",
+        "jobs rm",
+        "attach",
+        "get",
+        "history",
         "models",
         "samplers",
         "ps",
@@ -486,10 +498,7 @@ fn help_fits_a_terminal_and_every_shell_is_completed() {
         "shutdown",
         "completions",
     ] {
-        let arguments: Vec<_> = [verb, "--help"]
-            .into_iter()
-            .filter(|word| !word.is_empty())
-            .collect();
+        let arguments: Vec<_> = verb.split_whitespace().chain(["--help"]).collect();
         let ran = run_alone(&arguments);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{verb}");
         let widest = ran.stdout.lines().map(|line| line.chars().count()).max();

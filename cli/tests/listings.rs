@@ -138,7 +138,7 @@ fn status_says_how_the_daemon_is() {
              state     ready\n\
              process   7, up less than a second, started by hand\n\
              socket    {socket}\n\
-             queue     0 running, 0 waiting, room for 8\n\
+             queue     0 running, 0 waiting; room for 8\n\
              memory    6.0 GB of 8.0 GB available; imgd 12 MB, worker 0 B\n\
              device    cpu: a CPU, in use, 2 threads\n\
              device    cuda:0: a GPU, not in use: not used yet\n\

@@ -1,5 +1,7 @@
 //! File formats and the extensions that name them.
 
+use std::path::Path;
+
 use imgd_client::ImageFormat;
 
 use crate::failure::Failure;
@@ -26,12 +28,27 @@ impl Format {
         }
     }
 
+    /// The format that a path's extension names.
+    pub(crate) fn of_path(path: &Path) -> Option<Self> {
+        Self::of_extension(path.extension()?.to_str()?)
+    }
+
     fn of_extension(extension: &str) -> Option<Self> {
         match extension.to_ascii_lowercase().as_str() {
             "png" => Some(Self::Png),
             "jpg" | "jpeg" => Some(Self::Jpeg),
             "webp" => Some(Self::Webp),
             _ => None,
+        }
+    }
+}
+
+impl From<ImageFormat> for Format {
+    fn from(format: ImageFormat) -> Self {
+        match format {
+            ImageFormat::Unspecified | ImageFormat::Png => Self::Png,
+            ImageFormat::Jpeg => Self::Jpeg,
+            ImageFormat::Webp => Self::Webp,
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{Image, ImageFormat};
+use imgd_client::{Image, ImageFormat, v1::ImageMetadata};
 use rustix::fs::statvfs;
 
 pub(crate) use self::format::Format;
@@ -93,6 +93,11 @@ impl Output {
     ///
     /// Where it cannot be written it is put into the folder for temporary files, and the failure says so.
     pub(crate) fn write(&self, image: &Image) -> Result<Option<PathBuf>, Failure> {
+        self.write_as(&self.prompt, image)
+    }
+
+    /// Writes a picture that has a prompt of its own, as [`Output::write`] does.
+    pub(crate) fn write_as(&self, prompt: &str, image: &Image) -> Result<Option<PathBuf>, Failure> {
         let (template, taken) = match &self.target {
             Target::Stdout => {
                 return write::stdout(&image.bytes)
@@ -106,7 +111,7 @@ impl Output {
             }
             Target::Named { template, taken } => (template, *taken),
         };
-        let path = template.path(&Values::new(&self.prompt, image));
+        let path = template.path(&Values::new(prompt, image.index, &image.settings));
         write::file(&path, &image.bytes, taken)
             .map(Some)
             .map_err(|error| {
@@ -118,6 +123,23 @@ impl Output {
                     Err(_) => failure.hint("the picture is lost; draw it again with the same seed"),
                 }
             })
+    }
+}
+
+impl Output {
+    /// The file of picture `index` where it is there already, whole and the same, under its name or a numbered one.
+    pub(crate) fn existing(
+        &self,
+        prompt: &str,
+        index: u32,
+        metadata: &ImageMetadata,
+    ) -> Option<PathBuf> {
+        let Target::Named { template, .. } = &self.target else {
+            return None;
+        };
+        let settings = metadata.settings.as_ref()?;
+        let path = template.path(&Values::new(prompt, index, settings));
+        write::same(&path, &metadata.sha256)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use imgd_client::Image;
+use imgd_client::v1::Settings;
 
 use crate::failure::Failure;
 
@@ -31,9 +31,8 @@ enum Part {
 pub(crate) struct Values([String; PLACEHOLDERS.len()]);
 
 impl Values {
-    /// The values of a finished picture.
-    pub(crate) fn new(prompt: &str, image: &Image) -> Self {
-        let settings = &image.settings;
+    /// The values of picture `index` (from 0), made with these settings.
+    pub(crate) fn new(prompt: &str, index: u32, settings: &Settings) -> Self {
         let model = settings
             .model
             .trim_end_matches('/')
@@ -43,7 +42,7 @@ impl Values {
         Self([
             slug(prompt),
             settings.seed.to_string(),
-            (image.index + 1).to_string(),
+            (index + 1).to_string(),
             slug(model),
             slug(&settings.sampler),
             settings.num_inference_steps.to_string(),

@@ -2,11 +2,13 @@
 
 use std::{
     ffi::OsString,
-    fs::{OpenOptions, Permissions},
+    fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
+
+use imgd_client::sha256_hex;
 
 /// More files of one name than this are a mistake.
 const MAX_NUMBER: u32 = 10_000;
@@ -63,6 +65,19 @@ pub(crate) fn file(path: &Path, bytes: &[u8], taken: Taken) -> io::Result<PathBu
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// The file at `path`, or at the same name with a number, whose SHA-256 is `sha256`.
+pub(crate) fn same(path: &Path, sha256: &str) -> Option<PathBuf> {
+    let names = (1..MAX_NUMBER).map(|number| match number {
+        1 => path.to_owned(),
+        _ => numbered(path, number),
+    });
+    // The first name that is free ends the row.
+    let taken = names.take_while(|name| name.symlink_metadata().is_ok());
+    taken
+        .filter(|name| name.is_file())
+        .find(|name| fs::read(name).is_ok_and(|bytes| sha256_hex(&bytes) == sha256))
+}
+
 /// Writes to something that is no file: a device, a pipe.
 pub(crate) fn device(path: &Path, bytes: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(bytes)
@@ -88,7 +103,7 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -111,6 +126,20 @@ mod tests {
             assert_eq!(fs::read_to_string(&written).unwrap(), expected);
         }
         assert_eq!(names(folder.path()), ["a-7-2.png", "a-7-3.png", "a-7.png"]);
+    }
+
+    #[test]
+    fn the_same_file_is_found_under_a_numbered_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        for bytes in ["one", "two", "three"] {
+            file(&path, bytes.as_bytes(), Taken::Number).unwrap();
+        }
+        let find = |bytes: &str| same(&path, &sha256_hex(bytes.as_bytes()));
+        assert_eq!(find("one"), Some(path.clone()));
+        assert_eq!(find("three"), Some(folder.path().join("a-3.png")));
+        assert_eq!(find("four"), None);
+        assert_eq!(same(Path::new("/nonexistent/a.png"), ""), None);
     }
 
     #[test]

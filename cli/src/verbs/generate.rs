@@ -3,14 +3,17 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use imgd_client::{Client, Event, GenerateRequest, Generation, Image, ImageFormat, KeepAlive, v1};
-use imgd_proto::limits::validate_generate;
+use imgd_client::{
+    Client, Event, GenerateRequest, Generation, Image, ImageFormat, JobRequest, KeepAlive, v1,
+};
+use imgd_proto::limits::{validate_generate, validate_submit};
 
 use crate::{
     Context, durations,
     failure::Failure,
+    jobs::{objects, place, words},
     json,
-    output::{Output, Wanted},
+    output::{Format, Output, Wanted},
     picture_args::{FileArgs, PictureArgs, Priority},
     progress::Progress,
     prompt, show,
@@ -24,7 +27,8 @@ const PREVIEW_EVERY_N_STEPS: u32 = 1;
   imgctl generate \"a red apple\" --show
   imgctl generate \"a blue bird\" -n 4 --seed 7 -o birds/
   imgctl generate @prompt.txt --model ~/models/sdxl --size 1024x768 -o '{model}-{seed}.webp'
-  echo \"a green door\" | imgctl generate - --json")]
+  echo \"a green door\" | imgctl generate - --json
+  imgctl generate \"a tall ship\" -n 100 --detach --priority background")]
 pub(crate) struct Generate {
     /// What to draw: the text, `-` for standard input, `@FILE` for a file (`@@` begins a text with `@`)
     #[arg(value_name = "PROMPT")]
@@ -71,15 +75,28 @@ struct Service {
     /// How urgent it is
     #[arg(long, value_enum, default_value_t = Priority::Interactive, hide_possible_values = true, value_name = "interactive|batch|background")]
     priority: Priority,
-    /// Your own name for the request, up to 64 of A-Z a-z 0-9 _ -
+    /// Your own name for the request, up to 64 of A-Z a-z 0-9 _ -; a detached one is made once only
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
+    /// Print the job's id and leave: it is finished without you, and kept for `imgctl attach` and `imgctl get`
+    #[arg(long, short, conflicts_with_all = ["private", "timeout", "output", "force", "show", "preview"])]
+    detach: bool,
+    /// Keep nothing: neither prompt nor picture reaches the daemon's disk, and no list shows the request
+    #[arg(long)]
+    private: bool,
 }
 
 impl Generate {
     /// Reads the prompt, and checks the request and the place of the output: nothing is drawn in vain.
     pub(super) fn prepare(&mut self) -> Result<(), Failure> {
         self.prompt = prompt::read(&self.prompt)?;
+        if self.service.detach {
+            let request = v1::SubmitJobRequest {
+                generate: Some(self.request(self.detached_format(), false).into()),
+                ..v1::SubmitJobRequest::default()
+            };
+            return Ok(validate_submit(&request)?);
+        }
         let output = Output::plan(Wanted {
             path: self.place.output.as_deref(),
             format: self.place.file.format,
@@ -93,20 +110,25 @@ impl Generate {
         Ok(())
     }
 
-    /// Draws.
+    /// What Ctrl-C means.
+    pub(super) fn interrupted(&self) -> Failure {
+        if self.service.detach {
+            let what = "the job may have been submitted";
+            Failure::interrupted(what).hint("`imgctl jobs` lists it then")
+        } else {
+            Failure::interrupted("the work was cancelled")
+        }
+    }
+
+    /// Draws, or has it drawn.
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.service.detach {
+            return self.submit(context).await;
+        }
         let Some(output) = &self.output else {
             unreachable!("`prepare` ran before")
         };
-        if output.is_stdout() && context.json {
-            return Err(Failure::usage("-o - and --json both want standard output"));
-        }
-        if output.is_stdout() && context.terminal.stdout_is_terminal() {
-            return Err(Failure::usage(
-                "standard output is a terminal, which cannot take a picture's bytes",
-            )
-            .hint("send it on with `| program` or `> file`, or see the picture with --show"));
-        }
+        place::check_stdout(output, context)?;
         let draws_previews =
             self.place.preview && context.terminal.draws_pictures() && !context.json;
         let request = self.request(output.format, draws_previews);
@@ -124,6 +146,42 @@ impl Generate {
         .await
     }
 
+    /// Leaves the work to the daemon.
+    async fn submit(&self, context: &Context) -> Result<(), Failure> {
+        let client = Client::connect(context.connect.clone()).await?;
+        let generate = self.request(self.detached_format(), false);
+        let submitted = client
+            .submit(JobRequest {
+                generate,
+                ..JobRequest::default()
+            })
+            .await?;
+        let job = &submitted.job;
+        if context.json {
+            let mut object = objects::job(job);
+            object["existed"] = submitted.existed.into();
+            return context.terminal.line(&object.to_string());
+        }
+        context.terminal.line(&job.id)?;
+        let id = words::short_id(&job.id);
+        if submitted.existed && !context.quiet {
+            let text = format!(
+                "this request id has a job already, which is {}",
+                words::state(job)
+            );
+            context.terminal.notice(&text);
+        } else if !context.quiet {
+            let text =
+                format!("`imgctl attach {id}` follows it, `imgctl get {id}` writes its pictures");
+            context.terminal.note(&text);
+        }
+        Ok(())
+    }
+
+    fn detached_format(&self) -> ImageFormat {
+        self.place.file.format.unwrap_or(Format::Png).into()
+    }
+
     fn request(&self, format: ImageFormat, draws_previews: bool) -> GenerateRequest {
         let mut request = self.picture.request(&self.prompt);
         self.place.file.fill(&mut request, format);
@@ -135,6 +193,7 @@ impl Generate {
         request.request_id.clone_from(&self.service.request_id);
         request.keep_alive = self.service.keep_alive;
         request.timeout = self.service.timeout;
+        request.private = self.service.private.then_some(true);
         request
     }
 }

@@ -25,7 +25,12 @@ impl Ps {
         }
         context
             .terminal
-            .line(&table::lines(&rows(&status.models)).join("\n"))
+            .line(&table::lines(&rows(&status.models)).join("\n"))?;
+        if status.models.is_empty() && !context.quiet {
+            let text = "no model is in memory; `imgctl load` or the next picture reads one";
+            context.terminal.note(text);
+        }
+        Ok(())
     }
 }
 

@@ -64,13 +64,7 @@ fn lines(client: &Client, status: &v1::GetStatusResponse) -> Vec<String> {
             ),
         ),
         ("socket", client.socket().display().to_string()),
-        (
-            "queue",
-            format!(
-                "{} running, {} waiting, room for {}",
-                queue.running, queue.waiting, queue.capacity
-            ),
-        ),
+        ("queue", waiting_work(&queue)),
         (
             "memory",
             format!(
@@ -82,6 +76,13 @@ fn lines(client: &Client, status: &v1::GetStatusResponse) -> Vec<String> {
             ),
         ),
     ];
+    if !queue.background_blocked.is_empty() {
+        let text = format!("does not run now: {}", queue.background_blocked);
+        rows.push(("background", text));
+    }
+    if let Some(library) = &status.library {
+        rows.push(("library", kept(library)));
+    }
     for device in &status.devices {
         let use_ = match (device.in_use, device.threads) {
             (true, 0) => "in use".to_owned(),
@@ -118,6 +119,34 @@ fn lines(client: &Client, status: &v1::GetStatusResponse) -> Vec<String> {
         lines.extend(table::lines(&ps::rows(&status.models)));
     }
     lines
+}
+
+/// `1 running, 2 waiting, 1 paused; room for 64, 32 of one client`.
+fn waiting_work(queue: &v1::Queue) -> String {
+    let mut text = format!("{} running, {} waiting", queue.running, queue.waiting);
+    if queue.paused > 0 {
+        text = format!("{text}, {} paused", queue.paused);
+    }
+    text = format!("{text}; room for {}", queue.capacity);
+    if queue.capacity_per_client > 0 && queue.capacity_per_client < queue.capacity {
+        text = format!("{text}, {} of one client", queue.capacity_per_client);
+    }
+    text
+}
+
+/// `3 jobs, 40 pictures, 12 MB in /home/me/.local/share/imgd`.
+fn kept(library: &v1::Library) -> String {
+    let number = |count: u64, one: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}s"),
+    };
+    format!(
+        "{}, {}, {} in {}",
+        number(library.jobs, "job"),
+        number(library.images, "picture"),
+        table::size(library.size_bytes),
+        library.path
+    )
 }
 
 fn object(client: &Client, status: &v1::GetStatusResponse) -> serde_json::Value {
@@ -159,7 +188,16 @@ fn object(client: &Client, status: &v1::GetStatusResponse) -> serde_json::Value 
                 "waiting": queue.waiting,
                 "running": queue.running,
                 "capacity": queue.capacity,
+                "paused": queue.paused,
+                "capacity_per_client": queue.capacity_per_client,
+                "background_blocked": queue.background_blocked,
             },
+            "library": status.library.as_ref().map(|library| json!({
+                "path": library.path,
+                "jobs": library.jobs,
+                "images": library.images,
+                "size_bytes": library.size_bytes,
+            })),
             "models": status.models.iter().map(json::loaded_model).collect::<Vec<_>>(),
             "sandbox": sandbox.collect::<Vec<_>>(),
         }),

@@ -19,7 +19,7 @@ pub(crate) struct FakeJob {
     pub(crate) job: Job,
     /// Pictures that have come somewhere, with their files.
     pub(crate) images: Vec<(v1::JobImage, Vec<u8>)>,
-    /// What a watcher is told; the cursor of the first is 1. An act that sends nothing counts too.
+    /// What a watcher is told; the cursor of the first is 1. Waiting counts too; a loss happens to one watcher.
     pub(crate) events: Vec<Act<Event>>,
 }
 
@@ -271,7 +271,12 @@ impl JobService for Service {
             if let Some(Act::Send(Event::Changed(job))) = fake.events.last() {
                 fake.job = job.clone();
             }
-            Ok((fake.job.id.clone(), fake.events.clone()))
+            let events = fake.events.clone();
+            // What is lost once is there the next time.
+            if let Some(loss) = events.iter().position(|act| matches!(act, Act::Lose)) {
+                fake.events.remove(loss);
+            }
+            Ok((fake.job.id.clone(), events))
         })?;
         let skipped = usize::try_from(cursor).unwrap();
         let events: Vec<_> = events.into_iter().skip(skipped).collect();

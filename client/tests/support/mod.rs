@@ -11,6 +11,7 @@ pub(crate) mod jobs;
 pub(crate) mod models;
 
 use std::{
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -227,7 +228,8 @@ impl FakeDaemon {
             thread::spawn(move || serve(&socket, script, &seen))
         };
         let deadline = Instant::now() + Duration::from_secs(10);
-        while !socket.exists() {
+        // It is there before anyone listens on it.
+        while UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < deadline, "the fake daemon does not listen");
             thread::sleep(Duration::from_millis(1));
         }

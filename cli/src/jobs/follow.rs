@@ -1,0 +1,98 @@
+//! Following a job to its end, over the end of a daemon too.
+
+use std::time::Duration;
+
+use imgd_client::{Client, Error, JobEvent, Result, Watch};
+use tokio::time::sleep;
+
+use crate::{Context, failure::Failure};
+
+/// A daemon that is lost this often without a word in between is given up.
+const MAX_LOSSES: u32 = 5;
+/// Pause before a daemon that was lost is looked for again; longer each time.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A job that is followed. When the daemon is lost, the next one is asked from the last event on: it takes the job up
+/// where it was saved.
+#[derive(Debug)]
+pub(crate) struct Follower<'a> {
+    context: &'a Context,
+    client: Client,
+    id: String,
+    cursor: u64,
+    /// None after a loss.
+    watch: Option<Watch>,
+    losses: u32,
+}
+
+impl<'a> Follower<'a> {
+    /// Follows the job `id` from its beginning.
+    pub(crate) fn new(context: &'a Context, client: Client, id: &str) -> Self {
+        Self {
+            context,
+            client,
+            id: id.to_owned(),
+            cursor: 0,
+            watch: None,
+            losses: 0,
+        }
+    }
+
+    /// The cursor of the last event.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The next event; `None` when the job is at its end and all is told.
+    pub(crate) async fn next(&mut self) -> Result<Option<JobEvent>, Failure> {
+        loop {
+            let outcome = self.try_next().await;
+            match outcome {
+                Ok(event) => {
+                    self.losses = 0;
+                    return Ok(event);
+                }
+                Err(error) => self.recover(error).await?,
+            }
+        }
+    }
+
+    /// Asks the daemon that is there now, and the next where it is lost meanwhile.
+    pub(crate) async fn call<T>(
+        &mut self,
+        call: impl AsyncFn(&Client) -> Result<T>,
+    ) -> Result<T, Failure> {
+        loop {
+            match call(&self.client).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.recover(error).await?,
+            }
+        }
+    }
+
+    async fn try_next(&mut self) -> Result<Option<JobEvent>> {
+        let watch = match &mut self.watch {
+            Some(watch) => watch,
+            none => none.insert(self.client.watch(&self.id, self.cursor).await?),
+        };
+        let event = watch.next().await.transpose()?;
+        self.cursor = watch.cursor();
+        Ok(event)
+    }
+
+    /// Finds the next daemon after `error`; fails where that does not help.
+    async fn recover(&mut self, error: Error) -> Result<(), Failure> {
+        if !matches!(error, Error::Lost(_)) || self.losses == MAX_LOSSES {
+            return Err(error.into());
+        }
+        if self.losses == 0 && !self.context.quiet {
+            let text = "the connection to imgd was lost; going on with the next one";
+            self.context.terminal.note(text);
+        }
+        self.losses += 1;
+        self.watch = None;
+        sleep(PAUSE * self.losses).await;
+        self.client = Client::connect(self.context.connect.clone()).await?;
+        Ok(())
+    }
+}

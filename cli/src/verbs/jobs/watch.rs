@@ -1,0 +1,351 @@
+//! `imgctl jobs watch`: jobs as they go, in a live table.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use clap::Args;
+use imgd_client::{
+    Client, Error, JobEvent, JobFilter, is_final,
+    v1::{ImageState, Job, JobState},
+};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    Context,
+    failure::Failure,
+    jobs::{
+        objects,
+        watchers::{Told, Watchers},
+        which, words,
+    },
+    live::{Live, Row},
+    table,
+};
+
+/// Jobs that are watched at once where none is named.
+const MAX_JOBS: usize = 64;
+/// How often new ones are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// One picture of a job's row, in parts of it.
+const PARTS: u32 = 1000;
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Jobs: their ids, or the first digits of them; `-` reads them from standard input [default: all that wait or run]
+    #[arg(value_name = "ID")]
+    ids: Vec<String>,
+}
+
+impl Watch {
+    pub(super) fn prepare(&mut self) -> Result<(), Failure> {
+        self.ids = which::read(&self.ids)?;
+        Ok(())
+    }
+
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let client = Client::connect(context.connect.clone()).await?;
+        let follows_new = self.ids.is_empty();
+        let ids = match follows_new {
+            true => active(&client).await?,
+            false => whole(&client, &self.ids).await?,
+        };
+        if ids.is_empty() && !context.quiet {
+            context
+                .terminal
+                .note("no job waits or runs; `imgctl jobs --all` lists those that have ended");
+        }
+        let mut watchers = Watchers::new(context, client);
+        ids.iter().for_each(|id| watchers.add(id));
+        let mut board = Board {
+            context,
+            live: Live::new(context),
+            jobs: BTreeMap::new(),
+            is_one: ids.len() == 1 && !follows_new,
+            seen: ids.into_iter().collect(),
+        };
+        let mut last_failure = None;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.reset();
+        while !watchers.is_empty() {
+            tokio::select! {
+                told = watchers.next() => {
+                    if let Some(failure) = board.tell(told?)? {
+                        last_failure = Some(failure);
+                    }
+                }
+                _ = look.tick(), if follows_new => match active(watchers.client()).await {
+                    Ok(ids) => {
+                        for id in ids {
+                            if board.seen.insert(id.clone()) {
+                                watchers.add(&id);
+                            }
+                        }
+                    }
+                    Err(error) => watchers.recover(error).await?,
+                },
+            }
+        }
+        // Only who names a job asks how it ended.
+        match last_failure {
+            Some(failure) if !follows_new => Err(failure),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The jobs that wait or run, the oldest first.
+async fn active(client: &Client) -> Result<Vec<String>, Error> {
+    let filter = JobFilter {
+        states: vec![JobState::Queued, JobState::Running, JobState::Paused],
+        page_size: u32::try_from(MAX_JOBS).ok(),
+        ..JobFilter::default()
+    };
+    let jobs = client.jobs(filter).take(MAX_JOBS).await?;
+    Ok(jobs.into_iter().rev().map(|job| job.id).collect())
+}
+
+/// The whole ids of jobs that are named by their first digits.
+async fn whole(client: &Client, ids: &[String]) -> Result<Vec<String>, Error> {
+    let mut whole = Vec::new();
+    for id in ids {
+        whole.push(client.job(id).await?.id);
+    }
+    Ok(whole)
+}
+
+/// The jobs as they are shown.
+struct Board<'a> {
+    context: &'a Context,
+    live: Live,
+    jobs: BTreeMap<String, Entry>,
+    /// One job is shown by its pictures, several by a row each.
+    is_one: bool,
+    /// All jobs there were.
+    seen: BTreeSet<String>,
+}
+
+/// A job and its pictures in flight, by index.
+#[derive(Debug, Default)]
+struct Entry {
+    key: u64,
+    job: Job,
+    in_flight: BTreeMap<u32, Drawn>,
+    loading: Option<f64>,
+}
+
+/// Evaluations of a picture, and the time that is left.
+#[derive(Debug, Clone, Copy, Default)]
+struct Drawn {
+    done: u32,
+    count: u32,
+    left: Option<Duration>,
+}
+
+impl Board<'_> {
+    /// Shows what a job says; gives the failure of one that has ended with one.
+    fn tell(&mut self, told: Told) -> Result<Option<Failure>, Failure> {
+        let Told { id, cursor, event } = told;
+        let Some(event) = event else {
+            return self.end(&id);
+        };
+        let terminal = self.context.terminal;
+        if self.context.json
+            && let Some(object) = objects::event(&event, &id, cursor)
+        {
+            terminal.line(&object.to_string())?;
+        }
+        if let JobEvent::Notice { message, .. } = &event
+            && !self.context.quiet
+            && !self.context.json
+        {
+            let text = format!("{}: {message}", words::short_id(&id));
+            self.live.suspend(|| terminal.notice(&text));
+        }
+        let key = self.jobs.len() as u64;
+        let entry = self.jobs.entry(id).or_insert_with(|| Entry {
+            key,
+            ..Entry::default()
+        });
+        entry.take(event);
+        if self.is_one {
+            show_pictures(&mut self.live, entry);
+        } else {
+            self.live.show(entry.key, entry.row());
+            self.show_total();
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, id: &str) -> Result<Option<Failure>, Failure> {
+        let Some(entry) = self.jobs.get_mut(id) else {
+            return Ok(None);
+        };
+        entry.in_flight.clear();
+        if self.is_one {
+            self.live.retain(|_| false);
+        } else {
+            self.live.hide(entry.key);
+        }
+        if !self.context.json {
+            let line = ending(&entry.job, self.context.quiet);
+            let terminal = self.context.terminal;
+            let line = match terminal.columns() {
+                Some(columns) => table::fit(&line, columns),
+                None => line,
+            };
+            self.live.suspend(|| terminal.line(&line))?;
+        }
+        let failure = words::failure(&entry.job).map(Failure::from);
+        if !self.is_one {
+            self.show_total();
+        }
+        Ok(failure)
+    }
+
+    fn show_total(&mut self) {
+        let parts = |job: &Job| (words::fraction(job) * 1000.0).floor();
+        let sum: f64 = self.jobs.values().map(|entry| parts(&entry.job)).sum();
+        let ended = self
+            .jobs
+            .values()
+            .filter(|entry| is_final(entry.job.state()));
+        let text = format!("{}/{} jobs ended", ended.count(), self.jobs.len());
+        self.live.total(Row {
+            label: "all".into(),
+            done: whole_number(sum),
+            of: u32::try_from(self.jobs.len())
+                .unwrap_or(u32::MAX)
+                .saturating_mul(1000),
+            text,
+        });
+    }
+}
+
+impl Entry {
+    fn take(&mut self, event: JobEvent) {
+        match event {
+            JobEvent::Snapshot(job) => {
+                self.in_flight = job
+                    .in_flight
+                    .iter()
+                    .map(|image| {
+                        let drawn = Drawn {
+                            done: image.evaluations_done,
+                            count: image.evaluation_count,
+                            left: None,
+                        };
+                        (image.image_index, drawn)
+                    })
+                    .collect();
+                self.job = *job;
+            }
+            JobEvent::Changed(job) => {
+                if job.state() != JobState::Running {
+                    self.in_flight.clear();
+                }
+                self.job = *job;
+            }
+            JobEvent::Loading { fraction, .. } => self.loading = Some(fraction),
+            JobEvent::Started(started) => {
+                self.loading = None;
+                let drawn = Drawn {
+                    done: started.evaluations_done,
+                    count: started.evaluation_count,
+                    left: None,
+                };
+                self.in_flight.insert(started.image_index, drawn);
+            }
+            JobEvent::Step(step) => {
+                let drawn = Drawn {
+                    done: step.index,
+                    count: step.count,
+                    left: step.eta,
+                };
+                self.in_flight.insert(step.image_index, drawn);
+            }
+            JobEvent::Image(image) => {
+                // One that a snapshot counts already is not in flight.
+                let was_in_flight = self.in_flight.remove(&image.image_index).is_some();
+                if was_in_flight && image.state() == ImageState::Done {
+                    self.job.images_done += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The whole job in one row.
+    fn row(&self) -> Row {
+        let job = &self.job;
+        let label = format!("{} {}", words::short_id(&job.id), words::title(job));
+        let in_flight = self.in_flight.values().filter(|drawn| drawn.count > 0);
+        let share: f64 = in_flight
+            .map(|drawn| f64::from(drawn.done) / f64::from(drawn.count))
+            .sum();
+        let settled = job.images_done + job.images_failed + job.images_dropped;
+        let parts = (f64::from(settled) + share) * f64::from(PARTS);
+        Row {
+            label,
+            done: whole_number(parts),
+            of: job.image_count.saturating_mul(PARTS),
+            text: self.text(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let job = &self.job;
+        let images = words::images(job);
+        if let Some(fraction) = self.loading {
+            return format!("{images}  loading {:.0} %", (fraction * 100.0).floor());
+        }
+        match (job.state(), self.in_flight.len()) {
+            (JobState::Queued, _) if job.position > 0 => {
+                format!("{images}  {} ahead", job.position)
+            }
+            (JobState::Running, 0) => images,
+            (JobState::Running, 1) => {
+                let drawn = self.in_flight.values().next().copied().unwrap_or_default();
+                format!("{images}  {}/{}", drawn.done, drawn.count)
+            }
+            (JobState::Running, at_once) => format!("{images}  {at_once} at once"),
+            _ => format!("{images}  {}", words::state(job)),
+        }
+    }
+}
+
+fn show_pictures(live: &mut Live, entry: &Entry) {
+    live.retain(|key| u32::try_from(key).is_ok_and(|index| entry.in_flight.contains_key(&index)));
+    for (&index, drawn) in &entry.in_flight {
+        let prompt = words::one_line(words::prompt(&entry.job, index));
+        let label = format!("{index} {prompt}");
+        let row = Row::drawing(label, drawn.done, drawn.count, drawn.left);
+        live.show(u64::from(index), row);
+    }
+    live.total(entry.row());
+}
+
+/// The line that stays of a job.
+fn ending(job: &Job, is_quiet: bool) -> String {
+    if is_quiet {
+        return job.id.clone();
+    }
+    format!(
+        "{}  {}  {}  {}",
+        words::short_id(&job.id),
+        words::state(job),
+        words::images(job),
+        words::title(job)
+    )
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the number is clamped"
+)]
+fn whole_number(number: f64) -> u32 {
+    number.clamp(0.0, f64::from(u32::MAX)) as u32
+}
