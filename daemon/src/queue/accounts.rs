@@ -1,11 +1,11 @@
 //! What each client has been given, so that clients of one class take turns.
 //!
 //! Start-time fair queueing (Goyal, Vin, Cheng: "Start-time Fair Queueing", SIGCOMM 1996) over pixel-evaluations: a
-//! picture's start tag is the later of its client's last finish tag and the class's virtual time; its finish tag is its
-//! start tag plus its work. The least start tag is served first. The virtual time is the start tag in service, so a
-//! client that was idle gets no credit for it, and one that was greedy owes no more than what it has begun.
+//! picture's start tag is its client's last finish tag, its finish tag that plus its work, and the least start tag is
+//! served first. A client that comes, or comes back, begins at the class's virtual time, the start tag in service: it
+//! gets no credit for the time before, and one that was greedy owes no more than what it has begun.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Class, ClientId};
 
@@ -18,39 +18,58 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The start tag of the client's next picture; `in_service` is the least start tag of its class in flight.
-    pub fn start_tag(&self, class: Class, client: ClientId, in_service: Option<u64>) -> u64 {
-        let finish = self.finish.get(&(class, client)).copied().unwrap_or(0);
-        finish.max(in_service.unwrap_or_else(|| self.floor(class)))
+    /// The start tag of the client's next picture at the class's virtual time.
+    pub(super) fn tag(&self, class: Class, client: ClientId, virtual_time: u64) -> u64 {
+        let finish = self.finish.get(&(class, client));
+        finish.copied().unwrap_or(virtual_time)
     }
 
-    /// A picture of the client with that start tag was begun; `work` is what it takes.
-    pub fn charge(&mut self, class: Class, client: ClientId, start_tag: u64, work: u64) {
-        self.finish
-            .insert((class, client), start_tag.saturating_add(work));
+    /// Fixes the tags of clients that wait, before the virtual time moves on; forgets those of clients that neither wait
+    /// nor owe.
+    pub(super) fn settle(
+        &mut self,
+        waiting: &BTreeSet<(Class, ClientId)>,
+        virtual_time: impl Fn(Class) -> u64,
+    ) {
+        self.finish.retain(|client, finish| {
+            waiting.contains(client) || *finish > virtual_time(client.0)
+        });
+        for client in waiting {
+            self.finish
+                .entry(*client)
+                .or_insert_with(|| virtual_time(client.0));
+        }
+    }
+
+    /// A picture of the client was begun; `work` is what it takes. Returns its start tag.
+    pub(super) fn charge(
+        &mut self,
+        class: Class,
+        client: ClientId,
+        virtual_time: u64,
+        work: u64,
+    ) -> u64 {
+        let finish = self.finish.entry((class, client)).or_insert(virtual_time);
+        let start_tag = *finish;
+        *finish = start_tag.saturating_add(work);
+        start_tag
     }
 
     /// So much of what was charged was not made.
-    pub fn refund(&mut self, class: Class, client: ClientId, work: u64) {
+    pub(super) fn refund(&mut self, class: Class, client: ClientId, work: u64) {
         if let Some(finish) = self.finish.get_mut(&(class, client)) {
             *finish = finish.saturating_sub(work);
         }
     }
 
     /// A picture with that start tag is in flight no more.
-    pub fn ended(&mut self, class: Class, start_tag: u64) {
+    pub(super) fn ended(&mut self, class: Class, start_tag: u64) {
         let floor = self.floor.entry(class).or_default();
         *floor = start_tag.max(*floor);
     }
 
-    /// A client has no jobs of the class any more; what it owes is kept as long as it says something.
-    pub fn left(&mut self, class: Class) {
-        let floor = self.floor(class);
-        self.finish
-            .retain(|(other, _), finish| *other != class || *finish > floor);
-    }
-
-    fn floor(&self, class: Class) -> u64 {
+    /// The virtual time of a class of which nothing is in flight.
+    pub(super) fn floor(&self, class: Class) -> u64 {
         self.floor.get(&class).copied().unwrap_or(0)
     }
 }

@@ -27,6 +27,11 @@ pub enum Class {
     Background,
 }
 
+impl Class {
+    /// The most urgent first.
+    pub const ALL: [Self; 3] = [Self::Interactive, Self::Batch, Self::Background];
+}
+
 /// A request at work or in wait.
 #[derive(Debug, Clone)]
 pub struct Job {

@@ -3,10 +3,12 @@
 //! Plain values and arithmetic: no clock, no I/O, no locks, no async. The scheduler carries the decisions out.
 
 mod accounts;
+mod batch;
 mod curve;
 mod job;
 mod order;
 mod pick;
+mod residency;
 mod starving;
 mod state;
 

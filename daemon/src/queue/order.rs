@@ -1,30 +1,202 @@
-//! Who comes first: classes, fairness between clients, and the turn of a class that waited too long.
+//! Who comes first: classes, fairness between clients, switches of the model, and the turn of a class that waited too
+//! long.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Class, Job, Starving, State};
+use super::{
+    Class, ClientId, Image, Job, Stage, Starving, State,
+    residency::{is_ready, needs_eviction},
+};
+use crate::engine::ModelKey;
 
-/// Whether the job has something to do now, as far as it depends on itself.
+/// Work on a model that is not resident waits this many times its load before models are switched for it, so that
+/// loading takes a tenth of the time at most when two models take turns.
+const SWITCH_FACTOR: u32 = 10;
+
+/// Switching more often than this is never worth the saves and the loads.
+const SWITCH_LEAST: Duration = Duration::from_secs(10);
+
+/// What could be done next: a picture in flight could go on, or a job's next picture could be begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub(super) job: &'a Job,
+    pub(super) image: Option<&'a Image>,
+}
+
+/// What is done next, and the most urgent class that has something to do: the same, but where a lower class has its
+/// turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lead<'a> {
+    pub(super) candidate: Candidate<'a>,
+    pub(super) top: Class,
+}
+
+/// Whether somebody wants the job to go on now.
 pub(super) fn is_wanted(state: &State, job: &Job, now: Instant) -> bool {
     let may = job.class != Class::Background || state.background.is_allowed(now);
     may && !job.is_cancelled && !job.is_paused
 }
 
+/// Whether a picture of a wanted job may go on. As long as nobody takes the pictures that are there, no other one is
+/// decoded.
+pub(super) fn may_go_on(job: &Job, image: &Image) -> bool {
+    !image.is_hold_due && !(job.is_blocked && image.stage == Stage::Denoised)
+}
+
+/// Whether a wanted job may begin its next picture, or have its model loaded.
+pub(super) fn may_begin(state: &State, job: &Job) -> bool {
+    if job.is_blocked || (job.images_left == 0 && !job.only_loads) {
+        return false;
+    }
+    // Pictures in flight are finished with the files they were begun with.
+    let is_changed = job.fingerprint.is_some_and(|fingerprint| {
+        state
+            .resident(&job.model)
+            .is_some_and(|model| model.fingerprint != fingerprint)
+    });
+    !is_changed || state.in_flight().all(|(other, _)| other.model != job.model)
+}
+
+/// Whether the job has something to do now.
+pub(super) fn is_active(state: &State, job: &Job, now: Instant) -> bool {
+    is_wanted(state, job, now)
+        && (job.images.iter().any(|image| may_go_on(job, image)) || may_begin(state, job))
+}
+
 /// Whether a class has waited behind higher ones for longer than its bound.
 pub(super) fn is_starving(state: &State, class: Class, now: Instant) -> bool {
-    let Some(bound) = Starving::bound(class) else {
+    Starving::bound(class).is_some_and(|bound| waits_longer(state, class, bound, now))
+}
+
+fn waits_longer(state: &State, class: Class, bound: Duration, now: Instant) -> bool {
+    let last = state.starving.last_served(class);
+    if last.is_some_and(|last| last + bound > now) {
         return false;
-    };
-    let jobs = state.jobs.iter();
-    let oldest = jobs
-        .filter(|job| job.class == class && is_wanted(state, job, now))
-        .map(|job| job.arrived)
+    }
+    state
+        .jobs
+        .iter()
+        .any(|job| job.class == class && job.arrived + bound <= now && is_active(state, job, now))
+}
+
+/// What is done next, if anything can be.
+pub(super) fn lead(state: &State, now: Instant) -> Option<Lead<'_>> {
+    let (top, first) = Class::ALL
+        .into_iter()
+        .find_map(|class| Some((class, best(state, class, now)?)))?;
+    let candidate = turn(state, top, first, now).unwrap_or(first);
+    Some(Lead { candidate, top })
+}
+
+/// What a class below `top` does now because it has waited too long; `first` is what would be done else.
+fn turn<'a>(
+    state: &'a State,
+    top: Class,
+    first: Candidate<'_>,
+    now: Instant,
+) -> Option<Candidate<'a>> {
+    let under_way = state.starving.turn().and_then(|generation| {
+        let (job, image) = state
+            .in_flight()
+            .find(|(_, image)| image.generation == generation)?;
+        let goes_on = job.class > top && is_wanted(state, job, now) && may_go_on(job, image);
+        goes_on.then_some(Candidate {
+            job,
+            image: Some(image),
+        })
+    });
+    if under_way.is_some() {
+        // The two alternate; where that would mean to load a model for each call, the turn goes first.
+        let is_its_call = !state.starving.had_turn_last() || evicts(state, first);
+        return under_way.filter(|_| is_its_call);
+    }
+    let lower = Class::ALL.into_iter().filter(|class| *class > top);
+    lower
+        .filter(|class| is_starving(state, *class, now))
+        .find_map(|class| {
+            let candidate = best(state, class, now)?;
+            let patience = switch_patience(state, &candidate.job.model);
+            let is_worth = !evicts(state, candidate) || waits_longer(state, class, patience, now);
+            is_worth.then_some(candidate)
+        })
+}
+
+fn evicts(state: &State, candidate: Candidate<'_>) -> bool {
+    candidate.image.is_none() && needs_eviction(state, candidate.job)
+}
+
+fn switch_patience(state: &State, model: &ModelKey) -> Duration {
+    SWITCH_LEAST.max(state.load_estimate(model).saturating_mul(SWITCH_FACTOR))
+}
+
+/// What another model would have to be given up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Switch {
+    /// None has to.
+    None,
+    /// Its time has come.
+    Due,
+    /// Only when nothing else is to be done.
+    Idle,
+}
+
+/// The class's first: the least start tag, pictures in flight first, then who came first. Below the interactive class,
+/// models are only switched when that is due: pictures in flight are finished then, and no others are begun before.
+fn best(state: &State, class: Class, now: Instant) -> Option<Candidate<'_>> {
+    let virtual_time = state.virtual_time(class, now);
+    let mut candidates = Vec::new();
+    // Of a client's jobs by one model, the first that may begin stands for all.
+    let mut seen: Vec<(ClientId, &ModelKey)> = Vec::new();
+    for job in state.jobs.iter().filter(|job| job.class == class) {
+        if !is_wanted(state, job, now) {
+            continue;
+        }
+        for image in job.images.iter().filter(|image| may_go_on(job, image)) {
+            let candidate = Candidate {
+                job,
+                image: Some(image),
+            };
+            candidates.push((candidate, image.start_tag, Switch::None));
+        }
+        let kind = (job.client, &job.model);
+        if !seen.contains(&kind) && may_begin(state, job) {
+            seen.push(kind);
+            let tag = state.accounts.tag(class, job.client, virtual_time);
+            candidates.push((Candidate { job, image: None }, tag, switch(state, job, now)));
+        }
+    }
+    let due = candidates
+        .iter()
+        .filter(|(_, _, switch)| *switch == Switch::Due)
+        .map(|(_, tag, _)| *tag)
         .min();
-    oldest.is_some_and(|arrived| {
-        let since = state
-            .starving
-            .last_served(class)
-            .map_or(arrived, |served| served.max(arrived));
-        since + bound <= now
-    })
+    let mut first: Option<((u8, u64, bool), Candidate<'_>)> = None;
+    for (candidate, tag, switch) in candidates {
+        let begins = candidate.image.is_none();
+        let level = match switch {
+            Switch::None if begins && due.is_some_and(|due| due < tag) => 2,
+            Switch::None => 0,
+            Switch::Due => 1,
+            Switch::Idle => 3,
+        };
+        let rank = (level, tag, begins);
+        if first.is_none_or(|(least, _)| rank < least) {
+            first = Some((rank, candidate));
+        }
+    }
+    first.map(|(_, candidate)| candidate)
+}
+
+fn switch(state: &State, job: &Job, now: Instant) -> Switch {
+    if job.class == Class::Interactive || is_ready(state, job) || !needs_eviction(state, job) {
+        return Switch::None;
+    }
+    let since = job
+        .served
+        .map_or(job.arrived, |served| served.max(job.arrived));
+    if since + switch_patience(state, &job.model) <= now {
+        Switch::Due
+    } else {
+        Switch::Idle
+    }
 }

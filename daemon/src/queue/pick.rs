@@ -1,12 +1,12 @@
 //! The decision what to do next: a pure function.
+//!
+//! Here is what is done at once whoever is first: what was cancelled, paused or held. Who is first is in `order`, who
+//! shares its evaluation in `batch`, what has to be in memory for it in `residency`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Job, JobId, Stage, State, WorkerState};
+use super::{Class, Job, JobId, Stage, State, WorkerState, batch, order, residency};
 use crate::engine::{GenerationId, ModelKey};
-
-/// A worker that holds no model is ended after this long; a user who asks about a model often draws with it next.
-const EMPTY_WORKER_STAY: Duration = Duration::from_secs(10);
 
 /// What to do next. Each is done before the next decision is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,137 +59,67 @@ pub enum Tick {
 
 /// Decides what to do next.
 ///
-/// The job whose picture is in flight goes on; else the oldest job that can go on does. What waits for a reader holds
-/// nobody else up. Models that nothing needs go when their time is over, and the least recently used go first when a
-/// new one needs their room.
+/// The most urgent class goes first, in it the client that has been given least, of its jobs the oldest; pictures that
+/// can share an evaluation do so where that pays. What waits for a reader holds nobody else up.
 pub fn pick(state: &State, now: Instant) -> Tick {
-    let next = next_job(state);
+    if let Some(job) = state.jobs.iter().find(|job| is_complete(job)) {
+        return Tick::Complete(job.id);
+    }
+    let lead = order::lead(state, now);
     if let WorkerState::Absent { retry_at } = state.worker {
-        return match (next.is_some() || !state.inquiries.is_empty(), retry_at) {
-            (false, _) => Tick::Wait { until: None },
+        return match (lead.is_some() || !state.inquiries.is_empty(), retry_at) {
+            (false, _) => residency::rest(state, now),
             (true, Some(moment)) if moment > now => Tick::Wait {
                 until: Some(moment),
             },
             (true, _) => Tick::StartWorker,
         };
     }
-    let cancelled = state.jobs.iter().filter(|job| job.is_cancelled);
-    if let Some(image) = cancelled.flat_map(|job| &job.images).next() {
-        return Tick::Forget(image.generation);
+    if let Some(tick) = put_away(state) {
+        return tick;
     }
     if let Some(model) = state.inquiries.first() {
         return Tick::Inspect(model.clone());
     }
-    let expired = state.models.iter().find(|model| {
-        !state.is_needed(&model.key)
-            && (model.is_unwanted || expiry(model).is_some_and(|end| end <= now))
-    });
-    if let Some(model) = expired {
-        return unload(state, &model.key);
+    if let Some(tick) = residency::expired(state, now) {
+        return tick;
     }
-    next.map_or_else(|| rest(state, now), |job| advance(state, job))
-}
-
-/// The job that goes on: one with a picture in flight, else the oldest.
-fn next_job(state: &State) -> Option<&Job> {
-    let can_go_on = |job: &&Job| {
-        !job.is_cancelled && !job.is_paused && (!job.is_blocked || !job.images.is_empty())
+    let Some(lead) = lead else {
+        return residency::rest(state, now);
     };
-    let in_flight = state
-        .jobs
-        .iter()
-        .filter(can_go_on)
-        .find(|job| !job.images.is_empty());
-    in_flight.or_else(|| state.jobs.iter().find(can_go_on))
-}
-
-/// The next thing to do for one job.
-fn advance(state: &State, job: &Job) -> Tick {
-    if let Some(image) = job.images.first() {
-        return match image.stage {
-            Stage::Denoising => Tick::Step(vec![image.generation]),
-            Stage::Denoised | Stage::Decoding | Stage::Decoded => Tick::Finish(image.generation),
-        };
-    }
-    if job.images_left == 0 && !job.only_loads {
-        return Tick::Complete(job.id);
-    }
-    let Some(fingerprint) = job.fingerprint else {
-        return Tick::Look(job.id);
+    let job = lead.candidate.job;
+    let Some(image) = lead.candidate.image else {
+        return residency::begin(state, job);
     };
-    let resident = state.resident(&job.model);
-    if let Some(model) = resident {
-        if model.fingerprint != fingerprint {
-            return unload(state, &model.key);
+    match image.stage {
+        Stage::Denoising => batch::step(state, &lead, image, now),
+        Stage::Denoised | Stage::Decoding => {
+            let need_bytes = residency::working_bytes(state, job);
+            residency::make_room(state, need_bytes, &job.model, Some(image.generation))
+                .unwrap_or(Tick::Decode(image.generation))
         }
-        if job.images_left == 0 {
-            return Tick::Complete(job.id);
+        Stage::Decoded => Tick::Finish(image.generation),
+    }
+}
+
+fn is_complete(job: &Job) -> bool {
+    let is_all_made = job.images_left == 0 && job.images.is_empty();
+    is_all_made && !job.only_loads && !job.is_cancelled && !job.is_paused && !job.is_storing
+}
+
+/// A picture that leaves the worker before anything else is done: cancelled ones are forgotten, those of paused jobs
+/// and of background work that has to wait are parked, and held ones are held.
+fn put_away(state: &State) -> Option<Tick> {
+    let (mut parked, mut held) = (None, None);
+    for (job, image) in state.in_flight() {
+        let waits = job.class == Class::Background && state.background.blocked.is_some();
+        if job.is_cancelled {
+            return Some(Tick::Forget(image.generation));
+        } else if job.is_paused || waits {
+            parked = parked.or(Some(Tick::Park(image.generation)));
+        } else if image.is_hold_due {
+            held = held.or(Some(Tick::Hold(image.generation)));
         }
     }
-    let Some(known) = state
-        .known
-        .get(&job.model)
-        .filter(|known| known.fingerprint == fingerprint)
-    else {
-        return Tick::Inspect(job.model.clone());
-    };
-    let (weights_bytes, fits) = match resident {
-        Some(_) => (0, Tick::Begin(job.id)),
-        None => (known.weights_bytes, Tick::Load(job.id)),
-    };
-    let need_bytes = weights_bytes.saturating_add(known.working_bytes(job));
-    if need_bytes <= state.available_bytes {
-        return fits;
-    }
-    let in_use = |key: &ModelKey| {
-        state
-            .jobs
-            .iter()
-            .any(|other| other.model == *key && !other.images.is_empty())
-            || *key == job.model
-    };
-    let spare = state.models.iter().filter(|model| !in_use(&model.key));
-    match spare.min_by_key(|model| model.used) {
-        Some(model) => unload(state, &model.key),
-        None => Tick::Refuse {
-            job: job.id,
-            need_bytes,
-            have_bytes: state.available_bytes,
-        },
-    }
-}
-
-/// The last model goes with its process.
-fn unload(state: &State, key: &ModelKey) -> Tick {
-    if state.models.len() == 1 && state.jobs.iter().all(|job| job.images.is_empty()) {
-        Tick::EndWorker
-    } else {
-        Tick::Unload(key.clone())
-    }
-}
-
-/// No job can go on: how long to rest.
-fn rest(state: &State, now: Instant) -> Tick {
-    let WorkerState::Present { used } = state.worker else {
-        return Tick::Wait { until: None };
-    };
-    if state.models.is_empty() {
-        let end = used + EMPTY_WORKER_STAY;
-        return if end <= now {
-            Tick::EndWorker
-        } else {
-            Tick::Wait { until: Some(end) }
-        };
-    }
-    let idle = state
-        .models
-        .iter()
-        .filter(|model| !state.is_needed(&model.key));
-    Tick::Wait {
-        until: idle.filter_map(expiry).min(),
-    }
-}
-
-fn expiry(model: &super::Resident) -> Option<Instant> {
-    model.keep_alive.end(model.used)
+    parked.or(held)
 }

@@ -211,7 +211,7 @@ impl House {
                         is_guided: false,
                     },
                 };
-                self.state.begun(id, beginning);
+                self.state.begun(id, beginning, self.now);
                 self.evaluations.insert(GenerationId(self.next), 0);
                 self.begun.push(id);
             }

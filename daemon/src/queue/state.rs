@@ -1,12 +1,13 @@
 //! The state that decisions are made from, and how each thing that happens changes it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use super::{
     Accounts, Beginning, Class, Curves, Image, Job, JobId, Progress, Returned, Stage, Starving,
+    order::{is_active, is_starving, is_wanted, may_go_on},
 };
 use crate::{
     engine::{GenerationId, ModelKey},
@@ -219,12 +220,36 @@ impl State {
         })
     }
 
-    /// The least start tag of a class in flight.
-    pub(super) fn in_service(&self, class: Class) -> Option<u64> {
-        self.in_flight()
-            .filter(|(job, _)| job.class == class)
+    /// The start tag in service of a class: the least of its pictures that go on.
+    pub(super) fn virtual_time(&self, class: Class, now: Instant) -> u64 {
+        let of_class = self.in_flight().filter(|(job, _)| job.class == class);
+        of_class
+            .filter(|(job, image)| is_wanted(self, job, now) && may_go_on(job, image))
             .map(|(_, image)| image.start_tag)
             .min()
+            .unwrap_or_else(|| self.accounts.floor(class))
+    }
+
+    /// Fixes the place of clients that wait, before something changes it.
+    fn settle(&mut self, now: Instant) {
+        let active = self.jobs.iter().filter(|job| is_active(self, job, now));
+        let waiting: BTreeSet<_> = active.map(|job| (job.class, job.client)).collect();
+        let times = Class::ALL.map(|class| self.virtual_time(class, now));
+        self.accounts
+            .settle(&waiting, |class| match class {
+                Class::Interactive => times[0],
+                Class::Batch => times[1],
+                Class::Background => times[2],
+            });
+    }
+
+    /// Background work may be done, or not any more.
+    pub fn allow_background(&mut self, background: Background, now: Instant) {
+        if self.background.blocked.is_some() && background.blocked.is_none() {
+            // It begins to wait now.
+            self.starving.served(Class::Background, now);
+        }
+        self.background = background;
     }
 
     /// A worker was started.
@@ -270,17 +295,16 @@ impl State {
     }
 
     /// A job's next picture was begun or restored.
-    pub fn begun(&mut self, id: JobId, beginning: Beginning) {
+    pub fn begun(&mut self, id: JobId, beginning: Beginning, now: Instant) {
+        self.settle(now);
         let Some(job) = self.job(id) else { return };
         let (class, client) = (job.class, job.client);
         let left = beginning
             .evaluation_count
             .saturating_sub(beginning.evaluations_done);
         let work = beginning.group.work(left);
-        let start_tag = self
-            .accounts
-            .start_tag(class, client, self.in_service(class));
-        self.accounts.charge(class, client, start_tag, work);
+        let virtual_time = self.virtual_time(class, now);
+        let start_tag = self.accounts.charge(class, client, virtual_time, work);
         if let Some(job) = self.job_mut(id) {
             job.images_left = job.images_left.saturating_sub(1);
             job.group = Some(beginning.group);
@@ -304,6 +328,7 @@ impl State {
 
     /// Generations made an evaluation together, the one it was made for first.
     pub fn stepped(&mut self, progress: &[Progress], now: Instant) {
+        self.settle(now);
         self.served(progress.first().map(|first| first.generation), now);
         for made in progress {
             let Some(job) = self
@@ -314,6 +339,9 @@ impl State {
                 continue;
             };
             job.served = Some(now);
+            if let Some(model) = self.models.iter_mut().find(|model| model.key == job.model) {
+                model.used = now;
+            }
             self.starving.served(job.class, now);
             let hold_after = job.hold_after;
             let images = job.images.iter_mut();
@@ -396,7 +424,6 @@ impl State {
             self.ended(generation);
         }
         let job = self.jobs.remove(place);
-        self.accounts.left(job.class);
         if !job.is_running {
             return;
         }
@@ -416,9 +443,10 @@ impl State {
     /// The engine worked for this generation.
     fn served(&mut self, generation: Option<GenerationId>, now: Instant) {
         let Some(generation) = generation else { return };
-        let is_turn = self
-            .job_of(generation)
-            .is_some_and(|job| super::order::is_starving(self, job.class, now));
+        let is_turn = self.job_of(generation).is_some_and(|job| {
+            let is_above = |other: &Job| other.class < job.class && is_active(self, other, now);
+            is_starving(self, job.class, now) && self.jobs.iter().any(is_above)
+        });
         self.starving.led(generation, is_turn);
     }
 }

@@ -29,7 +29,7 @@ fn begin(state: &mut State, id: u64, generation: u64) {
             is_guided: false,
         },
     };
-    state.begun(JobId(id), beginning);
+    state.begun(JobId(id), beginning, Instant::now());
 }
 
 fn resident(key: &ModelKey, used: Instant, stay_secs: u64) -> Resident {

@@ -52,7 +52,7 @@ impl Actor {
             }
             Outcome::Loaded(id, result) => self.model_loaded(id, result, took, now),
             Outcome::Begun(which, Ok(begun)) => {
-                self.state.begun(which.job, beginning(which, &begun));
+                self.state.begun(which.job, beginning(which, &begun), now);
                 self.image_begun(which, begun, now);
             }
             Outcome::Begun(which, Err(failure)) if is_worker_died(&failure) => {
