@@ -107,6 +107,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             max_memory_bytes: settings.max_memory_bytes,
             available_bytes: machine::available_bytes,
             watchdog: service_manager::watchdog(),
+            save_interval: settings.save_interval,
             patience: scheduler::PATIENCE,
         },
         names: Names {

@@ -31,9 +31,8 @@ impl Accounts {
         waiting: &BTreeSet<(Class, ClientId)>,
         virtual_time: impl Fn(Class) -> u64,
     ) {
-        self.finish.retain(|client, finish| {
-            waiting.contains(client) || *finish > virtual_time(client.0)
-        });
+        self.finish
+            .retain(|client, finish| waiting.contains(client) || *finish > virtual_time(client.0));
         for client in waiting {
             self.finish
                 .entry(*client)

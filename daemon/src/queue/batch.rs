@@ -18,13 +18,13 @@ type Rank = (Class, u64);
 /// The evaluation that `image` leads: for it alone, or with fellows. Those that are worth it are begun first.
 pub(super) fn step(state: &State, lead: &Lead<'_>, image: &Image, now: Instant) -> Tick {
     let leader = lead.candidate.job;
-    let Some(group) = image.group else {
-        return Tick::Step(vec![image.generation]);
-    };
     let each_bytes = working_bytes(state, leader);
     if let Some(room) = make_room(state, each_bytes, &leader.model, Some(image.generation)) {
         return room;
     }
+    let Some(group) = image.shared_group() else {
+        return save_or_step(&[image], leader);
+    };
     let unknown = Curve::default();
     let curve = state.curves.get(&leader.model, group).unwrap_or(&unknown);
     let table = Table {
@@ -64,10 +64,20 @@ pub(super) fn step(state: &State, lead: &Lead<'_>, image: &Image, now: Instant) 
     let guests: Vec<_> = left_out.into_iter().chain(guests).collect();
     let number = guests_beside(curve, together.len(), guests.len(), most);
     together.extend(guests.into_iter().take(number));
-    let is_first_of_a_person = leader.class == Class::Interactive && image.evaluations_done == 0;
-    match together.iter().find(|one| one.is_save_due) {
-        Some(due) if !is_first_of_a_person => Tick::Save(due.generation),
-        _ => Tick::Step(together.iter().map(|one| one.generation).collect()),
+    save_or_step(&together, leader)
+}
+
+/// The evaluation of these, or a save that one of them is due before it. A person's first one waits for none.
+fn save_or_step(together: &[&Image], leader: &Job) -> Tick {
+    let is_first = together
+        .first()
+        .is_some_and(|image| image.evaluations_done == 0);
+    let due = together.iter().find(|image| image.is_save_due);
+    match due {
+        Some(due) if !(is_first && leader.class == Class::Interactive) => {
+            Tick::Save(due.generation)
+        }
+        _ => Tick::Step(together.iter().map(|image| image.generation).collect()),
     }
 }
 
@@ -117,6 +127,7 @@ fn shares(state: &State, job: &Job, leader: &Job, group: Group) -> bool {
     job.model == leader.model
         && match job.group {
             Some(own) => own == group,
+            None if (job.width_px, job.height_px) == (leader.width_px, leader.height_px) => true,
             None => state.known.get(&job.model).is_some_and(has_size),
         }
 }
@@ -140,7 +151,7 @@ impl<'a> Table<'a> {
         let mut guests = Vec::new();
         for (job, image) in self.state.in_flight() {
             let shares = job.model == leader.model
-                && image.group == Some(self.group)
+                && image.shared_group() == Some(self.group)
                 && image.stage == Stage::Denoising
                 && image.generation != self.image.generation;
             if !shares || !may_go_on(job, image) || !is_wanted(self.state, job, self.now) {

@@ -23,6 +23,9 @@ const REMEMBERED: usize = 5;
 /// After so many evaluations without it, the next larger number is tried again: machines change.
 const STALE: u64 = 512;
 
+/// A change by this share is worth storing.
+const NEWS: f64 = 0.1;
+
 /// Curves that are kept at once; each takes a few hundred bytes.
 const MAX_CURVES: usize = 256;
 
@@ -177,16 +180,25 @@ impl Curves {
         self.0.entry((model.clone(), group)).or_insert(curve);
     }
 
-    /// An evaluation was made.
-    pub fn measured(&mut self, model: &ModelKey, group: Group, generations: u32, seconds: f64) {
+    /// An evaluation was made. Returns whether what is believed has changed so much that it is worth storing.
+    pub fn measured(
+        &mut self,
+        model: &ModelKey,
+        group: Group,
+        generations: u32,
+        seconds: f64,
+    ) -> bool {
         let key = (model.clone(), group);
         if !self.0.contains_key(&key) && self.0.len() >= MAX_CURVES {
             self.0.pop_first();
         }
-        self.0
-            .entry(key)
-            .or_default()
-            .measured(generations, seconds);
+        let curve = self.0.entry(key).or_default();
+        let before = curve.seconds(generations);
+        curve.measured(generations, seconds);
+        match (before, curve.seconds(generations)) {
+            (Some(before), Some(after)) => (after / before - 1.0).abs() > NEWS,
+            (before, after) => before.is_none() && after.is_some(),
+        }
     }
 
     /// All of a model, to store.

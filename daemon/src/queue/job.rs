@@ -129,10 +129,22 @@ pub struct Image {
     pub is_save_due: bool,
     /// Whether it is as far as its job's `hold_after`.
     pub is_hold_due: bool,
+    /// Whether it cannot be made; it is forgotten next.
+    pub is_failed: bool,
+    /// It shares no evaluation with others before it has done so many: the worker may have died of it.
+    pub alone_until: u32,
     /// What it needs to share an evaluation.
     pub group: Option<Group>,
     /// Its place in its class's order of service; see [`super::Accounts`].
     pub start_tag: u64,
+}
+
+impl Image {
+    /// What it needs to share its next evaluation; `None` where it shares none.
+    pub fn shared_group(&self) -> Option<Group> {
+        let is_alone = self.evaluations_done < self.alone_until;
+        self.group.filter(|_| !is_alone)
+    }
 }
 
 /// How far a picture in flight is.
@@ -182,6 +194,8 @@ pub struct Beginning {
     pub evaluation_count: u32,
     /// What it needs to share an evaluation.
     pub group: Group,
+    /// See [`Image::alone_until`].
+    pub alone_until: u32,
 }
 
 /// One generation's evaluation.

@@ -19,7 +19,6 @@ pub use pick::{Tick, pick};
 pub use starving::Starving;
 pub use state::{Background, Fingerprint, Known, Resident, State, WorkerState};
 
-#[cfg(test)]
-mod simulation;
+
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ pub enum Tick {
     StartWorker,
     /// End the worker: the last model in it is not needed any more, and so its memory is free for good.
     EndWorker,
-    /// Forget the picture in flight of a cancelled job.
+    /// Forget a picture in flight that is not wanted any more, or cannot be made.
     Forget(GenerationId),
     /// Read a model's headers.
     Inspect(ModelKey),
@@ -93,6 +93,7 @@ pub fn pick(state: &State, now: Instant) -> Tick {
     };
     match image.stage {
         Stage::Denoising => batch::step(state, &lead, image, now),
+        Stage::Denoised if image.is_save_due => Tick::Save(image.generation),
         Stage::Denoised | Stage::Decoding => {
             let need_bytes = residency::working_bytes(state, job);
             residency::make_room(state, need_bytes, &job.model, Some(image.generation))
@@ -113,7 +114,7 @@ fn put_away(state: &State) -> Option<Tick> {
     let (mut parked, mut held) = (None, None);
     for (job, image) in state.in_flight() {
         let waits = job.class == Class::Background && state.background.blocked.is_some();
-        if job.is_cancelled {
+        if job.is_cancelled || image.is_failed {
             return Some(Tick::Forget(image.generation));
         } else if job.is_paused || waits {
             parked = parked.or(Some(Tick::Park(image.generation)));

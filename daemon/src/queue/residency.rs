@@ -128,13 +128,13 @@ pub(super) fn make_room(
     if let Some(model) = idle.min_by_key(|model| (state.is_needed(&model.key), model.used)) {
         return Some(unload(state, &model.key));
     }
-    let fellows = state.in_flight().filter(|(_, image)| {
-        Some(image.generation) != except && image.stage != Stage::Decoded
-    });
+    let fellows = state
+        .in_flight()
+        .filter(|(_, image)| Some(image.generation) != except && image.stage != Stage::Decoded);
     // One that is decoded is finished sooner than it is parked, but it may be all that is left.
-    let decoded = state.in_flight().filter(|(_, image)| {
-        Some(image.generation) != except && image.stage == Stage::Decoded
-    });
+    let decoded = state
+        .in_flight()
+        .filter(|(_, image)| Some(image.generation) != except && image.stage == Stage::Decoded);
     let order = |(job, image): &(&Job, &Image)| {
         let is_of_other_model = job.model != *keep;
         (

@@ -210,6 +210,7 @@ impl House {
                         height_px: 8,
                         is_guided: false,
                     },
+                    alone_until: 0,
                 };
                 self.state.begun(id, beginning, self.now);
                 self.evaluations.insert(GenerationId(self.next), 0);

@@ -235,12 +235,11 @@ impl State {
         let active = self.jobs.iter().filter(|job| is_active(self, job, now));
         let waiting: BTreeSet<_> = active.map(|job| (job.class, job.client)).collect();
         let times = Class::ALL.map(|class| self.virtual_time(class, now));
-        self.accounts
-            .settle(&waiting, |class| match class {
-                Class::Interactive => times[0],
-                Class::Batch => times[1],
-                Class::Background => times[2],
-            });
+        self.accounts.settle(&waiting, |class| match class {
+            Class::Interactive => times[0],
+            Class::Batch => times[1],
+            Class::Background => times[2],
+        });
     }
 
     /// Background work may be done, or not any more.
@@ -320,6 +319,8 @@ impl State {
                 evaluation_count: beginning.evaluation_count,
                 is_save_due: false,
                 is_hold_due: false,
+                is_failed: false,
+                alone_until: beginning.alone_until,
                 group: Some(beginning.group),
                 start_tag,
             });
@@ -371,6 +372,11 @@ impl State {
     /// A picture's state is to be saved before its next evaluation, or was.
     pub fn save_due(&mut self, generation: GenerationId, is_due: bool) {
         self.change(generation, |image| image.is_save_due = is_due);
+    }
+
+    /// A picture cannot be made; its generation is forgotten next.
+    pub fn failed(&mut self, generation: GenerationId) {
+        self.change(generation, |image| image.is_failed = true);
     }
 
     /// A generation is no more: finished, forgotten, failed or held. Returns its job.

@@ -28,6 +28,7 @@ fn begin(state: &mut State, id: u64, generation: u64) {
             height_px: 64,
             is_guided: false,
         },
+        alone_until: 0,
     };
     state.begun(JobId(id), beginning, Instant::now());
 }
@@ -147,6 +148,10 @@ fn a_job_is_looked_at_inspected_loaded_begun_stepped_finished_completed() {
         is_done: true,
     };
     state.stepped(&[last], now);
+    assert_eq!(pick(&state, now), Tick::Decode(GenerationId(7)));
+    state.decoded(GenerationId(7), false, now);
+    assert_eq!(pick(&state, now), Tick::Decode(GenerationId(7)));
+    state.decoded(GenerationId(7), true, now);
     assert_eq!(pick(&state, now), Tick::Finish(GenerationId(7)));
     assert_eq!(state.ended(GenerationId(7)), Some(JobId(1)));
     assert_eq!(pick(&state, now), Tick::Complete(JobId(1)));

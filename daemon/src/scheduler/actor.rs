@@ -15,12 +15,14 @@ use tracing::info;
 
 use super::{
     Command, Options,
+    deaths::Suspicions,
     desk::Desk,
     operation::{Operation, Outcome, progressed},
     pace::Pace,
+    saving::Saving,
 };
 use crate::{
-    engine::{Engine, Loaded, ModelKey},
+    engine::{Death, Engine, Loaded, ModelKey},
     failure::Failure,
     queue::{JobId, State, Tick, pick},
     service_manager,
@@ -39,6 +41,8 @@ pub(super) struct Actor {
     pub(super) inquirers: Vec<(ModelKey, oneshot::Sender<Result<v1::Model, Failure>>)>,
     pub(super) loaded: BTreeMap<ModelKey, Loaded>,
     pub(super) pace: Pace,
+    pub(super) saving: Saving,
+    pub(super) suspicions: Suspicions,
     /// The model that is being loaded.
     pub(super) loading: Option<ModelKey>,
     commands: mpsc::Receiver<Command>,
@@ -53,7 +57,7 @@ enum Happening {
     Command(Option<Command>),
     Outcome(Box<Outcome>),
     Progress(f64),
-    Died(String),
+    Died(Death),
     Bell,
     Time,
     Heartbeat,
@@ -75,6 +79,8 @@ impl Actor {
             inquirers: Vec::new(),
             loaded: BTreeMap::new(),
             pace: Pace::default(),
+            saving: Saving::default(),
+            suspicions: Suspicions::default(),
             loading: None,
             commands,
             bell,
@@ -100,10 +106,10 @@ impl Actor {
             let pid = self.engine.as_ref().map(|engine| engine.pid());
             if watched != pid {
                 watched = pid;
-                died = self.engine.as_ref().map_or_else(never_dies, |engine| {
-                    let died = engine.died();
-                    Box::pin(async move { died.await.how })
-                });
+                died = self
+                    .engine
+                    .as_ref()
+                    .map_or_else(never_dies, |engine| engine.died());
             }
             let happening = {
                 let operation = &mut self.operation;
@@ -116,7 +122,7 @@ impl Actor {
                     () = beat(&mut heartbeat) => Happening::Heartbeat,
                     command = self.commands.recv() => Happening::Command(command),
                     happening = next_of(operation) => happening,
-                    how = &mut died => Happening::Died(how),
+                    death = &mut died => Happening::Died(death),
                     () = self.bell.notified() => Happening::Bell,
                     () = until(deadline) => Happening::Time,
                 }
@@ -134,15 +140,9 @@ impl Actor {
         match happening {
             Happening::Command(Some(command)) => self.command(command, now),
             Happening::Command(None) => self.has_ended = true,
-            Happening::Outcome(outcome) => {
-                let operation = self.operation.take();
-                let took = operation
-                    .as_ref()
-                    .map_or(Duration::ZERO, |operation| now - operation.since);
-                self.outcome(*outcome, took, now);
-            }
+            Happening::Outcome(outcome) => self.answered(*outcome, now),
             Happening::Progress(fraction) => self.progress(fraction, now),
-            Happening::Died(how) => self.worker_ended(&how, now),
+            Happening::Died(death) => self.worker_ended(&death, now),
             Happening::Bell => self.look_at_readers(now),
             Happening::Time => self.look_at_operation(now),
             Happening::Heartbeat => service_manager::alive(),
@@ -189,28 +189,15 @@ impl Actor {
         self.descriptions.insert(key, model);
     }
 
-    fn look_at_operation(&mut self, now: Instant) {
-        let Some(operation) = &self.operation else {
-            return;
-        };
-        if operation.deadline <= now {
-            let silent = format!(
-                "gave no answer for {} s and was ended",
-                operation.patience.as_secs()
-            );
-            self.worker_ended(&silent, now);
-        }
-    }
-
     pub(super) fn new_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 }
 
-type Death = std::pin::Pin<Box<dyn Future<Output = String> + Send>>;
+type Dying = std::pin::Pin<Box<dyn Future<Output = Death> + Send>>;
 
-fn never_dies() -> Death {
+fn never_dies() -> Dying {
     Box::pin(std::future::pending())
 }
 

@@ -1,11 +1,25 @@
 //! From a decision to the call of the engine that carries it out.
 
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{actor::Actor, hooks::Which, operation, pace::Pace};
-use crate::{engine::GenerationId, queue::Tick, service_manager};
+use super::{
+    actor::Actor,
+    deaths,
+    hooks::Which,
+    operation::{self, Operation, Purpose},
+    pace::Pace,
+};
+use crate::{
+    engine::{Engine, GenerationId},
+    failure::{Failure, Reason},
+    queue::{JobId, Tick},
+    service_manager,
+};
 
 impl Actor {
     pub(super) fn carry_out(&mut self, tick: Tick, now: Instant) {
@@ -18,9 +32,21 @@ impl Actor {
             ));
             return;
         }
+        // These need no engine.
+        match tick {
+            Tick::Complete(job) => return self.complete(job, now),
+            Tick::Refuse {
+                job,
+                need_bytes,
+                have_bytes,
+            } => {
+                let failure = self.too_large(job, need_bytes, have_bytes);
+                return self.fail(job, failure, now);
+            }
+            _ => {}
+        }
         let Some(engine) = self.engine.clone() else {
-            self.worker_lost("is not there", None, now);
-            return;
+            return self.worker_lost(&deaths::lost("is not there"), &[], now);
         };
         if let Tick::Load(id) | Tick::Begin(id) = tick
             && let Some(failure) = self.over_budget(id)
@@ -59,62 +85,90 @@ impl Actor {
                 self.loading = Some(job.model.clone());
                 operation::load(engine.as_ref(), id, &job.model, now, patience)
             }
-            Tick::Refuse {
-                job,
-                need_bytes,
-                have_bytes,
-            } => {
-                let failure = self.too_large(job, need_bytes, have_bytes);
-                self.fail(job, failure, now);
-                return;
-            }
-            Tick::Complete(job) => return self.complete(job, now),
+            Tick::Refuse { .. } | Tick::Complete(_) => return,
             Tick::Begin(id) => {
-                let Some(model) = self.state.job(id).map(|job| job.model.clone()) else {
+                let Some(operation) = self.begin(engine.as_ref(), id, patience, now) else {
                     return;
                 };
-                let Some(next) = self.next_image(id) else {
-                    return;
-                };
-                let which = Which {
-                    job: id,
-                    generation: GenerationId(self.new_id()),
-                    index: next.index,
-                };
-                operation::begin(engine.as_ref(), which, &model, next.picture, now, patience)
+                operation
             }
             Tick::Step(generations) => {
-                let Some(generation) = generations.first().copied() else {
+                let wants_preview = self.wanting_previews(&generations);
+                operation::step(&engine, generations, wants_preview, now, patience)
+            }
+            Tick::Decode(generation) => {
+                operation::decode(engine.as_ref(), generation, now, patience)
+            }
+            Tick::Finish(generation) => {
+                let Some(job) = self.state.job_of(generation).map(|job| job.id) else {
                     return;
                 };
-                let wants_preview = self.state.job_of(generation).is_some_and(|job| {
-                    job.image(generation)
-                        .is_some_and(|image| self.wants_preview(job.id, image.evaluations_done + 1))
-                });
-                operation::step(&engine, generation, wants_preview, now, patience)
-            }
-            Tick::Decode(_) | Tick::Save(_) | Tick::Park(_) | Tick::Hold(_) => return,
-            Tick::Finish(generation) => {
-                let job = self.state.job_of(generation).map(|job| job.id);
-                let Some(file) = job.and_then(|id| self.file_of(id)) else {
-                    return;
+                let Some(file) = self.file_of(job) else {
+                    let failure = Failure::new(Reason::Internal, "its pictures have no format");
+                    return self.fail(job, failure, now);
                 };
                 operation::finish(engine.as_ref(), generation, file, now, patience)
+            }
+            Tick::Save(generation) => {
+                operation::save(&engine, generation, Purpose::GoOn, now, patience)
+            }
+            Tick::Park(generation) => {
+                operation::save(&engine, generation, Purpose::Park, now, patience)
+            }
+            Tick::Hold(generation) => {
+                operation::save(&engine, generation, Purpose::Hold, now, patience)
             }
         };
         self.operation = Some(operation);
     }
 
-    /// Pixels of the picture that a decision is about; 0 where it is about none.
-    pub(super) fn pixels_of(&self, tick: &Tick) -> u64 {
-        let job = match tick {
-            Tick::Begin(id) => self.state.job(*id),
-            Tick::Step(generations) => generations
-                .first()
-                .and_then(|generation| self.state.job_of(*generation)),
-            Tick::Finish(generation) => self.state.job_of(*generation),
-            _ => None,
+    /// Begins the job's next picture; one whose pictures are all taken has none left, whatever the queue thinks.
+    fn begin(
+        &mut self,
+        engine: &dyn Engine,
+        id: JobId,
+        patience: Duration,
+        now: Instant,
+    ) -> Option<Operation> {
+        let model = self.state.job(id)?.model.clone();
+        let Some(next) = self.next_image(id) else {
+            warn!("a job with pictures left has none to begin");
+            self.state.job_mut(id)?.images_left = 0;
+            return None;
         };
-        job.map_or(0, |job| self.state.pixels(job))
+        let which = Which {
+            job: id,
+            generation: GenerationId(self.new_id()),
+            index: next.index,
+        };
+        Some(operation::begin(engine, which, &model, next, now, patience))
+    }
+
+    fn wanting_previews(&self, generations: &[GenerationId]) -> BTreeSet<GenerationId> {
+        let wants = |generation: &GenerationId| {
+            let job = self.state.job_of(*generation)?;
+            let evaluation = job.image(*generation)?.evaluations_done + 1;
+            self.wants_preview(job.id, evaluation)
+                .then_some(*generation)
+        };
+        generations.iter().filter_map(wants).collect()
+    }
+
+    /// Pixels of the pictures that a decision is about, together; 0 where it is about none.
+    pub(super) fn pixels_of(&self, tick: &Tick) -> u64 {
+        let pixels = |generation: &GenerationId| {
+            let job = self.state.job_of(*generation);
+            job.map_or(0, |job| self.state.pixels(job))
+        };
+        match tick {
+            Tick::Begin(id) => self.state.job(*id).map_or(0, |job| self.state.pixels(job)),
+            Tick::Step(generations) => generations.iter().map(pixels).sum(),
+            Tick::Decode(generation)
+            | Tick::Finish(generation)
+            | Tick::Save(generation)
+            | Tick::Park(generation)
+            | Tick::Hold(generation) => pixels(generation),
+            _ => 0,
+        }
     }
 }

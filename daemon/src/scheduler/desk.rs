@@ -33,8 +33,6 @@ pub(super) struct Desk {
     /// The first picture that was never begun.
     next_index: u32,
     images_done: u32,
-    /// Whether a worker was gone when a picture was to begin.
-    lost_a_worker: bool,
 }
 
 /// Where a job's time went.
@@ -68,13 +66,7 @@ impl Desk {
             kept: BTreeMap::new(),
             next_index: 0,
             images_done: 0,
-            lost_a_worker: false,
         }
-    }
-
-    /// Whether a job whose worker is gone may begin with another one. True once.
-    pub(super) fn may_begin_with_another_worker(&mut self) -> bool {
-        !std::mem::replace(&mut self.lost_a_worker, true)
     }
 
     /// Pictures the job makes.
@@ -195,6 +187,11 @@ impl Desk {
     /// A picture's state was saved.
     pub(super) fn keep(&mut self, index: u32, kept: Kept) {
         self.kept.insert(index, kept.bytes);
+    }
+
+    /// A picture's saved state is of no use. Returns whether there was one.
+    pub(super) fn lose(&mut self, index: u32) -> bool {
+        self.kept.remove(&index).is_some()
     }
 
     /// A picture waits again.

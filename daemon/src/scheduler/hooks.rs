@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use imgd_proto::v1;
 use tonic::codegen::Bytes;
+use tracing::{debug, trace, warn};
 
 use super::{Work, actor::Actor};
 use crate::{
-    engine::{Begun, FileRequest, GenerationId, Picture, PictureRequest, Stepped},
+    engine::{Begun, FileRequest, GenerationId, ModelKey, Picture, PictureRequest, Stepped},
     failure::Failure,
-    queue::JobId,
+    queue::{Group, JobId},
 };
 
 /// A picture that is to be begun, or restored.
@@ -131,5 +132,33 @@ impl Actor {
         if let Some(desk) = self.desks.get_mut(&which.job) {
             desk.worker_died(which, how);
         }
+    }
+
+    /// The saved state that a picture was to go on from is of no use. Returns whether there was one: the picture begins
+    /// anew then.
+    pub(super) fn kept_is_lost(&mut self, which: Which, failure: &Failure) -> bool {
+        let desk = self.desks.get_mut(&which.job);
+        let was_kept = desk.is_some_and(|desk| desk.lose(which.index));
+        if was_kept {
+            warn!("a picture's saved state is of no use: {failure}");
+        }
+        was_kept
+    }
+
+    /// A model is in memory, from now on as [`crate::engine::Loaded`] says: stored curves of it may be restored.
+    pub(super) fn model_is_resident(&mut self, model: &ModelKey) {
+        debug!(%model, "resident");
+    }
+
+    /// More is known of what sharing evaluations costs, and worth storing.
+    pub(super) fn curve_changed(&mut self, model: &ModelKey, group: Group) {
+        if let Some(curve) = self.state.curves.get(model, group) {
+            debug!(%model, ?group, points = ?curve.points().collect::<Vec<_>>(), "learned");
+        }
+    }
+
+    /// The engine worked so long for background work: its duty cycle may want a pause.
+    pub(super) fn background_worked(&mut self, took: Duration) {
+        trace!(?took, "background work");
     }
 }

@@ -7,13 +7,16 @@ mod actor;
 mod admission;
 mod carry_out;
 mod commands;
+mod deaths;
 mod desk;
 mod hooks;
 mod inspection;
 mod jobs;
+mod models;
 mod operation;
 mod outcome;
 mod pace;
+mod saving;
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,6 +58,8 @@ pub struct Options {
     pub max_memory_bytes: Option<u64>,
     /// Memory that the system has to give, in bytes.
     pub available_bytes: fn() -> u64,
+    /// The least time between two saves of a picture in flight; nothing: after every evaluation.
+    pub save_interval: Duration,
     /// How often the service manager wants to hear that the task is alive.
     pub watchdog: Option<Duration>,
     /// The least time after which an engine that does not answer is ended.

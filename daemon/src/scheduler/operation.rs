@@ -1,6 +1,7 @@
 //! One call of the engine on its way: what was asked, since when, and what comes back.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -9,16 +10,23 @@ use std::{
 
 use imgd_proto::v1;
 use tokio::sync::watch;
+use tracing::warn;
 
-use super::{hooks::Which, inspection};
+use super::{
+    hooks::{Next, Which},
+    inspection,
+};
 use crate::{
     engine::{
-        Begun, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey, Picture,
-        PictureRequest, Stepped,
+        Begun, Decoded, Engine, EngineFactory, FileRequest, GenerationId, Loaded, ModelKey,
+        Picture, Saved, Stepped,
     },
-    failure::Failure,
+    failure::{Failure, is_worker_died},
     queue::{Fingerprint, JobId, Tick},
 };
+
+/// How long a process that is gone takes to be collected, at most.
+const DEATH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What came back.
 pub(super) enum Outcome {
@@ -30,14 +38,49 @@ pub(super) enum Outcome {
     Unloaded(ModelKey, Result<(), Failure>),
     Loaded(JobId, Result<Loaded, Failure>),
     Begun(Which, Result<Begun, Failure>),
-    Stepped(GenerationId, Result<Evaluation, Failure>),
+    Stepped(Vec<GenerationId>, Result<Vec<Evaluated>, Failure>),
+    Decoded(GenerationId, Result<Decoded, Failure>),
     Finished(GenerationId, Result<Picture, Failure>),
+    Saved(GenerationId, Purpose, Result<State, Failure>),
 }
 
-/// An evaluation with the preview that may follow it.
-pub(super) struct Evaluation {
-    pub(super) step: Stepped,
+/// What one generation of an evaluation came to, with the preview that may follow it.
+pub(super) type Evaluated = Result<(Stepped, Option<v1::Preview>), Failure>;
+
+/// What a save is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The generation goes on.
+    GoOn,
+    /// Its picture waits again.
+    Park,
+    /// Its picture is held.
+    Hold,
+}
+
+/// A saved state. That of a generation that does not go on may be missing: it was forgotten all the same.
+pub(super) struct State {
+    pub(super) saved: Result<Saved, Failure>,
+    /// What a held picture looks like.
     pub(super) preview: Option<v1::Preview>,
+}
+
+impl Outcome {
+    /// The failure that says that the worker is gone, if this is one.
+    pub(super) fn death(&self) -> Option<&Failure> {
+        let failure = match self {
+            Self::WorkerStarted(_) | Self::WorkerEnded | Self::Looked(..) => None,
+            Self::Forgot(_, result) | Self::Unloaded(_, result) => result.as_ref().err(),
+            Self::Inspected(_, result) => result.as_ref().err(),
+            Self::Loaded(_, result) => result.as_ref().err(),
+            Self::Begun(_, result) => result.as_ref().err(),
+            Self::Stepped(_, result) => result.as_ref().err(),
+            Self::Decoded(_, result) => result.as_ref().err(),
+            Self::Finished(_, result) => result.as_ref().err(),
+            Self::Saved(_, _, result) => result.as_ref().err(),
+        };
+        failure.filter(|failure| is_worker_died(failure))
+    }
 }
 
 pub(super) type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -49,6 +92,10 @@ pub(super) struct Operation {
     /// When the engine is taken for hung.
     pub(super) deadline: Instant,
     pub(super) patience: Duration,
+    /// The picture that is being begun.
+    pub(super) begins: Option<Which>,
+    /// How the worker died, as far as the call's answer says.
+    death: Option<String>,
     /// The share of a load that is done.
     progress: Option<watch::Receiver<f64>>,
     running: Running,
@@ -61,6 +108,8 @@ impl Operation {
             since: now,
             deadline: now + patience,
             patience,
+            begins: None,
+            death: None,
             progress: None,
             running,
         }
@@ -69,6 +118,20 @@ impl Operation {
     /// The call, and its progress.
     pub(super) fn parts(&mut self) -> (&mut Running, &mut Option<watch::Receiver<f64>>) {
         (&mut self.running, &mut self.progress)
+    }
+
+    /// Its answer was that the worker is gone: what the process's end has to say is waited for.
+    pub(super) fn await_death(&mut self, how: String, now: Instant) {
+        self.death = Some(how);
+        self.deadline = now + DEATH_PATIENCE;
+        self.running = Box::pin(std::future::pending());
+    }
+
+    /// Why the worker is to be ended, now that the deadline has passed.
+    pub(super) fn overdue(&self) -> String {
+        let secs = self.patience.as_secs();
+        let silent = || format!("gave no answer for {secs} s and was ended");
+        self.death.clone().unwrap_or_else(silent)
     }
 
     /// The engine showed that it lives.
@@ -183,46 +246,68 @@ pub(super) fn load(
     operation
 }
 
+/// Begins a picture, or restores it where it was saved.
 pub(super) fn begin(
     engine: &dyn Engine,
     which: Which,
     key: &ModelKey,
-    picture: PictureRequest,
+    next: Next,
     now: Instant,
     patience: Duration,
 ) -> Operation {
-    let answer = engine.begin(which.generation, key, picture);
+    let answer = match next.saved {
+        Some(saved) => engine.restore(which.generation, key, saved),
+        None => engine.begin(which.generation, key, next.picture),
+    };
     let running = Box::pin(async move { Outcome::Begun(which, answer.await) });
-    Operation::new(Tick::Begin(which.job), now, patience, running)
+    let mut operation = Operation::new(Tick::Begin(which.job), now, patience, running);
+    operation.begins = Some(which);
+    operation
 }
 
-/// One evaluation, and a preview after it where one is wanted.
+/// One evaluation of several generations, and previews after it of those that want one.
 pub(super) fn step(
     engine: &Arc<dyn Engine>,
-    id: GenerationId,
-    wants_preview: bool,
+    generations: Vec<GenerationId>,
+    wants_preview: BTreeSet<GenerationId>,
     now: Instant,
     patience: Duration,
 ) -> Operation {
-    let answer = engine.step(&[id]);
+    let answer = engine.step(&generations);
     let engine = Arc::clone(engine);
-    Operation::new(
-        Tick::Step(vec![id]),
-        now,
-        patience,
-        Box::pin(async move {
-            let evaluated = async {
-                let step = answer.await?.pop().unwrap_or_else(|| Err(no_result()))?;
-                let preview = if wants_preview {
-                    Some(engine.preview(id).await?)
-                } else {
-                    None
-                };
-                Ok(Evaluation { step, preview })
-            };
-            Outcome::Stepped(id, evaluated.await)
-        }),
-    )
+    let tick = Tick::Step(generations.clone());
+    let running = Box::pin(async move {
+        let evaluated = async {
+            let mut results = answer.await?.into_iter();
+            let mut evaluated = Vec::new();
+            for generation in &generations {
+                evaluated.push(match results.next() {
+                    Some(Ok(step)) if wants_preview.contains(generation) => {
+                        Ok((step, preview(&engine, *generation).await?))
+                    }
+                    Some(Ok(step)) => Ok((step, None)),
+                    Some(Err(failure)) if is_worker_died(&failure) => return Err(failure),
+                    Some(Err(failure)) => Err(failure),
+                    None => Err(no_result()),
+                });
+            }
+            Ok(evaluated)
+        };
+        let evaluated = evaluated.await;
+        Outcome::Stepped(generations, evaluated)
+    });
+    Operation::new(tick, now, patience, running)
+}
+
+pub(super) fn decode(
+    engine: &dyn Engine,
+    id: GenerationId,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
+    let answer = engine.decode(id);
+    let running = Box::pin(async move { Outcome::Decoded(id, answer.await) });
+    Operation::new(Tick::Decode(id), now, patience, running)
 }
 
 pub(super) fn finish(
@@ -235,6 +320,62 @@ pub(super) fn finish(
     let answer = engine.finish(id, file);
     let running = Box::pin(async move { Outcome::Finished(id, answer.await) });
     Operation::new(Tick::Finish(id), now, patience, running)
+}
+
+/// Saves a generation, and forgets it unless it goes on.
+pub(super) fn save(
+    engine: &Arc<dyn Engine>,
+    id: GenerationId,
+    purpose: Purpose,
+    now: Instant,
+    patience: Duration,
+) -> Operation {
+    let engine = Arc::clone(engine);
+    let tick = match purpose {
+        Purpose::GoOn => Tick::Save(id),
+        Purpose::Park => Tick::Park(id),
+        Purpose::Hold => Tick::Hold(id),
+    };
+    let running = Box::pin(async move {
+        let state = async {
+            let saved = alive(engine.save(id).await)?;
+            let mut shown = None;
+            if purpose == Purpose::Hold {
+                shown = preview(&engine, id).await?;
+            }
+            if purpose != Purpose::GoOn
+                && let Err(failure) = alive(engine.forget(id).await)?
+            {
+                warn!("the worker did not forget a picture: {failure}");
+            }
+            Ok(State {
+                saved,
+                preview: shown,
+            })
+        };
+        let state = state.await;
+        Outcome::Saved(id, purpose, state)
+    });
+    Operation::new(tick, now, patience, running)
+}
+
+/// A preview; one that cannot be made is missing.
+async fn preview(
+    engine: &Arc<dyn Engine>,
+    id: GenerationId,
+) -> Result<Option<v1::Preview>, Failure> {
+    let preview = alive(engine.preview(id).await)?;
+    Ok(preview
+        .inspect_err(|failure| warn!("no preview: {failure}"))
+        .ok())
+}
+
+/// The result of a call, unless it is that the worker is gone.
+fn alive<T>(result: Result<T, Failure>) -> Result<Result<T, Failure>, Failure> {
+    match result {
+        Err(failure) if is_worker_died(&failure) => Err(failure),
+        result => Ok(result),
+    }
 }
 
 fn no_result() -> Failure {

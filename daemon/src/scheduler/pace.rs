@@ -1,6 +1,8 @@
 //! How fast the engine is, and so how long it may be silent.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::engine::GenerationId;
 
 /// An engine whose pace is not known may think this many times longer: the first evaluation of a large model on a slow
 /// machine takes minutes.
@@ -12,9 +14,11 @@ const SLOW_DISK: u64 = 20_000_000;
 /// The engine's measured pace.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Evaluations of the largest pictures so far.
+    /// Evaluations of the largest pictures so far, or of the most together.
     step: Option<Step>,
     finish: Duration,
+    /// What the decoding of pictures in flight took so far.
+    decoding: BTreeMap<GenerationId, Duration>,
     deaths: u32,
 }
 
@@ -26,7 +30,7 @@ struct Step {
 }
 
 impl Pace {
-    /// An evaluation for a picture of so many pixels took so long; the last ones count most, and those of smaller
+    /// An evaluation for pictures of so many pixels together took so long; the last ones count most, and those of smaller
     /// pictures than measured before say nothing.
     pub(super) fn stepped(&mut self, took: Duration, pixels: u64) {
         self.deaths = 0;
@@ -38,9 +42,20 @@ impl Pace {
         self.step = Some(Step { mean, pixels });
     }
 
-    /// Decoding took so long.
-    pub(super) fn finished(&mut self, took: Duration) {
-        self.finish = took;
+    /// A stage of the decoder took so long.
+    pub(super) fn decoded(&mut self, generation: GenerationId, took: Duration) {
+        *self.decoding.entry(generation).or_default() += took;
+    }
+
+    /// The rest took so long; returns what the whole did.
+    pub(super) fn finished(&mut self, generation: GenerationId, took: Duration) -> Duration {
+        self.finish = self.decoding.remove(&generation).unwrap_or_default() + took;
+        self.finish
+    }
+
+    /// A generation is no more.
+    pub(super) fn ended(&mut self, generation: GenerationId) {
+        self.decoding.remove(&generation);
     }
 
     /// What decoding is likely to take.
@@ -76,6 +91,7 @@ impl Pace {
     /// The engine died: how long to wait before another is started. The first is replaced at once.
     pub(super) fn died(&mut self) -> Duration {
         self.deaths += 1;
+        self.decoding.clear();
         self.model_changed();
         match self.deaths {
             1 => Duration::ZERO,

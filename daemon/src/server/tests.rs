@@ -70,6 +70,7 @@ impl House {
                 max_memory_bytes: None,
                 available_bytes: || 1 << 30,
                 watchdog: None,
+                save_interval: Duration::from_secs(1),
                 patience: Duration::from_secs(60),
             },
             names: Names {
