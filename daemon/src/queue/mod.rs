@@ -19,6 +19,5 @@ pub use pick::{Tick, pick};
 pub use starving::Starving;
 pub use state::{Background, Fingerprint, Known, Resident, State, WorkerState};
 
-
 #[cfg(test)]
 mod tests;

@@ -260,17 +260,19 @@ fn the_least_recently_used_model_goes_first_and_a_job_that_cannot_fit_is_refused
     let now = Instant::now();
     let (old, young, large) = (model("old"), model("young"), model("large"));
     let mut state = state(now);
-    known(&mut state, &large, 1000);
+    known(&mut state, &large, 100);
     state.loaded(
         resident(&young, now + Duration::from_secs(1), 300),
         Duration::ZERO,
     );
     state.loaded(resident(&old, now, 300), Duration::ZERO);
+    assert_eq!(state.available_bytes, 80);
     state.jobs.push(job(1, &large));
     assert_eq!(pick(&state, now), Tick::Unload(old.clone()));
     state.unloaded(&old);
     assert_eq!(pick(&state, now), Tick::EndWorker);
-    state.unloaded(&young);
+    // For what can never fit nobody has to go.
+    known(&mut state, &large, 1000);
     let refused = Tick::Refuse {
         job: JobId(1),
         need_bytes: 1000,

@@ -237,7 +237,10 @@ async fn a_deadline_ends_a_stream_and_its_work() {
 async fn waiting_counts_against_the_deadline() {
     let house = House::new();
     let mut client = ImageServiceClient::new(house.channel().await);
-    let _running = client.generate(request("slow", 1000)).await.unwrap();
+    let _running = client.generate(request("hang", 1000)).await.unwrap();
+    while house.record.count("step hang") == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
     let mut asked = Request::new(request("late", 1));
     asked.set_timeout(Duration::from_millis(100));
     assert_eq!(
@@ -317,7 +320,7 @@ async fn bad_requests_name_their_field_and_the_daemon_goes_on() {
         (request("a", 0), "num_inference_steps", Reason::InvalidField),
         (
             v1::GenerateRequest {
-                num_images: Some(65),
+                num_images: Some(10_001),
                 ..request("a", 1)
             },
             "num_images",
