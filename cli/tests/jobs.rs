@@ -168,10 +168,10 @@ fn a_private_request_says_so() {
 #[test]
 fn jobs_are_listed_in_columns() {
     let daemon = daemon(five());
-    let active = "ID            STATE    PROGRESS  IMAGES        PRIORITY     AGE  PROMPT\n\
-                  aaaa10000000  queued   2 ahead   0/1           interactive  5s   a red apple\n\
-                  bbbb20000000  running  31%       1/4           batch        2m   two lines [2J\n\
-                  cccc30000000  held     0%        0/16 16 held  interactive  2h   a red apple\n";
+    let active = "ID            STATE    PROGRESS  IMAGES  PRIORITY     AGE  PROMPT\n\
+                  aaaa10000000  queued   2 ahead   0/1     interactive  5s   a red apple\n\
+                  bbbb20000000  running  31%       1/4     batch        2m   two lines [2J\n\
+                  cccc30000000  held     0%        0/16    interactive  2h   a red apple\n";
     for line in ["jobs", "jobs ls", "jobs list"] {
         assert_eq!(run(&daemon, line).stdout, active, "{line}");
     }
@@ -519,7 +519,7 @@ fn history_says_what_was_made_with_what() {
         run(&daemon, "history").stdout,
         "dddd40000000  2023-11-14 22:13  2 pictures in 2.0 s\n\
          \x20   a red apple\n\
-         \x20   seed 7  256x256  1 steps of dpmpp_2m normal  guidance 3.5  starter\n\
+         \x20   seed 7  256x256  1 step of dpmpp_2m normal  guidance 3.5  starter\n\
          \n\
          eeee50000000    failed\n\
          \x20   a red apple\n\

@@ -162,12 +162,16 @@ fn made_with(settings: &Settings) -> String {
         "" => String::new(),
         name => format!(" {name}"),
     };
+    let steps = match settings.num_inference_steps {
+        1 => "1 step".to_owned(),
+        steps => format!("{steps} steps"),
+    };
     format!(
-        "seed {}  {}x{}  {} steps of {}{schedule}  guidance {}  {}",
+        "seed {}  {}x{}  {} of {}{schedule}  guidance {}  {}",
         settings.seed,
         settings.width_px,
         settings.height_px,
-        settings.num_inference_steps,
+        steps,
         settings.sampler,
         settings.guidance_scale,
         words::one_line(&settings.model),

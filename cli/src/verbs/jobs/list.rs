@@ -139,11 +139,20 @@ fn rows(jobs: &[Job], is_whole: bool) -> Vec<Vec<String>> {
             id.to_owned(),
             words::state(job).to_owned(),
             words::progress(job),
-            words::images(job),
+            images(job),
             words::priority(job).to_owned(),
             words::age(job.submitted.as_ref()),
             words::title(job),
         ]
     }));
     rows
+}
+
+/// `3/8`, `3/8 1 failed`: what is held is in the state already.
+fn images(job: &Job) -> String {
+    let done = format!("{}/{}", job.images_done, job.image_count);
+    match job.images_failed {
+        0 => done,
+        failed => format!("{done} {failed} failed"),
+    }
 }

@@ -28,7 +28,7 @@ use crate::{
 const MAX_JOBS: usize = 64;
 /// How often new ones are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// One picture of a job's row, in parts of it.
+/// One picture of a job's row, or one job of the last row, in parts of it.
 const PARTS: u32 = 1000;
 
 #[derive(Debug, Args)]
@@ -206,8 +206,9 @@ impl Board<'_> {
     }
 
     fn show_total(&mut self) {
-        let parts = |job: &Job| (words::fraction(job) * 1000.0).floor();
-        let sum: f64 = self.jobs.values().map(|entry| parts(&entry.job)).sum();
+        // Each job counts as much as another.
+        let parts = |row: Row| f64::from(row.done) / f64::from(row.of.max(1)) * f64::from(PARTS);
+        let sum: f64 = self.jobs.values().map(|entry| parts(entry.row())).sum();
         let ended = self
             .jobs
             .values()
@@ -218,7 +219,7 @@ impl Board<'_> {
             done: whole_number(sum),
             of: u32::try_from(self.jobs.len())
                 .unwrap_or(u32::MAX)
-                .saturating_mul(1000),
+                .saturating_mul(PARTS),
             text,
         });
     }
