@@ -11,7 +11,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use imgd_proto::v1::{self, JobState, PauseReason, watch_job_response::Event};
+use imgd_proto::{
+    Failure, Reason,
+    v1::{self, JobState, PauseReason, watch_job_response::Event},
+};
 use serde_json::Value;
 use support::{Act, FakeDaemon, Script, jobs::FakeJob};
 
@@ -368,6 +371,19 @@ fn a_daemon_that_is_lost_over_and_over_is_given_up() {
         );
         assert_eq!(watched(&daemon).len(), 6, "{verb}");
     }
+}
+
+#[test]
+fn a_daemon_that_ends_says_that_the_job_is_kept() {
+    let mut fake = FakeJob::new("abcd", JobState::Running, 1).drawing();
+    fake.events[1] = Act::Fail(Failure::new(Reason::Draining, "imgd is ending"));
+    let ran = run(&daemon(vec![fake]), "attach abcd");
+    assert_eq!(ran.code, 75);
+    assert_eq!(
+        ran.stderr,
+        "error: imgd is ending\n\
+         hint: the job is kept and goes on with the next imgd: `imgctl attach abcd00000000`\n"
+    );
 }
 
 #[test]

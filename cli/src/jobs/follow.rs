@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use imgd_client::{Client, Error, JobEvent, Result, Watch};
+use imgd_client::{Client, Error, JobEvent, Reason, Result, Watch};
 use tokio::time::sleep;
 
+use super::words;
 use crate::{Context, failure::Failure};
 
 /// A daemon that is lost this often without a word in between is given up.
@@ -82,6 +83,12 @@ impl<'a> Follower<'a> {
 
     /// Finds the next daemon after `error`; fails where that does not help.
     async fn recover(&mut self, error: Error) -> Result<(), Failure> {
+        if error.reason() == Reason::Draining {
+            let id = words::short_id(&self.id);
+            let hint =
+                format!("the job is kept and goes on with the next imgd: `imgctl attach {id}`");
+            return Err(Failure::from(error).hint(hint));
+        }
         if !matches!(error, Error::Lost(_)) || self.losses == MAX_LOSSES {
             return Err(error.into());
         }
