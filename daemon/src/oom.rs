@@ -22,7 +22,7 @@ impl OomKills {
     /// The counts now; `None` where there are none (another system, or a sandbox that hides them).
     pub(crate) fn now() -> Option<Self> {
         let machine = read(Path::new("/proc/vmstat"));
-        let group = group_file().and_then(|path| read(&path));
+        let group = groups().iter().find_map(|group| read(&group.counts()));
         (machine.is_some() || group.is_some()).then_some(Self { machine, group })
     }
 
@@ -50,34 +50,54 @@ fn number(text: &str) -> Option<u64> {
     value.trim().parse().ok()
 }
 
-/// Where the control group of this process counts.
-fn group_file() -> Option<PathBuf> {
-    path_of_group(&fs::read_to_string("/proc/self/cgroup").ok()?)
-        .into_iter()
-        .find(|path| path.exists())
+/// A control group of memory that this process is in.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Where its files are.
+    pub(crate) directory: PathBuf,
+    /// Whether it is of the second version of groups.
+    pub(crate) is_unified: bool,
 }
 
-/// Where the group of a process with this `/proc/PID/cgroup` would count, in both versions of groups.
-fn path_of_group(membership: &str) -> Vec<PathBuf> {
+impl Group {
+    fn counts(&self) -> PathBuf {
+        self.directory.join(if self.is_unified {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        })
+    }
+}
+
+/// The control groups that count memory of this process, where there are any.
+pub(crate) fn groups() -> Vec<Group> {
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mut groups = groups_of(&membership);
+    groups.retain(|group| group.counts().exists());
+    groups
+}
+
+/// Where the groups of a process with this `/proc/PID/cgroup` would be, in both versions.
+fn groups_of(membership: &str) -> Vec<Group> {
     let fields = membership.lines().filter_map(|line| {
-        let mut fields = line.splitn(3, ':');
-        Some((fields.next()?, fields.next()?, fields.next()?))
+        let mut fields = line.splitn(3, ':').skip(1);
+        Some((fields.next()?, fields.next()?.trim_start_matches('/')))
     });
     fields
-        .filter_map(|(_, controllers, group)| {
-            let group = group.trim_start_matches('/');
-            if controllers.is_empty() {
-                Some(
-                    Path::new("/sys/fs/cgroup")
-                        .join(group)
-                        .join("memory.events"),
-                )
+        .filter_map(|(controllers, group)| {
+            let is_unified = controllers.is_empty();
+            let root = if is_unified {
+                "/sys/fs/cgroup"
             } else if controllers.split(',').any(|name| name == "memory") {
-                let root = Path::new("/sys/fs/cgroup/memory");
-                Some(root.join(group).join("memory.oom_control"))
+                "/sys/fs/cgroup/memory"
             } else {
-                None
-            }
+                return None;
+            };
+            let directory = Path::new(root).join(group);
+            Some(Group {
+                directory,
+                is_unified,
+            })
         })
         .collect()
 }
@@ -99,13 +119,18 @@ mod tests {
 
     #[test]
     fn a_group_counts_in_its_own_directory() {
-        let unified = path_of_group("0::/user.slice/imgd.service\n");
+        let counts = |membership| {
+            let groups = groups_of(membership);
+            let paths = groups.iter().map(Group::counts);
+            paths.collect::<Vec<_>>()
+        };
+        let unified = counts("0::/user.slice/imgd.service\n");
         let expected = "/sys/fs/cgroup/user.slice/imgd.service/memory.events";
         assert_eq!(unified, [Path::new(expected)]);
-        let first = path_of_group("9:name=systemd:/\n4:cpu,memory:/a/b\n");
+        let first = counts("9:name=systemd:/\n4:cpu,memory:/a/b\n");
         let expected = "/sys/fs/cgroup/memory/a/b/memory.oom_control";
         assert_eq!(first, [Path::new(expected)]);
-        assert!(path_of_group("nonsense\n").is_empty());
+        assert!(counts("nonsense\n").is_empty());
     }
 
     #[cfg(target_os = "linux")]

@@ -40,6 +40,11 @@ pub(crate) struct Fingerprint {
 }
 
 impl Generation {
+    /// What was asked for.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
     /// Every setting, defaults filled in.
     pub fn settings(&self) -> &Settings {
         &self.settings

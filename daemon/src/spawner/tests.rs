@@ -9,13 +9,27 @@ use std::{
 use super::*;
 use crate::worker::{
     Worker,
-    tests::{ends, model, no_progress, runs},
+    tests::{WITH_ENGINE, ends, model, no_progress, runs},
 };
 
 /// A spawner in a thread, whose workers are this test program.
 pub(crate) fn spawner() -> Spawner {
+    spawner_of(program())
+}
+
+/// One whose workers have the engine and no model inside.
+pub(crate) fn engine_spawner() -> Spawner {
+    let mut program = program();
+    for (name, value) in &mut program.environment {
+        if name == "IMGD_TEST_WORKER" {
+            *value = WITH_ENGINE.into();
+        }
+    }
+    spawner_of(program)
+}
+
+fn spawner_of(program: Program) -> Spawner {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let program = program();
     thread::spawn(move || process::serve(theirs, &program));
     Spawner::start(Spawning {
         stream: ours,

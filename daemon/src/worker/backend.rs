@@ -30,6 +30,9 @@ pub(crate) struct Models {
 struct Held {
     model: ModelKey,
     generation: Generation,
+    /// Whether it goes on with a saved state.
+    #[cfg(feature = "faults")]
+    is_restored: bool,
 }
 
 impl Models {
@@ -65,7 +68,9 @@ impl Backend for Models {
             }
             Verb::Unload(key) => {
                 self.generations.retain(|_, held| held.model != key);
-                self.models.remove(&key);
+                if self.models.remove(&key).is_some() {
+                    crate::sys::give_memory_back();
+                }
                 Ok(Outcome::Done(Empty {}))
             }
             Verb::Stats(Empty {}) => Ok(Outcome::Stats(Stats {
@@ -122,7 +127,7 @@ impl Models {
     fn start(&mut self, start: Start) -> Result<Started, Failure> {
         let (id, key, request) = request(start);
         let generation = self.model(&key)?.start(&request).map_err(failure)?;
-        self.hold(id, key, generation, None)
+        Ok(self.hold(id, key, generation, None))
     }
 
     fn restore(&mut self, restore: Restore) -> Result<Started, Failure> {
@@ -132,7 +137,12 @@ impl Models {
             saved,
         } = restore;
         let restored = self.model(&model)?.restore(&saved).map_err(failure)?;
-        self.hold(id, model, restored.generation, restored.restarted)
+        let started = self.hold(id, model, restored.generation, restored.restarted);
+        #[cfg(feature = "faults")]
+        if let Some(held) = self.generations.get_mut(&id) {
+            held.is_restored = true;
+        }
+        Ok(started)
     }
 
     fn hold(
@@ -141,7 +151,7 @@ impl Models {
         model: ModelKey,
         generation: Generation,
         restarted: Option<String>,
-    ) -> Result<Started, Failure> {
+    ) -> Started {
         let started = Started {
             settings: settings(generation.settings()),
             notices: generation
@@ -157,8 +167,14 @@ impl Models {
             evaluations_done: count(generation.evaluations_done()),
             restarted,
         };
-        self.generations.insert(id, Held { model, generation });
-        Ok(started)
+        let held = Held {
+            model,
+            generation,
+            #[cfg(feature = "faults")]
+            is_restored: false,
+        };
+        self.generations.insert(id, held);
+        started
     }
 
     /// One evaluation for each, in one batch. All are of one model; none is twice in the list.
@@ -172,6 +188,10 @@ impl Models {
             }
         };
         let model = self.models.get(&key).ok_or_else(|| not_loaded(&key))?;
+        #[cfg(feature = "faults")]
+        for held in ids.iter().filter_map(|id| self.generations.get(id)) {
+            super::faults::strike(&held.generation, held.is_restored);
+        }
         let mut chosen: Vec<(usize, &mut Generation)> = self
             .generations
             .iter_mut()
@@ -208,7 +228,9 @@ impl Models {
     }
 
     fn preview(&self, id: u64) -> Result<v1::Preview, Failure> {
-        let Held { model, generation } = self.held(id)?;
+        let Held {
+            model, generation, ..
+        } = self.held(id)?;
         let picture = self.model(model)?.preview(generation).map_err(failure)?;
         let png = encode_preview_png(&picture).map_err(failure)?.into();
         Ok(v1::Preview {
@@ -219,8 +241,9 @@ impl Models {
     }
 
     fn decode(&mut self, id: u64) -> Result<bool, Failure> {
-        let Held { model, generation } =
-            self.generations.get_mut(&id).ok_or_else(|| unknown(id))?;
+        let Held {
+            model, generation, ..
+        } = self.generations.get_mut(&id).ok_or_else(|| unknown(id))?;
         let model = self.models.get(model).ok_or_else(|| not_loaded(model))?;
         model.decode_stage(generation).map_err(failure)
     }
@@ -231,6 +254,7 @@ impl Models {
         let Held {
             model,
             mut generation,
+            ..
         } = self.generations.remove(&id).ok_or_else(|| unknown(id))?;
         let model = self.model(&model)?;
         let picture = model.finish(&mut generation).map_err(failure)?;

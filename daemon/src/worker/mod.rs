@@ -5,13 +5,19 @@
 
 mod backend;
 mod ending;
+#[cfg(feature = "faults")]
+mod faults;
 mod handle;
 mod process;
 mod verbs;
 pub(crate) mod wire;
 
 #[cfg(test)]
+mod engine_tests;
+#[cfg(test)]
 pub(crate) mod fake;
+#[cfg(all(test, feature = "faults"))]
+mod fault_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -36,6 +36,8 @@ pub(crate) fn main(starter: &'static [EmbeddedFile]) -> ExitCode {
     match take_socket() {
         Ok(stream) => {
             harden();
+            #[cfg(feature = "faults")]
+            tracing::warn!("this program was built for tests: prompts can make it fail");
             serve(stream, Models::new(starter))
         }
         Err(error) => {
@@ -56,6 +58,11 @@ pub(crate) fn take_socket() -> io::Result<UnixStream> {
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(stream)
 }
+
+/// What a worker adds to its score, of 1000 for all memory, by which the kernel chooses what to end when memory runs
+/// out: enough to go before any process of the user's with less than half of the memory.
+#[cfg(target_os = "linux")]
+const OOM_SCORE: i32 = 500;
 
 /// Gives up what a worker does not need. What the system refuses is left as it is: the daemon's status says which
 /// layers hold.
@@ -81,7 +88,7 @@ pub(crate) fn harden() {
             .ok()
             .and_then(|text| text.trim().parse::<i32>().ok())
             .unwrap_or(0);
-        std::fs::write(path, (now + 300).min(1000).to_string()).ok();
+        std::fs::write(path, (now + OOM_SCORE).min(1000).to_string()).ok();
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
     }
     // A panic's message may quote what it stumbled over, and that may be a prompt: the place alone is told.

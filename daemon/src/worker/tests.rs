@@ -6,6 +6,7 @@ use imgd_proto::Reason;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
+    backend::Models,
     fake::{EVALUATIONS, Fake},
     process::{harden, serve, take_socket},
     wire::{Finish, ModelKey, Restore, Start},
@@ -15,6 +16,12 @@ use crate::spawner::{Spawner, tests::spawner};
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// Value of the variable that makes a worker one with the engine.
+pub(crate) const WITH_ENGINE: &str = "engine";
+
+/// Held by tests that count processes ended for lack of memory, or end one: the kernel's count is the machine's.
+pub(crate) static KILLS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The program of the workers in these tests. In a normal test run it finds no socket on its standard input.
 #[test]
 fn be_a_worker() {
@@ -22,7 +29,12 @@ fn be_a_worker() {
         let surroundings = surroundings();
         let stream = take_socket().unwrap();
         harden();
-        let code = serve(stream, Fake::in_process(surroundings));
+        let with_engine = std::env::vars().any(|(_, value)| value == WITH_ENGINE);
+        let code = if with_engine {
+            serve(stream, Models::new(&[]))
+        } else {
+            serve(stream, Fake::in_process(surroundings))
+        };
         std::process::exit(
             i32::from(code != std::process::ExitCode::SUCCESS) * i32::from(EXIT_PANIC),
         );
@@ -140,6 +152,7 @@ async fn failures_keep_reason_and_field() {
 
 #[tokio::test]
 async fn a_killed_worker_fails_its_calls_and_another_can_be_started() {
+    let _alone = KILLS.lock().await;
     let spawner = spawner();
     let first = worker(&spawner).await;
     let pid = rustix::process::Pid::from_raw(first.pid().try_into().unwrap()).unwrap();
