@@ -74,8 +74,11 @@ pub(crate) struct FakeFactory {
     pub(crate) record: Arc<Record>,
     started: Arc<AtomicU32>,
     /// The end of each worker so far.
-    ends: Arc<Mutex<Vec<Arc<watch::Sender<Option<Death>>>>>>,
+    ends: Arc<Mutex<Vec<End>>>,
 }
+
+/// How a worker ended, once it has.
+type End = Arc<watch::Sender<Option<Death>>>;
 
 impl FakeFactory {
     pub(crate) fn new(step: Duration) -> Self {
@@ -90,10 +93,6 @@ impl FakeFactory {
     }
 
     /// Kills the worker that was started last; `is_foreign` as somebody else would, otherwise as by its own fault.
-    #[expect(
-        dead_code,
-        reason = "for tests of the scheduler that are being written"
-    )]
     pub(crate) fn kill(&self, is_foreign: bool) {
         let ends = self.ends.lock().unwrap();
         let end = ends.last().expect("a worker was started");
@@ -183,4 +182,34 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
 pub(crate) fn all_differ<T: Ord>(items: impl IntoIterator<Item = T>) -> bool {
     let mut seen = BTreeSet::new();
     items.into_iter().all(|item| seen.insert(item))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{engine::GenerationId, failure::is_worker_died};
+
+    /// What tests of the scheduler build on: a death fails what is under way, and a saved state goes on elsewhere.
+    #[tokio::test]
+    async fn a_killed_fake_fails_its_calls_and_its_generations_go_on_in_another() {
+        let factory = FakeFactory::new(Duration::from_millis(1));
+        let first = factory.start().await.unwrap();
+        let (a, b) = (GenerationId(1), GenerationId(2));
+        for (id, prompt) in [(a, "a"), (b, "b")] {
+            let begun = first.begin(id, &model("m"), picture(prompt, 7, 3));
+            assert_eq!(begun.await.unwrap().evaluations_done, 0);
+        }
+        assert_eq!(first.step(&[a, b]).await.unwrap().len(), 2);
+        let saved = first.save(b).await.unwrap();
+        let step = first.step(&[b]);
+        factory.kill(true);
+        assert!(is_worker_died(&step.await.unwrap_err()));
+        assert!(first.died().await.is_foreign);
+        let second = factory.start().await.unwrap();
+        let begun = second.restore(b, &model("m"), saved.bytes).await.unwrap();
+        assert_eq!((begun.evaluations_done, begun.restarted), (1, None));
+        let lines = factory.record.lines();
+        assert!(lines.contains(&"step a 1, b 1".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"restore b 7 1".to_owned()), "{lines:?}");
+    }
 }

@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::sleep};
 use tonic::codegen::Bytes;
 
 use super::{
-    FakeFactory,
+    End, FakeFactory,
     generation::{DECODER_STAGES, Generation},
     killed, need, wide,
 };
@@ -30,7 +30,7 @@ const BRIEF: Duration = Duration::from_millis(1);
 pub(super) struct Fake {
     pub(super) pid: u32,
     pub(super) factory: FakeFactory,
-    pub(super) end: Arc<watch::Sender<Option<Death>>>,
+    pub(super) end: End,
     pub(super) generations: Arc<Mutex<BTreeMap<GenerationId, Generation>>>,
 }
 

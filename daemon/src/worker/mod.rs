@@ -16,7 +16,8 @@ pub(crate) mod wire;
 mod engine_tests;
 #[cfg(test)]
 pub(crate) mod fake;
-#[cfg(all(test, feature = "faults"))]
+#[cfg(test)]
+#[cfg(feature = "faults")]
 mod fault_tests;
 #[cfg(test)]
 pub(crate) mod tests;
