@@ -36,6 +36,16 @@ pub fn queue_full(capacity: usize) -> Failure {
     .with_retry_after(Duration::from_secs(5))
 }
 
+/// As many requests of one client wait as may.
+pub fn client_queue_full(client: &str, capacity: usize) -> Failure {
+    Failure::new(
+        Reason::ClientQueueFull,
+        format!("{capacity} requests of client `{client}` wait already, and no more may"),
+    )
+    .with_hint("try again later, or raise `capacity_per_client` in the config")
+    .with_retry_after(Duration::from_secs(5))
+}
+
 /// The model does not fit.
 pub fn does_not_fit(model: &str, need_bytes: u64, have_bytes: u64) -> Failure {
     let message = format!(

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Parser as _;
@@ -19,6 +19,7 @@ use crate::{
     args::{Args, Command},
     config::{self, ConfigError, Environment, Settings},
     failure::{Failure, Reason},
+    journal::{self, Journal, OpenError, Recovered},
     logging, machine, scheduler,
     server::{self, Limits, ListenError, Running},
     service_manager,
@@ -27,6 +28,9 @@ use crate::{
     starter, sys,
     workers::Workers,
 };
+
+/// How long a daemon that is ending may keep the journal from the next.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Threads of the supervisor: it moves messages, and the engine needs the cores.
 const THREADS: usize = 2;
@@ -84,6 +88,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
+    let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -102,14 +107,19 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         },
         scheduler: scheduler::Options {
             engines: Arc::new(Workers(spawner)),
+            journal,
             queue_capacity: settings.queue_capacity,
+            capacity_per_client: settings.capacity_per_client,
             keep_alive: settings.keep_alive,
             max_memory_bytes: settings.max_memory_bytes,
             available_bytes: machine::available_bytes,
+            background: settings.background,
+            build_id: identity.build_id.clone(),
             watchdog: service_manager::watchdog(),
             save_interval: settings.save_interval,
             patience: scheduler::PATIENCE,
         },
+        recovered,
         names: Names {
             starter: starter::find(has_starter, settings.starter_dir.as_deref()),
             models: settings.models,
@@ -120,8 +130,32 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         is_private: settings.private,
     };
     let served = runtime.block_on(server::run(running));
-    runtime.shutdown_timeout(std::time::Duration::from_millis(500));
+    runtime.shutdown_timeout(Duration::from_millis(500));
     served.map_err(|error| internal("serve", &error))
+}
+
+/// Opens the journal. A daemon that is ending may still have it: that one is waited for, a moment.
+fn open_journal(
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<(Journal, Recovered), Failure> {
+    let directory = environment
+        .data_dir(settings)
+        .map_err(|error| config_failure(&error))?;
+    let limits = journal::Limits {
+        max_images: settings.history_max_images.unwrap_or(0),
+        max_age: settings.history_max_age,
+        max_bytes: settings.history_max_bytes.unwrap_or(0),
+    };
+    let patience = Instant::now() + JOURNAL_PATIENCE;
+    loop {
+        match Journal::open(&directory, limits) {
+            Err(OpenError::Busy { .. }) if Instant::now() < patience => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened.map_err(Failure::from),
+        }
+    }
 }
 
 fn identity(
@@ -150,6 +184,7 @@ fn identity(
         build_id: build_id.unwrap_or_else(|_| "unknown".to_owned()),
         device: settings.device,
         queue_capacity: settings.queue_capacity,
+        capacity_per_client: settings.capacity_per_client,
         socket,
         features: features
             .into_iter()

@@ -17,30 +17,43 @@ const DEFAULT_JPEG_QUALITY: u32 = 95;
 
 /// A checked request whose seed is filled in. Clones are the same.
 #[derive(Clone)]
-pub struct Submission(Arc<v1::SubmitJobRequest>);
+pub struct Submission {
+    request: Arc<v1::SubmitJobRequest>,
+    /// Whether its seed was asked for.
+    has_own_seed: bool,
+}
 
 impl Submission {
     /// Takes a checked request in; `seed` is for one that says none.
     pub fn new(mut request: v1::SubmitJobRequest, seed: impl FnOnce() -> u64) -> Self {
         let generate = request.generate.get_or_insert_default();
+        let has_own_seed = generate.seed.is_some();
         generate.seed.get_or_insert_with(seed);
-        Self(Arc::new(request))
+        Self {
+            request: Arc::new(request),
+            has_own_seed,
+        }
+    }
+
+    /// The request, shared.
+    pub fn shared(&self) -> Arc<v1::SubmitJobRequest> {
+        Arc::clone(&self.request)
     }
 
     /// The request.
     pub fn request(&self) -> &v1::SubmitJobRequest {
-        &self.0
+        &self.request
     }
 
     /// What its pictures have in common.
     pub fn generate(&self) -> &v1::GenerateRequest {
         static NONE: LazyLock<v1::GenerateRequest> = LazyLock::new(v1::GenerateRequest::default);
-        self.0.generate.as_ref().unwrap_or(&NONE)
+        self.request.generate.as_ref().unwrap_or(&NONE)
     }
 
     /// Pictures it makes, at least 1.
     pub fn image_count(&self) -> u32 {
-        match u32::try_from(self.0.images.len()).unwrap_or(u32::MAX) {
+        match u32::try_from(self.request.images.len()).unwrap_or(u32::MAX) {
             0 => self.generate().num_images.unwrap_or(1),
             count => count,
         }
@@ -48,7 +61,7 @@ impl Submission {
 
     /// The denoising step after which pictures are held; `None` where none is.
     pub fn hold_after_steps(&self) -> Option<u32> {
-        Some(self.0.hold_after_steps).filter(|steps| *steps > 0)
+        Some(self.request.hold_after_steps).filter(|steps| *steps > 0)
     }
 
     /// How urgent it is; never unspecified.
@@ -64,7 +77,7 @@ impl Submission {
         let common = self.generate();
         let own = usize::try_from(index)
             .ok()
-            .and_then(|index| self.0.images.get(index));
+            .and_then(|index| self.request.images.get(index));
         let prompt = own.and_then(|own| own.prompt.as_ref());
         let negative_prompt = own.and_then(|own| own.negative_prompt.as_ref());
         let seed = common.seed.unwrap_or_default();
@@ -103,13 +116,23 @@ impl Submission {
         }
     }
 
-    /// Whether `other` asks for the same; a seed that `other` leaves open is any seed.
-    pub fn is_as(&self, other: &v1::SubmitJobRequest) -> bool {
-        let mut other = other.clone();
-        if let Some(generate) = &mut other.generate {
-            generate.seed = generate.seed.or(self.generate().seed);
+    /// Whether `earlier` asked for the same; a seed that this one left open is any seed.
+    pub fn is_as(&self, earlier: &v1::SubmitJobRequest) -> bool {
+        let mut own = v1::SubmitJobRequest::clone(&self.request);
+        if let (Some(own), false) = (&mut own.generate, self.has_own_seed) {
+            own.seed = earlier.generate.as_ref().and_then(|earlier| earlier.seed);
         }
-        other == *self.0
+        own == *earlier
+    }
+}
+
+/// One whose seed was filled in before.
+impl From<Arc<v1::SubmitJobRequest>> for Submission {
+    fn from(request: Arc<v1::SubmitJobRequest>) -> Self {
+        Self {
+            request,
+            has_own_seed: true,
+        }
     }
 }
 
@@ -174,14 +197,20 @@ mod tests {
 
     #[test]
     fn the_same_request_is_recognised_with_the_seed_left_open() {
-        let submission = Submission::new(request(), || 5);
-        assert!(submission.is_as(&request()));
-        let mut other = request();
-        other.generate.as_mut().unwrap().seed = Some(6);
-        assert!(!submission.is_as(&other));
-        let mut other = request();
-        other.hold_after_steps = 2;
-        assert!(!submission.is_as(&other));
+        let earlier = Submission::new(request(), || 5);
+        assert!(Submission::new(request(), || 6).is_as(earlier.request()));
+        let other = |change: fn(&mut v1::SubmitJobRequest)| {
+            let mut request = request();
+            change(&mut request);
+            Submission::new(request, || 6).is_as(earlier.request())
+        };
+        assert!(other(
+            |request| request.generate.as_mut().unwrap().seed = Some(5)
+        ));
+        assert!(!other(
+            |request| request.generate.as_mut().unwrap().seed = Some(6)
+        ));
+        assert!(!other(|request| request.hold_after_steps = 2));
     }
 
     #[test]

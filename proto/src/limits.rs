@@ -272,6 +272,11 @@ pub fn validate_job_id(job_id: &str) -> Result<(), FieldError> {
     Err(FieldError::new("job_id", message).with_hint("`imgctl jobs` lists them".to_owned()))
 }
 
+/// Checks the client's own name for a request; empty is none.
+pub fn validate_request_id(request_id: &str) -> Result<(), FieldError> {
+    identifier(&REQUEST_ID, request_id)
+}
+
 /// Checks how many answers a page may have.
 pub fn validate_page_size(page_size: u32) -> Result<(), FieldError> {
     whole(&PAGE_SIZE, page_size)

@@ -4,27 +4,34 @@
 //! calls the engine, `outcome` takes its answers, `jobs` tells readers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use imgd_proto::v1;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinSet,
+};
 use tracing::info;
 
 use super::{
     Command, Options,
+    commands::Arriving,
     deaths::Suspicions,
     desk::Desk,
     operation::{Operation, Outcome, progressed},
     pace::Pace,
     saving::Saving,
+    writing::{Report, next_report},
 };
 use crate::{
+    courtesy::Courtesy,
     engine::{Death, Engine, Loaded, ModelKey},
     failure::Failure,
-    queue::{JobId, State, Tick, pick},
+    journal::{CurvePoint, Journal, Recovered},
+    queue::{ClientId, JobId, State, Tick, pick},
     service_manager,
 };
 
@@ -34,7 +41,28 @@ const MAX_DESCRIPTIONS: usize = 256;
 pub(super) struct Actor {
     pub(super) options: Options,
     pub(super) state: State,
+    pub(super) journal: Journal,
+    /// Number of times the journal was opened.
+    pub(super) life: u32,
+    /// Jobs that are not over.
     pub(super) desks: BTreeMap<JobId, Desk>,
+    /// Jobs that are over, and of which something is still to be written.
+    pub(super) closing: BTreeMap<JobId, Desk>,
+    /// Jobs that are to be written down before they are anything.
+    pub(super) arriving: BTreeMap<JobId, Arriving>,
+    /// Jobs that clients may know, by their names on the wire.
+    pub(super) names: BTreeMap<String, JobId>,
+    /// Jobs that somebody may follow.
+    pub(super) followed: BTreeSet<JobId>,
+    /// Jobs of which something could not be written.
+    pub(super) stuck: BTreeSet<JobId>,
+    /// What the journal was told, and has not answered.
+    pub(super) reports: JoinSet<Report>,
+    /// What was measured in earlier lives.
+    pub(super) stored_curves: Vec<CurvePoint>,
+    pub(super) courtesy: Courtesy,
+    pub(super) clients: BTreeMap<String, ClientId>,
+    pub(super) next_client: u32,
     pub(super) engine: Option<Arc<dyn Engine>>,
     pub(super) operation: Option<Operation>,
     pub(super) descriptions: BTreeMap<ModelKey, v1::Model>,
@@ -58,7 +86,9 @@ enum Happening {
     Outcome(Box<Outcome>),
     Progress(f64),
     Died(Death),
+    Report(Report),
     Bell,
+    Courtesy,
     Time,
     Heartbeat,
 }
@@ -66,13 +96,25 @@ enum Happening {
 impl Actor {
     pub(super) fn new(
         options: Options,
+        recovered: Recovered,
         commands: mpsc::Receiver<Command>,
         bell: Arc<Notify>,
     ) -> Self {
-        Self {
-            options,
+        let mut actor = Self {
             state: State::new(),
+            journal: options.journal.clone(),
+            life: recovered.life,
             desks: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            names: BTreeMap::new(),
+            followed: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+            reports: JoinSet::new(),
+            stored_curves: recovered.curves,
+            courtesy: Courtesy::start(options.background),
+            clients: BTreeMap::new(),
+            next_client: 0,
             engine: None,
             operation: None,
             descriptions: BTreeMap::new(),
@@ -87,7 +129,10 @@ impl Actor {
             next_id: 0,
             is_draining: false,
             has_ended: false,
-        }
+            options,
+        };
+        actor.recover(recovered.jobs, Instant::now());
+        actor
     }
 
     /// Runs until the daemon ends.
@@ -100,7 +145,7 @@ impl Actor {
         let mut watched = None;
         loop {
             let wake_at = self.advance();
-            if self.has_ended || (self.is_draining && self.desks.is_empty()) {
+            if self.has_ended || (self.is_draining && self.is_through()) {
                 break;
             }
             let pid = self.engine.as_ref().map(|engine| engine.pid());
@@ -111,19 +156,23 @@ impl Actor {
                     .as_ref()
                     .map_or_else(never_dies, |engine| engine.died());
             }
+            let retry_at = self.retry_at();
             let happening = {
                 let operation = &mut self.operation;
                 let deadline = operation
                     .as_ref()
                     .map(|operation| operation.deadline)
                     .or(wake_at);
+                let deadline = deadline.into_iter().chain(retry_at).min();
                 tokio::select! {
                     biased;
                     () = beat(&mut heartbeat) => Happening::Heartbeat,
                     command = self.commands.recv() => Happening::Command(command),
                     happening = next_of(operation) => happening,
+                    report = next_report(&mut self.reports) => Happening::Report(report),
                     death = &mut died => Happening::Died(death),
                     () = self.bell.notified() => Happening::Bell,
+                    () = self.courtesy.changed() => Happening::Courtesy,
                     () = until(deadline) => Happening::Time,
                 }
             };
@@ -143,8 +192,14 @@ impl Actor {
             Happening::Outcome(outcome) => self.answered(*outcome, now),
             Happening::Progress(fraction) => self.progress(fraction, now),
             Happening::Died(death) => self.worker_ended(&death, now),
+            Happening::Report(report) => self.report(report, now),
             Happening::Bell => self.look_at_readers(now),
-            Happening::Time => self.look_at_operation(now),
+            // It is looked at before each decision.
+            Happening::Courtesy => {}
+            Happening::Time => {
+                self.look_at_operation(now);
+                self.try_again(now);
+            }
             Happening::Heartbeat => service_manager::alive(),
         }
     }
@@ -153,11 +208,7 @@ impl Actor {
     fn advance(&mut self) -> Option<Instant> {
         while self.operation.is_none() {
             let now = Instant::now();
-            for (id, desk) in &self.desks {
-                if let Some(job) = self.state.job_mut(*id) {
-                    job.is_blocked = desk.log.is_full();
-                }
-            }
+            self.look_at_background();
             self.state.available_bytes = self.available_bytes();
             match pick(&self.state, now) {
                 Tick::Wait { until } => return until,
@@ -170,8 +221,10 @@ impl Actor {
     /// Ends what still runs, the worker last.
     async fn stop(&mut self) {
         self.operation = None;
-        // Dropping a desk tells its reader.
+        // Dropping a desk tells its readers.
         self.desks.clear();
+        self.closing.clear();
+        self.arriving.clear();
         if let Some(engine) = self.engine.take()
             && tokio::time::timeout(Duration::from_secs(2), engine.end())
                 .await

@@ -1,14 +1,40 @@
 //! Whether a job may go on, once it is known what its model is: its work and its memory.
 
-use imgd_proto::limits::check_budget;
+use imgd_proto::{limits::check_budget, v1};
 
-use super::{Work, actor::Actor};
+use super::{Work, actor::Actor, desk::Desk};
 use crate::{
-    failure::{Failure, does_not_fit, picture_does_not_fit},
+    failure::{
+        Failure, client_queue_full, does_not_fit, draining, picture_does_not_fit, queue_full,
+    },
     queue::{Job, JobId},
 };
 
+/// Bytes of prompts and settings that may wait at once: a thousand requests of the largest size are a gigabyte.
+const MAX_WAITING_BYTES: usize = 256 << 20;
+
 impl Actor {
+    /// Why no job of this client may come now, if so. Those that are paused count: they take room as those that wait.
+    pub(super) fn refusal(&self, client: &str) -> Option<Failure> {
+        if self.is_draining {
+            return Some(draining());
+        }
+        let waits = |desk: &&Desk| desk.record.state != v1::JobState::Running;
+        let arriving = self.arriving.values().map(|arriving| &arriving.desk);
+        let waiting = || self.desks.values().filter(waits).chain(arriving.clone());
+        let (mut count, mut own, mut bytes) = (0, 0, 0);
+        for desk in waiting() {
+            count += 1;
+            own += usize::from(desk.order.client == client);
+            bytes += desk.asked_bytes;
+        }
+        if count >= self.options.queue_capacity || bytes >= MAX_WAITING_BYTES {
+            return Some(queue_full(count));
+        }
+        let most = self.options.capacity_per_client;
+        (own >= most).then(|| client_queue_full(client, most))
+    }
+
     /// Memory that new models and pictures may take, in bytes.
     pub(super) fn available_bytes(&self) -> u64 {
         // Only what is about to be loaded or begun asks for it, and reading it costs system calls.

@@ -1,80 +1,82 @@
 //! What the scheduler remembers of a job besides its place in the queue.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
 };
 
-use imgd_proto::v1;
-use tonic::codegen::Bytes;
+use imgd_proto::v1::{self, ImageState, JobState};
+use prost::Message as _;
 
 use super::{
-    Order, Work,
-    hooks::{Kept, Next, Which},
+    Lifetime, Order, Work,
+    hooks::{Next, Which},
+    images::{Images, Place, Saved},
+    papers::{Paper, Papers},
+    records::{self, Times},
 };
 use crate::{
-    engine::{Begun, GenerationId, Stepped},
+    engine::{Begun, Stepped},
     events::{Event, Log},
+    failure::Failure,
+    journal::Record,
 };
+
+/// Finished pictures that may wait for the disk before the job makes no more.
+const MAX_UNWRITTEN: usize = 2;
 
 /// One job's papers.
 pub(super) struct Desk {
     pub(super) order: Order,
     pub(super) log: Log,
-    pub(super) job_id: String,
+    /// How it is. What is on disk may be older.
+    pub(super) record: Record,
+    pub(super) images: Images,
+    /// What is to be written down; nothing ever for a job that is not.
+    pub(super) papers: Papers,
+    /// The first thing that went wrong.
+    pub(super) failure: Option<Failure>,
+    pub(super) times: Times,
+    /// Bytes of what was asked for.
+    pub(super) asked_bytes: usize,
+    in_flight: BTreeMap<u32, InFlight>,
     submitted: Instant,
     position: Option<u32>,
-    times: Times,
-    images: BTreeMap<GenerationId, ImageInFlight>,
-    /// Pictures that were begun before and wait again.
-    returned: BTreeSet<u32>,
-    /// The last saved states of pictures that are not done.
-    kept: BTreeMap<u32, Bytes>,
-    /// The first picture that was never begun.
-    next_index: u32,
-    images_done: u32,
 }
 
-/// Where a job's time went.
-#[derive(Debug, Default)]
-struct Times {
-    queued: Option<Duration>,
-    loading: Duration,
-    starting: Duration,
-    stepping: Duration,
-    finishing: Duration,
-}
-
-struct ImageInFlight {
+struct InFlight {
     evaluation_count: u32,
+    evaluations_done: u32,
+    evaluations_saved: u32,
     /// Evaluations that it had done when it was begun or restored.
     evaluations_before: u32,
-    stepping_since: Instant,
+    since: Instant,
 }
 
 impl Desk {
-    pub(super) fn new(order: Order, log: Log, job_id: String, now: Instant) -> Self {
+    pub(super) fn new(order: Order, log: Log, record: Record, now: Instant) -> Self {
         Self {
+            images: Images::new(record.image_count),
+            failure: record.problem.as_ref().map(records::failure),
+            times: Times::of(&record.timings),
+            asked_bytes: record.submission.encoded_len(),
             order,
             log,
-            job_id,
+            record,
+            papers: Papers::default(),
+            in_flight: BTreeMap::new(),
             submitted: now,
             position: None,
-            times: Times::default(),
-            images: BTreeMap::new(),
-            returned: BTreeSet::new(),
-            kept: BTreeMap::new(),
-            next_index: 0,
-            images_done: 0,
         }
     }
 
-    /// Pictures the job makes.
-    pub(super) fn image_count(&self) -> u32 {
-        match &self.order.work {
-            Work::Load => 0,
-            Work::Draw(submission) => submission.image_count(),
-        }
+    /// Whether the journal has it.
+    pub(super) fn is_journaled(&self) -> bool {
+        !self.order.is_private && matches!(self.order.work, Work::Draw(_))
+    }
+
+    pub(super) fn is_attached(&self) -> bool {
+        self.order.lifetime == Lifetime::Attached
     }
 
     /// Width and height of its pictures, where the request says them.
@@ -88,21 +90,69 @@ impl Desk {
         }
     }
 
-    /// Tells the reader its position, if it is another than before.
+    /// Whether nothing more is to be made for it for now: its owner or the disk is too far behind.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.log.is_full() || self.papers.pictures() >= MAX_UNWRITTEN
+    }
+
+    /// Whether it is not complete, whatever the queue thinks: the disk has not all of it, or has what it needs.
+    pub(super) fn is_storing(&self) -> bool {
+        let is_there = |place| self.images.first(place).is_some();
+        !self.papers.is_empty() || is_there(Place::Unread) || is_there(Place::Read)
+    }
+
+    /// The step after which pictures are held, as long as they are.
+    pub(super) fn hold_after(&self) -> Option<u32> {
+        match &self.order.work {
+            Work::Draw(submission) if !self.record.is_released => submission.hold_after_steps(),
+            _ => None,
+        }
+    }
+
+    /// Tells who follows its place in the queue, if it is another than before.
     pub(super) fn tell_position(&mut self, position: u32) {
-        if self.position != Some(position) {
-            self.position = Some(position);
-            self.log.push(Event::Queued(v1::Queued {
-                position,
-                request_id: self.order.request_id.clone(),
-                priority: self.order.priority.into(),
-            }));
+        if self.position == Some(position) {
+            return;
+        }
+        self.position = Some(position);
+        self.log.push(Event::Queued(v1::Queued {
+            position,
+            request_id: self.order.request_id.clone(),
+            priority: self.order.priority.into(),
+        }));
+        if self.record.state == JobState::Queued {
+            self.log
+                .push(Event::Changed(Box::new(self.outline(position))));
         }
     }
 
     /// Its turn has come.
     pub(super) fn turn_came(&mut self, now: Instant) {
         self.times.queued.get_or_insert(now - self.submitted);
+        self.position = None;
+        if self.record.state == JobState::Queued {
+            self.enter(JobState::Running, v1::PauseReason::Unspecified);
+        }
+    }
+
+    /// It is in another state. Tells who follows it, and has it written down.
+    pub(super) fn enter(&mut self, state: JobState, reason: v1::PauseReason) {
+        self.record.state = state;
+        self.record.pause_reason = reason;
+        self.position = None;
+        self.log.push(Event::Changed(Box::new(self.outline(0))));
+        self.papers.push(Paper::State);
+    }
+
+    /// It came to its end: nothing more is made for it.
+    pub(super) fn end(&mut self, state: JobState, failure: Option<Failure>) {
+        self.record.state = state;
+        self.record.pause_reason = v1::PauseReason::Unspecified;
+        self.record.finished = Some(SystemTime::now());
+        self.failure = failure.or(self.failure.take());
+        self.record.problem = self.failure.as_ref().map(records::problem);
+        self.in_flight.clear();
+        self.papers.push(Paper::State);
     }
 
     /// Its model was loaded, or it waited for another job's load.
@@ -110,140 +160,206 @@ impl Desk {
         self.times.loading += time;
     }
 
-    /// The next picture's request, with its own seed.
+    /// The next picture's request, with its own seed and prompt.
     pub(super) fn next_image(&mut self) -> Option<Next> {
-        let index = self.returned.first().copied().unwrap_or(self.next_index);
         let Work::Draw(submission) = &self.order.work else {
             return None;
         };
-        if index >= submission.image_count() {
-            return None;
-        }
-        let picture = submission.picture(index);
-        if !self.returned.remove(&index) {
-            self.next_index += 1;
-        }
+        let (index, saved) = self.images.take_next()?;
         Some(Next {
             index,
-            picture,
-            saved: self.kept.get(&index).cloned(),
+            picture: submission.picture(index),
+            saved: saved.map(|saved| saved.bytes),
         })
     }
 
     /// A picture was begun.
     pub(super) fn begun(&mut self, which: Which, begun: Begun, now: Instant) {
+        self.turn_came(now);
+        self.record.started.get_or_insert_with(SystemTime::now);
         self.times.starting += begun.took;
-        self.images.insert(
-            which.generation,
-            ImageInFlight {
-                evaluation_count: begun.evaluation_count,
-                evaluations_before: begun.evaluations_done,
-                stepping_since: now,
-            },
-        );
+        let saved = self.images.saved(which.index);
+        let in_flight = InFlight {
+            evaluation_count: begun.evaluation_count,
+            evaluations_done: begun.evaluations_done,
+            evaluations_saved: saved.map_or(0, |saved| saved.evaluations_done),
+            evaluations_before: begun.evaluations_done,
+            since: now,
+        };
+        self.in_flight.insert(which.index, in_flight);
         if which.index == 0 {
             for notice in begun.notices {
                 self.log.push(Event::Notice(notice));
             }
         }
+        if let Some(why) = begun.restarted {
+            self.notice(
+                "image_restarted",
+                format!(
+                    "image {} starts again from the beginning: {why}",
+                    which.index
+                ),
+            );
+        }
         self.log.push(Event::Started(Box::new(v1::Started {
             image_index: which.index,
-            image_count: self.image_count(),
+            image_count: self.record.image_count,
             settings: Some(begun.settings),
             evaluation_count: begun.evaluation_count,
             evaluations_done: begun.evaluations_done,
         })));
     }
 
-    /// An evaluation was made. `finish_estimate` is what decoding is likely to take.
+    /// An evaluation was made. `rest` is what decoding is likely to take.
     pub(super) fn stepped(
         &mut self,
         which: Which,
         step: &Stepped,
         preview: Option<v1::Preview>,
-        finish_estimate: Duration,
+        rest: Duration,
         now: Instant,
     ) {
-        self.times.stepping += step.took;
-        let Some(image) = self.images.get(&which.generation) else {
+        // A call that pictures share is each one's as a part.
+        let sharing = u32::try_from(self.in_flight.len()).unwrap_or(1).max(1);
+        self.times.stepping += step.took / sharing;
+        let Some(image) = self.in_flight.get_mut(&which.index) else {
             return;
         };
+        image.evaluations_done = step.evaluations_done;
         let left = image.evaluation_count.saturating_sub(step.evaluations_done);
         let made = step
             .evaluations_done
             .saturating_sub(image.evaluations_before);
-        let each = (now - image.stepping_since) / made.max(1);
+        let each = (now - image.since) / made.max(1);
         self.log.push(Event::Step(v1::Step {
             image_index: which.index,
             index: step.evaluations_done,
             count: image.evaluation_count,
             inference_step: step.inference_step,
             sigma: step.sigma,
-            eta: to_proto(each.saturating_mul(left) + finish_estimate),
+            eta: to_proto(each.saturating_mul(left) + rest),
             preview,
         }));
     }
 
     /// A picture's state was saved.
-    pub(super) fn keep(&mut self, index: u32, kept: Kept) {
-        self.kept.insert(index, kept.bytes);
-    }
-
-    /// A picture's saved state is of no use. Returns whether there was one.
-    pub(super) fn lose(&mut self, index: u32) -> bool {
-        self.kept.remove(&index).is_some()
-    }
-
-    /// A picture waits again.
-    pub(super) fn returned(&mut self, which: Which) {
-        self.images.remove(&which.generation);
-        self.returned.insert(which.index);
-    }
-
-    /// A picture is in flight no more.
-    pub(super) fn ended(&mut self, which: Which) {
-        self.images.remove(&which.generation);
-    }
-
-    /// A picture is finished.
-    pub(super) fn finished(&mut self, which: Which, picture: crate::engine::Picture) {
-        self.times.finishing += picture.took;
-        self.images.remove(&which.generation);
-        self.kept.remove(&which.index);
-        self.images_done += 1;
-        self.log.push(Event::Picture {
-            index: which.index,
-            picture: Box::new(picture),
+    pub(super) fn keep(&mut self, index: u32, saved: Saved, preview: Option<v1::Preview>) {
+        self.images.save(index, saved.clone());
+        self.papers.push(Paper::Save {
+            index,
+            saved,
+            preview,
         });
     }
 
-    /// The worker died while it was at a picture.
-    pub(super) fn worker_died(&self, which: Which, how: &str) {
+    /// So many evaluations of a picture are on disk.
+    pub(super) fn kept(&mut self, index: u32, evaluations_done: u32) {
+        if let Some(image) = self.in_flight.get_mut(&index) {
+            image.evaluations_saved = evaluations_done;
+        }
+    }
+
+    /// A picture is in flight no more.
+    pub(super) fn left(&mut self, index: u32, place: Place) {
+        self.in_flight.remove(&index);
+        self.images.put(index, place);
+    }
+
+    pub(super) fn notice(&self, reason: &str, message: String) {
         self.log.push(Event::Notice(v1::Notice {
-            reason: "worker_died".to_owned(),
-            message: format!(
-                "the worker {how}; image {} goes on from its last saved step",
-                which.index
-            ),
+            reason: reason.to_owned(),
+            message,
             ..v1::Notice::default()
         }));
     }
 
-    /// Where the time went, for the last event.
-    pub(super) fn timings(&self) -> v1::Finished {
-        v1::Finished {
-            queued: to_proto(self.times.queued.unwrap_or_default()),
-            loading: to_proto(self.times.loading),
-            starting: to_proto(self.times.starting),
-            stepping: to_proto(self.times.stepping),
-            finishing: to_proto(self.times.finishing),
-            image_count: self.images_done,
+    /// The record as it would be once the paper is written: counts are of what the journal knows.
+    pub(super) fn record_with(&self, paper: &Paper) -> Record {
+        let settled = |state| self.images.settled(state);
+        let mut record = self.record.clone();
+        record.images_done = settled(ImageState::Done);
+        record.images_failed = settled(ImageState::Failed);
+        record.images_held = settled(ImageState::Held);
+        record.images_dropped = settled(ImageState::Dropped);
+        match paper {
+            Paper::Finish { .. } => record.images_done += 1,
+            Paper::Fail { failure, .. } => {
+                record.images_failed += 1;
+                record.problem = record.problem.or(Some(records::problem(failure)));
+            }
+            Paper::Hold { .. } => record.images_held += 1,
+            Paper::Choose { kept, dropped } => {
+                let count = |list: &[u32]| u32::try_from(list.len()).unwrap_or(u32::MAX);
+                record.images_held -= (count(kept) + count(dropped)).min(record.images_held);
+                record.images_dropped += count(dropped);
+            }
+            Paper::State | Paper::Save { .. } | Paper::Delete => {}
+        }
+        record.timings = self.times.to_proto(record.images_done);
+        let over = record.images_done + record.images_failed + record.images_dropped;
+        if !record.is_final() && over == record.image_count && record.image_count > 0 {
+            record.state = verdict(&record);
+            record.pause_reason = v1::PauseReason::Unspecified;
+            record.finished = Some(SystemTime::now());
+        } else if !record.is_final()
+            && record.images_held > 0
+            && over + record.images_held == record.image_count
+        {
+            record.state = JobState::Paused;
+            record.pause_reason = v1::PauseReason::Held;
+        }
+        // The events that tell of it come after.
+        record.cursor = self.log.cursor() + 2;
+        record
+    }
+
+    /// How the job is, for the contract, without what was asked for.
+    pub(super) fn outline(&self, position: u32) -> v1::Job {
+        let settled = |state| self.images.settled(state);
+        let in_flight = self
+            .in_flight
+            .iter()
+            .map(|(index, image)| v1::ImageInFlight {
+                image_index: *index,
+                evaluations_done: image.evaluations_done,
+                evaluation_count: image.evaluation_count,
+                evaluations_saved: image.evaluations_saved,
+            });
+        v1::Job {
+            images_done: settled(ImageState::Done),
+            images_failed: settled(ImageState::Failed),
+            images_held: settled(ImageState::Held),
+            images_dropped: settled(ImageState::Dropped),
+            in_flight: in_flight.collect(),
+            position,
+            timings: Some(self.timings()),
+            cursor: self.log.cursor(),
+            ..records::outline(&self.record)
         }
     }
 
-    /// Time since it was submitted.
+    /// How the job is, for the contract.
+    pub(super) fn whole(&self, position: u32) -> v1::Job {
+        records::asked(self.outline(position), &self.record.submission)
+    }
+
+    /// Where the time went so far.
+    pub(super) fn timings(&self) -> v1::Finished {
+        self.times.to_proto(self.images.settled(ImageState::Done))
+    }
+
+    /// Time since it was submitted, or taken up again.
     pub(super) fn age(&self, now: Instant) -> Duration {
         now - self.submitted
+    }
+}
+
+/// How a job ends all of whose pictures came somewhere.
+fn verdict(record: &Record) -> JobState {
+    if record.images_failed > 0 {
+        JobState::Failed
+    } else {
+        JobState::Succeeded
     }
 }
 

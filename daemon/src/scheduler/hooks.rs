@@ -8,12 +8,19 @@ use std::time::{Duration, Instant};
 
 use imgd_proto::v1;
 use tonic::codegen::Bytes;
-use tracing::{debug, trace, warn};
+use tracing::warn;
 
-use super::{Work, actor::Actor};
+use super::{
+    Work,
+    actor::Actor,
+    images::{Place, Saved},
+    papers::Paper,
+};
 use crate::{
     engine::{Begun, FileRequest, GenerationId, ModelKey, Picture, PictureRequest, Stepped},
-    failure::Failure,
+    events::Event,
+    failure::{Failure, Reason},
+    journal::FinishedImage,
     queue::{Group, JobId},
 };
 
@@ -72,8 +79,13 @@ impl Actor {
 
     /// A picture was begun or restored.
     pub(super) fn image_begun(&mut self, which: Which, begun: Begun, now: Instant) {
+        if let Some(job) = self.state.job_mut(which.job) {
+            job.is_running = true;
+        }
         if let Some(desk) = self.desks.get_mut(&which.job) {
             desk.begun(which, begun, now);
+            self.write(which.job, now);
+            self.read_ahead(which.job);
         }
     }
 
@@ -94,7 +106,9 @@ impl Actor {
     /// A picture's state was saved; it goes on. The last one is kept in memory too, for the worker's death.
     pub(super) fn image_saved(&mut self, which: Which, kept: Kept) {
         if let Some(desk) = self.desks.get_mut(&which.job) {
-            desk.keep(which.index, kept);
+            let (saved, preview) = kept.parts();
+            desk.keep(which.index, saved, preview);
+            self.write(which.job, Instant::now());
         }
     }
 
@@ -102,7 +116,7 @@ impl Actor {
     /// what it goes on from.
     pub(super) fn image_returned(&mut self, which: Which) {
         if let Some(desk) = self.desks.get_mut(&which.job) {
-            desk.returned(which);
+            desk.left(which.index, Place::Waiting);
         }
     }
 
@@ -110,27 +124,60 @@ impl Actor {
     /// is left, `complete` is called.
     pub(super) fn image_held(&mut self, which: Which, kept: Kept) {
         if let Some(desk) = self.desks.get_mut(&which.job) {
-            desk.keep(which.index, kept);
-            desk.ended(which);
+            let (saved, preview) = kept.parts();
+            desk.left(which.index, Place::Stored);
+            let index = which.index;
+            let paper = Paper::Hold {
+                index,
+                saved,
+                preview,
+            };
+            self.file(which.job, paper, Instant::now());
         }
     }
 
-    /// A picture is finished.
+    /// A picture is finished: its owner has it before the disk has.
     pub(super) fn image_finished(&mut self, which: Which, picture: Picture) {
-        if let Some(desk) = self.desks.get_mut(&which.job) {
-            desk.finished(which, picture);
-        }
+        let Some(desk) = self.desks.get_mut(&which.job) else {
+            return;
+        };
+        desk.times.finishing += picture.took;
+        desk.left(which.index, Place::Stored);
+        let image = FinishedImage {
+            bytes: picture.bytes.clone(),
+            thumbnail: picture.thumbnail.clone(),
+            metadata: picture.metadata.clone(),
+        };
+        desk.log.push(Event::Picture {
+            index: which.index,
+            picture: Box::new(picture),
+        });
+        let index = which.index;
+        self.file(which.job, Paper::Finish { index, image }, Instant::now());
     }
 
-    /// A picture cannot be made; its generation is about to be forgotten.
+    /// A picture cannot be made; its generation is about to be forgotten. The job goes on with its others where the
+    /// fault is the picture's own.
     pub(super) fn image_failed(&mut self, which: Which, failure: Failure, now: Instant) {
-        self.fail(which.job, failure, now);
+        if failure.reason != Reason::Numerics {
+            return self.fail(which.job, failure, now);
+        }
+        if let Some(desk) = self.desks.get_mut(&which.job) {
+            desk.left(which.index, Place::Stored);
+            let index = which.index;
+            self.file(which.job, Paper::Fail { index, failure }, now);
+        }
     }
 
     /// A worker died while it was at a picture of the job, and the picture is tried once more from what was kept.
     pub(super) fn worker_died_notice(&mut self, which: Which, how: &str) {
         if let Some(desk) = self.desks.get_mut(&which.job) {
-            desk.worker_died(which, how);
+            desk.record.worker_deaths += 1;
+            let index = which.index;
+            desk.notice(
+                "worker_died",
+                format!("the worker {how}; image {index} goes on from its last saved step"),
+            );
         }
     }
 
@@ -138,27 +185,36 @@ impl Actor {
     /// anew then.
     pub(super) fn kept_is_lost(&mut self, which: Which, failure: &Failure) -> bool {
         let desk = self.desks.get_mut(&which.job);
-        let was_kept = desk.is_some_and(|desk| desk.lose(which.index));
+        let was_kept = desk.is_some_and(|desk| desk.images.lose(which.index));
         if was_kept {
             warn!("a picture's saved state is of no use: {failure}");
         }
         was_kept
     }
 
-    /// A model is in memory, from now on as [`crate::engine::Loaded`] says: stored curves of it may be restored.
+    /// A model is in memory, from now on as [`crate::engine::Loaded`] says: stored curves of it are restored.
     pub(super) fn model_is_resident(&mut self, model: &ModelKey) {
-        debug!(%model, "resident");
+        self.restore_curves(model);
     }
 
     /// More is known of what sharing evaluations costs, and worth storing.
     pub(super) fn curve_changed(&mut self, model: &ModelKey, group: Group) {
-        if let Some(curve) = self.state.curves.get(model, group) {
-            debug!(%model, ?group, points = ?curve.points().collect::<Vec<_>>(), "learned");
-        }
+        self.store_curve(model, group);
     }
 
     /// The engine worked so long for background work: its duty cycle may want a pause.
     pub(super) fn background_worked(&mut self, took: Duration) {
-        trace!(?took, "background work");
+        self.rest_of_background(took);
+    }
+}
+
+impl Kept {
+    fn parts(self) -> (Saved, Option<v1::Preview>) {
+        let saved = Saved {
+            bytes: self.bytes,
+            evaluations_done: self.evaluations_done,
+            evaluation_count: self.evaluation_count,
+        };
+        (saved, self.preview)
     }
 }

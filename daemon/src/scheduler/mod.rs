@@ -5,18 +5,28 @@
 
 mod actor;
 mod admission;
+mod background;
 mod carry_out;
 mod commands;
+mod curves;
 mod deaths;
 mod desk;
 mod hooks;
+mod images;
 mod inspection;
 mod jobs;
+mod library;
 mod models;
 mod operation;
 mod outcome;
 mod pace;
+mod papers;
+mod planning;
+mod records;
+mod recovery;
 mod saving;
+mod verbs;
+mod writing;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,10 +36,13 @@ use tokio::{
     task::JoinHandle,
 };
 
+use self::papers::Reply;
 use crate::{
+    courtesy,
     engine::{EngineFactory, Hardening, ModelKey},
-    events::Events,
-    failure::{Failure, draining},
+    events::{Events, Watcher},
+    failure::{Failure, Reason, draining},
+    journal::{Journal, Record, Recovered},
     keep_alive::KeepAlive,
     submission::Submission,
 };
@@ -44,14 +57,19 @@ const MAX_COMMANDS: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Scheduler {
     commands: mpsc::Sender<Command>,
+    journal: Journal,
 }
 
 /// What the scheduler needs to know from the start.
 pub struct Options {
     /// Starts engines.
     pub engines: Arc<dyn EngineFactory>,
+    /// Where jobs are written down.
+    pub journal: Journal,
     /// Requests that may wait at once.
     pub queue_capacity: usize,
+    /// Requests of one client that may wait at once.
+    pub capacity_per_client: usize,
     /// How long a model stays when the request does not say.
     pub keep_alive: KeepAlive,
     /// Memory that all models together may take, in bytes.
@@ -60,6 +78,10 @@ pub struct Options {
     pub available_bytes: fn() -> u64,
     /// The least time between two saves of a picture in flight; nothing: after every evaluation.
     pub save_interval: Duration,
+    /// When background jobs may run.
+    pub background: courtesy::Rules,
+    /// Which build this is: what it measures says nothing of others.
+    pub build_id: String,
     /// How often the service manager wants to hear that the task is alive.
     pub watchdog: Option<Duration>,
     /// The least time after which an engine that does not answer is ended.
@@ -110,8 +132,25 @@ pub enum Lifetime {
 pub struct Receipt {
     /// Its name on the wire.
     pub job_id: String,
-    /// What happens to it. Dropping this cancels the job.
-    pub events: Events,
+    /// What happens to it, where its life is its stream's. Dropping this cancels the job.
+    pub events: Option<Events>,
+    /// How it is, where clients may know.
+    pub job: Option<v1::Job>,
+    /// Whether it was there already.
+    pub existed: bool,
+}
+
+impl Receipt {
+    /// What happens to a job whose life is its stream's.
+    pub fn own(self) -> Result<(String, Events), Failure> {
+        match self.events {
+            Some(events) => Ok((self.job_id, events)),
+            None => Err(Failure::new(
+                Reason::Internal,
+                "the job has no stream of its own",
+            )),
+        }
+    }
 }
 
 /// What the scheduler says of itself.
@@ -123,6 +162,10 @@ pub struct Snapshot {
     pub waiting: u32,
     /// Jobs at work.
     pub running: u32,
+    /// Jobs that wait for something else than their turn.
+    pub paused: u32,
+    /// Why background jobs do not run, in words; empty when they may.
+    pub background_blocked: String,
     /// Whether no more work is taken.
     pub is_draining: bool,
     /// The process that computes.
@@ -150,6 +193,29 @@ enum Command {
         order: Box<Order>,
         reply: oneshot::Sender<Result<Receipt, Failure>>,
     },
+    /// Nobody answers for a job that is over.
+    Do {
+        job: String,
+        verb: Verb,
+        reply: Reply,
+    },
+    Retry {
+        record: Box<Record>,
+        reply: Reply,
+    },
+    Tell {
+        jobs: Vec<String>,
+        reply: oneshot::Sender<Vec<Option<v1::Job>>>,
+    },
+    Watch {
+        job: String,
+        cursor: u64,
+        reply: oneshot::Sender<Option<Watcher>>,
+    },
+    Plan {
+        order: Box<Order>,
+        reply: planning::PlanReply,
+    },
     Describe {
         model: ModelKey,
         reply: oneshot::Sender<Result<v1::Model, Failure>>,
@@ -167,21 +233,22 @@ enum Command {
     },
 }
 
-impl Scheduler {
-    /// Starts the task. It ends after [`Ending::Now`], or when a drain is through.
-    pub fn start(options: Options) -> (Self, JoinHandle<()>) {
-        let (commands, received) = mpsc::channel(MAX_COMMANDS);
-        let actor = actor::Actor::new(options, received, Arc::new(Notify::new()));
-        (Self { commands }, tokio::spawn(actor.run()))
-    }
+/// What is done to a job that is not over.
+#[derive(Debug)]
+enum Verb {
+    Cancel,
+    Pause,
+    Resume(Vec<u32>),
+    Delete { is_forced: bool },
+}
 
-    /// Takes a job in.
-    pub async fn submit(&self, order: Order) -> Result<Receipt, Failure> {
-        self.ask(|reply| Command::Submit {
-            order: Box::new(order),
-            reply,
-        })
-        .await?
+impl Scheduler {
+    /// Starts the task, which takes up what the journal had. It ends after [`Ending::Now`], or when a drain is through.
+    pub fn start(options: Options, recovered: Recovered) -> (Self, JoinHandle<()>) {
+        let (commands, received) = mpsc::channel(MAX_COMMANDS);
+        let journal = options.journal.clone();
+        let actor = actor::Actor::new(options, recovered, received, Arc::new(Notify::new()));
+        (Self { commands, journal }, tokio::spawn(actor.run()))
     }
 
     /// Describes a model without loading it.

@@ -29,6 +29,8 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
         keep_alive: KeepAlive::Forever,
         max_memory_bytes: None,
         available_bytes: || 1 << 30,
+        background: crate::courtesy::Rules::default(),
+        build_id: "build".to_owned(),
         watchdog: None,
         save_interval: Duration::from_secs(1),
         patience: Duration::from_secs(60),

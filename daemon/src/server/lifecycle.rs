@@ -12,9 +12,10 @@ use tracing::{info, warn};
 
 use super::{Limits, Listening, serve};
 use crate::{
+    journal::Recovered,
     scheduler::{Ending, Options, Scheduler},
     service_manager,
-    services::{DaemonApi, Identity, ImageApi, ModelApi, Names, report_health, routes},
+    services::{DaemonApi, Identity, ImageApi, JobApi, ModelApi, Names, report_health, routes},
 };
 
 /// How long connections may take to close once nothing is left to say on them.
@@ -31,6 +32,8 @@ pub struct Running {
     pub limits: Limits,
     /// What the scheduler needs to know.
     pub scheduler: Options,
+    /// What the journal had.
+    pub recovered: Recovered,
     /// The models.
     pub names: Names,
     /// What the daemon says of itself.
@@ -48,12 +51,13 @@ pub async fn run(running: Running) -> io::Result<()> {
         listening,
         limits,
         scheduler,
+        recovered,
         names,
         identity,
         drain_timeout,
         is_private,
     } = running;
-    let (scheduler, mut task) = Scheduler::start(scheduler);
+    let (scheduler, mut task) = Scheduler::start(scheduler, recovered);
     let names = Arc::new(names);
     let (end, mut asked_to_end) = mpsc::channel(4);
     let (routes, health) = routes(
@@ -61,6 +65,10 @@ pub async fn run(running: Running) -> io::Result<()> {
             scheduler: scheduler.clone(),
             names: Arc::clone(&names),
             is_private,
+        },
+        JobApi {
+            scheduler: scheduler.clone(),
+            names: Arc::clone(&names),
         },
         ModelApi {
             scheduler: scheduler.clone(),
@@ -107,6 +115,13 @@ pub async fn run(running: Running) -> io::Result<()> {
             drop(timeout(Duration::from_secs(3), &mut task).await);
             grant.send_replace(FORCED_CLOSING_TIME);
         }
+    }
+    // The next daemon may take socket and journal from here on.
+    if timeout(Duration::from_secs(5), scheduler.close())
+        .await
+        .is_err()
+    {
+        warn!("the journal was not closed in time; nothing in it is lost");
     }
     listening.remove_name();
     let left = end.saturating_duration_since(Instant::now());

@@ -28,6 +28,8 @@ pub struct Identity {
     pub socket: PathBuf,
     /// Requests that may wait at once.
     pub queue_capacity: usize,
+    /// Requests of one client that may wait at once.
+    pub capacity_per_client: usize,
     /// What it can do beyond the base contract.
     pub features: Vec<String>,
 }
@@ -52,6 +54,7 @@ impl DaemonService for DaemonApi {
         _: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
         let snapshot = self.scheduler.snapshot().await?;
+        let library = self.scheduler.statistics().await?;
         let identity = &self.identity;
         let mut devices = self
             .devices
@@ -82,12 +85,15 @@ impl DaemonService for DaemonApi {
                 waiting: snapshot.waiting,
                 running: snapshot.running,
                 capacity: u32::try_from(identity.queue_capacity).unwrap_or(u32::MAX),
-                ..v1::Queue::default()
+                paused: snapshot.paused,
+                capacity_per_client: u32::try_from(identity.capacity_per_client)
+                    .unwrap_or(u32::MAX),
+                background_blocked: snapshot.background_blocked,
             }),
             sandbox: sandbox::layers(&identity.socket, snapshot.worker_hardening),
             draining: snapshot.is_draining,
             device_setting: identity.device.name().to_owned(),
-            library: None,
+            library: Some(library),
         }))
     }
 

@@ -44,9 +44,10 @@ impl ImageService for ImageApi {
             .map_err(Failure::from)?;
         let time = header.into_iter().chain(own).min();
         let order = order::attached(request, &self.names, client, self.is_private)?;
-        let receipt = self.scheduler.submit(order).await?;
+        let (job_id, events) = self.scheduler.submit(order).await?.own()?;
         Ok(Response::new(pump::drawing(
-            receipt,
+            job_id,
+            events,
             time.and_then(|time| now.checked_add(time)),
         )))
     }

@@ -4,6 +4,7 @@ mod client;
 mod daemon;
 pub mod deadline;
 mod image;
+mod job;
 mod model;
 pub mod names;
 mod order;
@@ -14,31 +15,39 @@ mod sandbox;
 pub use client::Peer;
 pub use daemon::{DaemonApi, Identity};
 pub use image::ImageApi;
+pub use job::JobApi;
 pub use model::ModelApi;
 pub use names::Names;
 
 use imgd_proto::v1::{
     daemon_service_server::DaemonServiceServer, image_service_server::ImageServiceServer,
-    model_service_server::ModelServiceServer,
+    job_service_server::JobServiceServer, model_service_server::ModelServiceServer,
 };
 use tonic::service::Routes;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 /// Names of the services, for health.
-pub const SERVICE_NAMES: [&str; 4] = [
+pub const SERVICE_NAMES: [&str; 5] = [
     "",
     "imgd.v1.ImageService",
+    "imgd.v1.JobService",
     "imgd.v1.ModelService",
     "imgd.v1.DaemonService",
 ];
 
 /// All services, with health and reflection.
-pub fn routes(image: ImageApi, model: ModelApi, daemon: DaemonApi) -> (Routes, HealthReporter) {
+pub fn routes(
+    image: ImageApi,
+    job: JobApi,
+    model: ModelApi,
+    daemon: DaemonApi,
+) -> (Routes, HealthReporter) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let max = imgd_proto::limits::MAX_REQUEST_BYTES;
     let mut routes = Routes::builder();
     routes
         .add_service(ImageServiceServer::new(image).max_decoding_message_size(max))
+        .add_service(JobServiceServer::new(job).max_decoding_message_size(max))
         .add_service(ModelServiceServer::new(model).max_decoding_message_size(max))
         .add_service(DaemonServiceServer::new(daemon).max_decoding_message_size(max))
         .add_service(health);

@@ -80,9 +80,9 @@ impl ModelService for ModelApi {
             is_private: true,
             client,
         };
-        let receipt = self.scheduler.submit(order).await?;
+        let (_, events) = self.scheduler.submit(order).await?.own()?;
         Ok(Response::new(pump::loading(
-            receipt,
+            events,
             time.and_then(|time| now.checked_add(time)),
         )))
     }

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use imgd_proto::{limits::IMAGE_CHUNK_BYTES, v1};
 use tokio::{sync::mpsc, time::Instant};
-use tonic::Status;
+use tonic::{Status, codegen::Bytes};
 
 use super::deadline;
 use crate::{
     engine::Picture,
     events::{Event, Events},
     failure::Failure,
-    scheduler::Receipt,
 };
 
 /// Messages that wait for the connection; each is at most a chunk.
@@ -24,9 +23,12 @@ const MAX_STALL: Duration = Duration::from_secs(60);
 pub type Stream<T> = tokio_stream::wrappers::ReceiverStream<Result<T, Status>>;
 
 /// Makes a stream of a job that draws. The job ends when the stream is dropped, or at `deadline`.
-pub fn drawing(receipt: Receipt, deadline: Option<Instant>) -> Stream<v1::GenerateResponse> {
+pub fn drawing(
+    job_id: String,
+    events: Events,
+    deadline: Option<Instant>,
+) -> Stream<v1::GenerateResponse> {
     let (sender, receiver) = mpsc::channel(MAX_PENDING);
-    let Receipt { job_id, events } = receipt;
     tokio::spawn(async move {
         let mut line = Line {
             sender,
@@ -39,9 +41,9 @@ pub fn drawing(receipt: Receipt, deadline: Option<Instant>) -> Stream<v1::Genera
 }
 
 /// Makes a stream of a job that loads.
-pub fn loading(receipt: Receipt, deadline: Option<Instant>) -> Stream<v1::LoadModelResponse> {
+pub fn loading(events: Events, deadline: Option<Instant>) -> Stream<v1::LoadModelResponse> {
     let (sender, receiver) = mpsc::channel(MAX_PENDING);
-    tokio::spawn(async move { run(&mut LoadLine { sender }, receipt.events, deadline).await });
+    tokio::spawn(async move { run(&mut LoadLine { sender }, events, deadline).await });
     Stream::new(receiver)
 }
 
@@ -56,7 +58,8 @@ trait Wire {
 }
 
 /// The client has gone, or takes nothing.
-struct Closed;
+#[derive(Debug)]
+pub(super) struct Closed;
 
 async fn run(wire: &mut impl Wire, mut events: Events, deadline: Option<Instant>) {
     let time_is_over = async {
@@ -93,7 +96,10 @@ async fn run(wire: &mut impl Wire, mut events: Events, deadline: Option<Instant>
     }
 }
 
-async fn deliver<T>(sender: &mpsc::Sender<Result<T, Status>>, message: T) -> Result<(), Closed> {
+pub(super) async fn deliver<T>(
+    sender: &mpsc::Sender<Result<T, Status>>,
+    message: T,
+) -> Result<(), Closed> {
     match tokio::time::timeout(MAX_STALL, sender.send(Ok(message))).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Closed),
@@ -108,7 +114,7 @@ async fn deliver<T>(sender: &mpsc::Sender<Result<T, Status>>, message: T) -> Res
 }
 
 /// Tells why the stream ends; a client that takes nothing is not waited for long.
-async fn end<T>(sender: &mpsc::Sender<Result<T, Status>>, failure: &Failure) {
+pub(super) async fn end<T>(sender: &mpsc::Sender<Result<T, Status>>, failure: &Failure) {
     let told = sender
         .send_timeout(Err(failure.to_status()), Duration::from_secs(5))
         .await;
@@ -135,26 +141,34 @@ impl Line {
     }
 
     async fn picture(&mut self, image_index: u32, picture: Picture) -> Result<(), Closed> {
-        let total = picture.bytes.len();
-        let mut metadata = Some(picture.metadata);
-        let mut offset = 0;
-        loop {
+        for chunk in chunks(image_index, picture.bytes, picture.metadata) {
+            self.put(v1::generate_response::Event::Image(chunk)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A file in parts, at least one; the first says what it is.
+pub(super) fn chunks(
+    image_index: u32,
+    bytes: Bytes,
+    metadata: v1::ImageMetadata,
+) -> impl Iterator<Item = v1::ImageChunk> {
+    let total = bytes.len();
+    let mut metadata = Some(metadata);
+    (0..total.max(1))
+        .step_by(IMAGE_CHUNK_BYTES)
+        .map(move |offset| {
             let end = total.min(offset + IMAGE_CHUNK_BYTES);
-            let chunk = v1::ImageChunk {
+            v1::ImageChunk {
                 image_index,
-                data: picture.bytes.slice(offset..end),
+                data: bytes.slice(offset..end),
                 offset: offset as u64,
                 total_bytes: total as u64,
                 last: end == total,
                 metadata: metadata.take(),
-            };
-            self.put(v1::generate_response::Event::Image(chunk)).await?;
-            if end == total {
-                return Ok(());
             }
-            offset = end;
-        }
-    }
+        })
 }
 
 impl Wire for Line {

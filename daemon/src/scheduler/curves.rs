@@ -1,0 +1,72 @@
+//! What sharing evaluations costs, kept between two lives of the daemon: measured by this build, with so many threads.
+
+use tracing::warn;
+
+use super::{actor::Actor, writing::Report};
+use crate::{
+    engine::ModelKey,
+    journal,
+    queue::{Curve, CurvePoint, Group},
+};
+
+impl Actor {
+    /// A model is in memory: what was measured of it before counts again.
+    pub(super) fn restore_curves(&mut self, model: &ModelKey) {
+        let Some(loaded) = self.loaded.get(model) else {
+            return;
+        };
+        let mut points: Vec<_> = self.stored_curves.iter().collect();
+        points.retain(|point| {
+            point.model_hash == loaded.model_hash
+                && point.threads == loaded.threads
+                && point.build_id == self.options.build_id
+        });
+        points.sort_by_key(|point| group(point));
+        for same in points.chunk_by(|a, b| group(a) == group(b)) {
+            let curve = Curve::restore(same.iter().map(|point| CurvePoint {
+                generations: point.batch_size,
+                seconds: point.seconds,
+            }));
+            if let Some(first) = same.first() {
+                self.state.curves.restore(model, group(first), curve);
+            }
+        }
+    }
+
+    /// More is known of a curve: it is written down.
+    pub(super) fn store_curve(&mut self, model: &ModelKey, group: Group) {
+        let (Some(loaded), Some(curve)) =
+            (self.loaded.get(model), self.state.curves.get(model, group))
+        else {
+            return;
+        };
+        let points: Vec<_> = curve
+            .points()
+            .map(|point| journal::CurvePoint {
+                model_hash: loaded.model_hash.clone(),
+                width_px: group.width_px,
+                height_px: group.height_px,
+                is_guided: group.is_guided,
+                threads: loaded.threads,
+                build_id: self.options.build_id.clone(),
+                batch_size: point.generations,
+                seconds: point.seconds,
+            })
+            .collect();
+        let stored = self.journal.curve(points);
+        self.reports.spawn(async move {
+            if let Err(failure) = stored.await {
+                warn!("what was measured is not kept: {failure}");
+            }
+            Report::Nothing
+        });
+    }
+}
+
+fn group(point: &journal::CurvePoint) -> Group {
+    Group {
+        width_px: point.width_px,
+        height_px: point.height_px,
+        is_guided: point.is_guided,
+    }
+}
