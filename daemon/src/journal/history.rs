@@ -17,7 +17,7 @@ use super::{
 };
 
 const SELECT: &str = "SELECT sequence, id, submit_key, model_name, model_path, is_attached, client, priority, state,
-        pause_reason, problem, image_count, images_done, images_failed, images_held, images_dropped, submitted_us,
+        pause_reason, is_released, problem, image_count, images_done, images_failed, images_held, images_dropped, submitted_us,
         started_us, finished_us, timings, worker_deaths, cursor, request
     FROM job JOIN submission ON job = sequence";
 
@@ -125,6 +125,7 @@ fn read(row: &Row<'_>) -> Result<Found, Error> {
         finished: optional_time("finished_us")?,
         timings: v1::Finished::decode(&*timings)?,
         worker_deaths: row.get("worker_deaths")?,
+        is_released: row.get("is_released")?,
         cursor: row.get::<_, i64>("cursor")?.cast_unsigned(),
     };
     Ok(Found {

@@ -12,10 +12,10 @@ use super::{
 /// Writes a new job; gives back the one that has its `submit_key` or its id already.
 pub(super) fn insert(connection: &Connection, record: &Record) -> Result<Option<Record>, Error> {
     let mut statement = connection.prepare(
-        "INSERT INTO job (id, submit_key, model_name, model_path, is_attached, client, priority, state, pause_reason,
+        "INSERT INTO job (id, submit_key, model_name, model_path, is_attached, client, priority, state, pause_reason, is_released,
             problem, image_count, images_done, images_failed, images_held, images_dropped, submitted_us, started_us,
             finished_us, timings, worker_deaths, cursor, ended)
-        VALUES (:id, :submit_key, :model_name, :model_path, :is_attached, :client, :priority, :state, :pause_reason,
+        VALUES (:id, :submit_key, :model_name, :model_path, :is_attached, :client, :priority, :state, :pause_reason, :is_released,
             :problem, :image_count, :images_done, :images_failed, :images_held, :images_dropped, :submitted_us,
             :started_us, :finished_us, :timings, :worker_deaths, :cursor,
             CASE WHEN :is_final THEN (SELECT coalesce(max(ended), 0) + 1 FROM job WHERE ended IS NOT NULL) END)
@@ -31,6 +31,7 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> Result<Option<
         ":priority": i32::from(record.priority),
         ":state": i32::from(record.state),
         ":pause_reason": i32::from(record.pause_reason),
+        ":is_released": record.is_released,
         ":problem": record.problem.as_ref().map(encoded),
         ":image_count": record.image_count,
         ":images_done": record.images_done,
@@ -59,7 +60,7 @@ pub(super) fn insert(connection: &Connection, record: &Record) -> Result<Option<
 pub(super) fn update(connection: &Connection, record: &Record) -> Result<i64, Error> {
     let mut statement = connection.prepare(
         "UPDATE job SET is_attached = :is_attached, client = :client, priority = :priority, state = :state,
-            pause_reason = :pause_reason, problem = :problem, image_count = :image_count,
+            pause_reason = :pause_reason, is_released = :is_released, problem = :problem, image_count = :image_count,
             images_done = :images_done, images_failed = :images_failed, images_held = :images_held,
             images_dropped = :images_dropped, started_us = :started_us, finished_us = :finished_us,
             timings = :timings, worker_deaths = :worker_deaths, cursor = :cursor,
@@ -76,6 +77,7 @@ pub(super) fn update(connection: &Connection, record: &Record) -> Result<i64, Er
                 ":priority": i32::from(record.priority),
                 ":state": i32::from(record.state),
                 ":pause_reason": i32::from(record.pause_reason),
+                ":is_released": record.is_released,
                 ":problem": record.problem.as_ref().map(encoded),
                 ":image_count": record.image_count,
                 ":images_done": record.images_done,

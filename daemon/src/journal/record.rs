@@ -47,6 +47,8 @@ pub struct Record {
     pub state: v1::JobState,
     /// What a paused job waits for.
     pub pause_reason: v1::PauseReason,
+    /// Whether its pictures are held no more: ResumeJob said which to finish.
+    pub is_released: bool,
     /// Why it failed or was cancelled.
     pub problem: Option<v1::Problem>,
     /// Pictures it makes.

@@ -30,6 +30,7 @@ CREATE TABLE job (
     priority INTEGER NOT NULL,
     state INTEGER NOT NULL CHECK (state BETWEEN 1 AND 6),
     pause_reason INTEGER NOT NULL,
+    is_released INTEGER NOT NULL,
     problem BLOB,
     image_count INTEGER NOT NULL,
     images_done INTEGER NOT NULL,

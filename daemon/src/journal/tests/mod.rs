@@ -46,6 +46,7 @@ fn record(number: u32, image_count: u32) -> Record {
         priority: v1::Priority::Batch,
         state: JobState::Queued,
         pause_reason: v1::PauseReason::Unspecified,
+        is_released: false,
         problem: None,
         image_count,
         images_done: 0,
