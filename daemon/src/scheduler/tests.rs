@@ -8,6 +8,7 @@ use crate::{
     events::Event,
     failure::{Failure, Reason},
     fake_engine::{FakeFactory, Record, model},
+    journal::{Journal, Limits},
     keep_alive::KeepAlive,
     submission::Submission,
 };
@@ -18,14 +19,19 @@ struct House {
     scheduler: Scheduler,
     record: Arc<Record>,
     task: JoinHandle<()>,
+    _directory: tempfile::TempDir,
 }
 
 fn house(change: impl FnOnce(&mut Options)) -> House {
     let engines = FakeFactory::new(Duration::from_millis(5));
     let record = Arc::clone(&engines.record);
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, recovered) = Journal::open(directory.path(), Limits::default()).unwrap();
     let mut options = Options {
         engines: Arc::new(engines),
+        journal,
         queue_capacity: 8,
+        capacity_per_client: 8,
         keep_alive: KeepAlive::Forever,
         max_memory_bytes: None,
         available_bytes: || 1 << 30,
@@ -36,11 +42,12 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
         patience: Duration::from_secs(60),
     };
     change(&mut options);
-    let (scheduler, task) = Scheduler::start(options);
+    let (scheduler, task) = Scheduler::start(options, recovered);
     House {
         scheduler,
         record,
         task,
+        _directory: directory,
     }
 }
 
@@ -79,7 +86,7 @@ fn change(order: &mut Order, change: impl FnOnce(&mut v1::GenerateRequest)) {
 
 /// All events of a job, in a word each.
 async fn story(receipt: Receipt) -> Vec<String> {
-    let mut events = receipt.events;
+    let mut events = receipt.events.unwrap();
     let mut story = Vec::new();
     while let Some(event) = timeout(PATIENCE, events.next())
         .await
@@ -188,7 +195,10 @@ async fn a_reader_who_leaves_stops_the_work_within_one_step() {
         request.num_inference_steps = Some(1000);
     });
     let mut receipt = submit(&house, order).await;
-    while !matches!(receipt.events.next().await, Some(Event::Step(_))) {}
+    while !matches!(
+        receipt.events.as_mut().unwrap().next().await,
+        Some(Event::Step(_))
+    ) {}
     let steps = house.record.count("step long");
     drop(receipt);
     story(submit(&house, draw("m", "next", 1)).await).await;
@@ -236,7 +246,7 @@ async fn a_model_that_kills_the_worker_fails_the_job_that_needs_it() {
 async fn a_worker_that_hangs_is_ended() {
     let house = house(|options| options.patience = Duration::from_millis(20));
     let hung = submit(&house, draw("m", "hang", 1)).await;
-    let mut events = hung.events;
+    let mut events = hung.events.unwrap();
     let mut last = None;
     while let Some(event) = events.next().await {
         last = Some(event);
@@ -273,7 +283,7 @@ async fn a_picture_that_fails_leaves_the_worker_and_the_next_job_alone() {
 #[tokio::test]
 async fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     let house = house(|_| {});
-    let mut events = submit(&house, draw("huge", "a", 1)).await.events;
+    let mut events = submit(&house, draw("huge", "a", 1)).await.events.unwrap();
     let mut last = None;
     while let Some(event) = events.next().await {
         last = Some(event);
@@ -297,7 +307,7 @@ async fn wide(
 ) -> Option<Failure> {
     let mut order = draw("wide", "a", images);
     change(&mut order, asks);
-    let mut events = submit(house, order).await.events;
+    let mut events = submit(house, order).await.events.unwrap();
     let mut failure = None;
     while let Some(event) = timeout(PATIENCE, events.next()).await.unwrap() {
         if let Event::Failed(failed) = event {

@@ -27,6 +27,7 @@ use crate::{
     config::DeviceSetting,
     failure::{Failure, Reason},
     fake_engine::{FakeFactory, Record},
+    journal::{self, Journal},
     keep_alive::KeepAlive,
     scheduler::Options,
     services::{Identity, Names},
@@ -57,15 +58,20 @@ impl House {
         let engines = FakeFactory::new(Duration::from_millis(5));
         let record = Arc::clone(&engines.record);
         let model = |name: &str| (name.to_owned(), PathBuf::from("/nonexistent").join(name));
+        let (journal, recovered) =
+            Journal::open(&directory.path().join("data"), journal::Limits::default()).unwrap();
         let mut running = Running {
             listening,
+            recovered,
             limits: Limits {
                 max_connections: 24,
                 first_byte_timeout: Duration::from_millis(300),
             },
             scheduler: Options {
                 engines: Arc::new(engines),
+                journal,
                 queue_capacity: 8,
+                capacity_per_client: 8,
                 keep_alive: KeepAlive::Forever,
                 max_memory_bytes: None,
                 available_bytes: || 1 << 30,
@@ -87,6 +93,7 @@ impl House {
                 device: DeviceSetting::Auto,
                 socket: path.clone(),
                 queue_capacity: 8,
+                capacity_per_client: 8,
                 features: Vec::new(),
             },
             drain_timeout: Duration::from_secs(5),
