@@ -15,7 +15,8 @@ impl Actor {
         let blocked = self.courtesy.blocked().map(|blocked| blocked.why.words());
         if self.state.background.blocked != blocked {
             let from = self.state.background.from;
-            self.state.set_background(Background { blocked, from }, Instant::now());
+            self.state
+                .allow_background(Background { blocked, from }, Instant::now());
         }
     }
 
