@@ -50,8 +50,8 @@ pub fn client_queue_full(client: &str, capacity: usize) -> Failure {
 pub fn does_not_fit(model: &str, need_bytes: u64, have_bytes: u64) -> Failure {
     let message = format!(
         "model `{model}` needs {} of memory, and {} is available",
-        gibibytes(need_bytes),
-        gibibytes(have_bytes)
+        size(need_bytes),
+        size(have_bytes)
     );
     Failure::new(Reason::OutOfMemory, message)
         .with_field("model")
@@ -67,8 +67,8 @@ pub fn picture_does_not_fit(
 ) -> Failure {
     let message = format!(
         "a picture of {width_px} x {height_px} pixels by model `{model}` needs {} of memory, and {} is available",
-        gibibytes(need_bytes),
-        gibibytes(have_bytes)
+        size(need_bytes),
+        size(have_bytes)
     );
     let field = if width_px >= height_px {
         "width_px"
@@ -83,6 +83,11 @@ pub fn picture_does_not_fit(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-fn gibibytes(bytes: u64) -> String {
-    format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+fn size(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1 << 30 {
+        (1 << 20, "MiB")
+    } else {
+        (1 << 30, "GiB")
+    };
+    format!("{:.1} {name}", bytes as f64 / f64::from(unit))
 }

@@ -326,7 +326,7 @@ async fn a_picture_that_does_not_fit_is_refused_before_anything_is_loaded_or_beg
     assert_eq!(failure.field.as_deref(), Some("height_px"));
     assert_eq!(
         failure.message,
-        "a picture of 1024 x 16384 pixels by model `wide` needs 0.3 GiB of memory, and 0.2 GiB is available"
+        "a picture of 1024 x 16384 pixels by model `wide` needs 256.0 MiB of memory, and 200.0 MiB is available"
     );
     assert_eq!(house.record.count("load"), 0);
     // It is the same once the model is in memory.
