@@ -84,9 +84,20 @@ fn the_service_promises_what_the_threat_model_asks() {
     ] {
         assert!(socket.lines().any(|other| other == line), "{line}");
     }
-    // the service manager waits longer than the daemon drains
+    // the service manager waits longer than the daemon drains and then saves
     assert!(text("daemon/config.toml").contains("#drain_timeout = \"40s\""));
-    assert!(lines.contains("TimeoutStopSec=45"));
+    assert!(lines.contains("TimeoutStopSec=60"));
+    // the folder that jobs and pictures are kept in can be written
+    let is_read_only = |line: &&&str| {
+        let keys = [
+            "ProtectSystem=",
+            "ProtectHome=",
+            "ReadOnlyPaths=",
+            "InaccessiblePaths=",
+        ];
+        keys.iter().any(|key| line.starts_with(key))
+    };
+    assert_eq!(lines.iter().find(is_read_only), None);
 }
 
 #[test]
@@ -96,7 +107,7 @@ fn launchd_agent_is_a_plist_with_a_private_socket() {
     let label = agent["Label"].as_string().unwrap();
     assert_eq!(label, "dev.imgd.imgd");
     assert_eq!(agent["ProcessType"].as_string(), Some("Interactive"));
-    assert!(agent["ExitTimeOut"].as_signed_integer() > Some(40));
+    assert!(agent["ExitTimeOut"].as_signed_integer() > Some(50));
     assert_eq!(agent["Umask"].as_signed_integer(), Some(0o077));
     let socket = agent["Sockets"].as_dictionary().unwrap()["imgd"]
         .as_dictionary()
