@@ -45,10 +45,8 @@ enum Shape {
 impl Progress {
     /// A line on standard error, where `is_drawn`.
     pub(crate) fn new(is_drawn: bool) -> Self {
-        let bar = is_drawn
-            .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20)));
         Self {
-            bar,
+            bar: is_drawn.then(new_bar),
             shape: Shape::Nothing,
             image_count: 1,
             images_done: 0,
@@ -204,11 +202,21 @@ impl Progress {
         }
     }
 
+    /// Takes the line away until there is more to show.
+    pub(crate) fn rest(&mut self) {
+        if self.bar.is_some() {
+            self.clear();
+            self.bar = Some(new_bar());
+        }
+    }
+
     /// Takes the line away for good.
     pub(crate) fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+        self.shape = Shape::Nothing;
+        self.in_flight.clear();
     }
 
     fn line(&mut self, text: &str) {
@@ -241,6 +249,11 @@ impl Progress {
             self.shape = shape;
         }
     }
+}
+
+/// A line that is not drawn before it has something to say.
+fn new_bar() -> ProgressBar {
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(20))
 }
 
 impl Drop for Progress {

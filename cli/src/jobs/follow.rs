@@ -6,7 +6,7 @@ use imgd_client::{Client, Error, JobEvent, Reason, Result, Watch};
 use tokio::time::sleep;
 
 use super::words;
-use crate::{Context, failure::Failure};
+use crate::{Context, failure::Failure, progress::Progress};
 
 /// A daemon that is lost this often without a word in between is given up.
 const MAX_LOSSES: u32 = 5;
@@ -44,8 +44,12 @@ impl<'a> Follower<'a> {
         self.cursor
     }
 
-    /// The next event; `None` when the job is at its end and all is told.
-    pub(crate) async fn next(&mut self) -> Result<Option<JobEvent>, Failure> {
+    /// The next event; `None` when the job is at its end and all is told. Takes `progress` away while it looks for a
+    /// daemon.
+    pub(crate) async fn next(
+        &mut self,
+        progress: &mut Progress,
+    ) -> Result<Option<JobEvent>, Failure> {
         loop {
             let outcome = self.try_next().await;
             match outcome {
@@ -53,7 +57,7 @@ impl<'a> Follower<'a> {
                     self.losses = 0;
                     return Ok(event);
                 }
-                Err(error) => self.recover(error).await?,
+                Err(error) => self.recover(error, progress).await?,
             }
         }
     }
@@ -61,12 +65,13 @@ impl<'a> Follower<'a> {
     /// Asks the daemon that is there now, and the next where it is lost meanwhile.
     pub(crate) async fn call<T>(
         &mut self,
+        progress: &mut Progress,
         call: impl AsyncFn(&Client) -> Result<T>,
     ) -> Result<T, Failure> {
         loop {
             match call(&self.client).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => self.recover(error).await?,
+                Err(error) => self.recover(error, progress).await?,
             }
         }
     }
@@ -82,7 +87,8 @@ impl<'a> Follower<'a> {
     }
 
     /// Finds the next daemon after `error`; fails where that does not help.
-    async fn recover(&mut self, error: Error) -> Result<(), Failure> {
+    async fn recover(&mut self, error: Error, progress: &mut Progress) -> Result<(), Failure> {
+        progress.rest();
         if error.reason() == Reason::Draining {
             let id = words::short_id(&self.id);
             let hint =

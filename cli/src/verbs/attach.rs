@@ -1,5 +1,7 @@
 //! `imgctl attach`: follows a job to its end and writes its pictures.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use imgd_client::{
     Client, JobEvent, is_final,
@@ -54,6 +56,7 @@ impl Attach {
             place,
             progress: Progress::new(draws_progress),
             told: PauseReason::Unspecified,
+            known: BTreeMap::new(),
             job,
         };
         let follower = Follower::new(context, client, &attached.job.id);
@@ -68,12 +71,14 @@ struct Attached<'a> {
     progress: Progress,
     /// What the job is known to wait for.
     told: PauseReason,
+    /// What was said of pictures.
+    known: BTreeMap<u32, ImageState>,
     job: Job,
 }
 
 impl Attached<'_> {
     async fn follow(mut self, mut follower: Follower<'_>) -> Result<(), Failure> {
-        while let Some(event) = follower.next().await? {
+        while let Some(event) = follower.next(&mut self.progress).await? {
             let is_file =
                 matches!(&event, JobEvent::Image(image) if image.state() == ImageState::Done);
             if self.context.json
@@ -108,17 +113,23 @@ impl Attached<'_> {
         Ok(())
     }
 
-    async fn image(&self, image: &JobImage, follower: &mut Follower<'_>) -> Result<(), Failure> {
-        match (image.state(), &image.metadata) {
+    async fn image(
+        &mut self,
+        image: &JobImage,
+        follower: &mut Follower<'_>,
+    ) -> Result<(), Failure> {
+        let state = image.state();
+        // Who comes back after a loss is told of every picture again.
+        if self.known.insert(image.image_index, state) == Some(state) {
+            return Ok(());
+        }
+        match (state, &image.metadata) {
             (ImageState::Done, Some(metadata)) => {
                 let existing = self.place.existing(&self.job, image, metadata);
                 let fetched = if self.place.needs(existing.as_ref()) {
                     let (id, index) = (self.job.id.clone(), image.image_index);
-                    Some(
-                        follower
-                            .call(async |client| client.image(&id, index).await)
-                            .await?,
-                    )
+                    let fetch = async |client: &Client| client.image(&id, index).await;
+                    Some(follower.call(&mut self.progress, fetch).await?)
                 } else {
                     None
                 };
