@@ -311,6 +311,7 @@ fn attaching_writes_what_generating_would() {
     assert_eq!(objects[3]["path"], "a-red-apple-7.png");
     assert_eq!(objects[3]["existed"], true);
     assert_eq!(objects[7]["state"], "succeeded");
+    assert_eq!(objects[7]["request"]["prompt"], "a red apple");
     let ran = run(&daemon, "attach abcd -o {index}-{seed}");
     assert_eq!(ran.stdout, "1-7.png\n2-8.png\n");
     let ran = run(&daemon, "attach abcd -o a.jpg");
@@ -382,7 +383,7 @@ fn a_daemon_that_ends_says_that_the_job_is_kept() {
     assert_eq!(
         ran.stderr,
         "error: imgd is ending\n\
-         hint: the job is kept and goes on with the next imgd: `imgctl attach abcd00000000`\n"
+         hint: the job is kept; `imgctl attach abcd00000000` goes on with it\n"
     );
 }
 
@@ -401,8 +402,8 @@ fn ctrl_c_detaches_and_cancels_nothing() {
     assert_eq!(ran.code, 130);
     assert_eq!(
         ran.stderr,
-        "note: detached; job abcd goes on\n\
-         hint: `imgctl attach abcd` follows it again, `imgctl jobs cancel abcd` ends it\n"
+        "note: detached; the job goes on\n\
+         hint: `imgctl attach abcd` comes back, `imgctl jobs cancel abcd` ends it\n"
     );
     assert!(
         !daemon

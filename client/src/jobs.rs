@@ -52,6 +52,18 @@ pub fn is_final(state: JobState) -> bool {
     }
 }
 
+/// Takes a [`JobEvent::Changed`](crate::JobEvent::Changed) into a job that is known: what was asked for stays, which
+/// a change leaves out.
+pub fn update(job: &mut Job, change: Job) {
+    let known = std::mem::replace(job, change);
+    if job.request.is_none() {
+        job.request = known.request;
+    }
+    if job.images.is_empty() {
+        job.images = known.images;
+    }
+}
+
 impl Client {
     /// Takes a job in. When this returns the job is on the daemon's disk: it is finished or accounted for, whatever is
     /// killed.

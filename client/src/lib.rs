@@ -56,7 +56,7 @@ pub use error::{Error, Result};
 pub use event::{Event, Image, Preview, Started, Step, Timings};
 pub use generation::Generation;
 pub use imgd_proto::{Failure, Reason, v1};
-pub use jobs::{JobFilter, JobRequest, Submitted, is_final};
+pub use jobs::{JobFilter, JobRequest, Submitted, is_final, update};
 pub use options::{ConnectNotice, ConnectOptions, OnNotice};
 pub use pages::Pages;
 pub use picture::sha256_hex;

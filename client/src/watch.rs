@@ -19,7 +19,8 @@ pub enum JobEvent {
     /// How the job is now, in place of all events before it. An [`JobEvent::Image`] follows for each picture that
     /// the watcher may not know.
     Snapshot(Box<Job>),
-    /// The state or the place in the queue changed.
+    /// The state or the place in the queue changed. What was asked for (`request`, `images`) is left out; a snapshot and
+    /// [`Client::job`](crate::Client::job) have it, and [`update`](crate::update) keeps it.
     Changed(Box<Job>),
     /// The model is being read.
     Loading {

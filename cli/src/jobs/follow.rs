@@ -91,8 +91,7 @@ impl<'a> Follower<'a> {
         progress.rest();
         if error.reason() == Reason::Draining {
             let id = words::short_id(&self.id);
-            let hint =
-                format!("the job is kept and goes on with the next imgd: `imgctl attach {id}`");
+            let hint = format!("the job is kept; `imgctl attach {id}` goes on with it");
             return Err(Failure::from(error).hint(hint));
         }
         if !matches!(error, Error::Lost(_)) || self.losses == MAX_LOSSES {

@@ -61,14 +61,14 @@ pub(crate) fn file(
     json::object("image", fields)
 }
 
-/// An event of a job; of a picture that is finished, what it is and not its file.
-pub(crate) fn event(event: &JobEvent, job_id: &str, cursor: u64) -> Option<Value> {
+/// An event of a job which is `job` by then; of a picture that is finished, what it is and not its file.
+pub(crate) fn event(event: &JobEvent, job: &Job, cursor: u64) -> Option<Value> {
     let mut object = match event {
-        JobEvent::Snapshot(job) | JobEvent::Changed(job) => self::job(job),
+        JobEvent::Snapshot(_) | JobEvent::Changed(_) => self::job(job),
         JobEvent::Loading { model, fraction } => json::loading(model, *fraction),
         JobEvent::Started(started) => json::started(started),
         JobEvent::Step(step) => json::step(step),
-        JobEvent::Image(image) => job_image(job_id, image),
+        JobEvent::Image(image) => job_image(&job.id, image),
         JobEvent::Notice {
             reason,
             message,
@@ -76,7 +76,7 @@ pub(crate) fn event(event: &JobEvent, job_id: &str, cursor: u64) -> Option<Value
         } => json::notice(reason, message, field),
         _ => return None,
     };
-    object["job_id"] = json!(job_id);
+    object["job_id"] = json!(job.id);
     object["cursor"] = json!(cursor);
     Some(object)
 }

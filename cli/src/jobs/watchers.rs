@@ -69,24 +69,20 @@ impl<'a> Watchers<'a> {
     }
 
     /// What the next job says that says something. Waits for ever where there is none.
-    pub(crate) async fn next(&mut self) -> Result<Told, Failure> {
-        loop {
-            let Some((id, cursor, outcome)) = self.receiver.recv().await else {
-                unreachable!("this has a sender itself")
-            };
-            match outcome {
-                Ok(event) => {
-                    self.losses = 0;
-                    if event.is_some() {
-                        self.cursors.insert(id.clone(), cursor);
-                    } else {
-                        self.cursors.remove(&id);
-                    }
-                    return Ok(Told { id, cursor, event });
-                }
-                Err(error) => self.recover(error).await?,
-            }
+    ///
+    /// After a failure [`Watchers::recover`] may help.
+    pub(crate) async fn next(&mut self) -> Result<Told> {
+        let Some((id, cursor, outcome)) = self.receiver.recv().await else {
+            unreachable!("this has a sender itself")
+        };
+        let event = outcome?;
+        self.losses = 0;
+        if event.is_some() {
+            self.cursors.insert(id.clone(), cursor);
+        } else {
+            self.cursors.remove(&id);
         }
+        Ok(Told { id, cursor, event })
     }
 
     /// Finds the next daemon after `error` and follows all jobs there; fails where that does not help.

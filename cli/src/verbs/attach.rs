@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use imgd_client::{
-    Client, JobEvent, is_final,
+    Client, JobEvent, is_final, update,
     v1::{ImageState, Job, JobImage, JobState, PauseReason},
 };
 
@@ -41,8 +41,8 @@ impl Attach {
     /// What Ctrl-C means.
     pub(super) fn interrupted(&self) -> Failure {
         let id = words::short_id(&self.id);
-        Failure::looked_away(format!("detached; job {id} goes on")).hint(format!(
-            "`imgctl attach {id}` follows it again, `imgctl jobs cancel {id}` ends it"
+        Failure::looked_away("detached; the job goes on").hint(format!(
+            "`imgctl attach {id}` comes back, `imgctl jobs cancel {id}` ends it"
         ))
     }
 
@@ -79,20 +79,22 @@ struct Attached<'a> {
 impl Attached<'_> {
     async fn follow(mut self, mut follower: Follower<'_>) -> Result<(), Failure> {
         while let Some(event) = follower.next(&mut self.progress).await? {
+            match &event {
+                JobEvent::Snapshot(job) => self.job = (**job).clone(),
+                JobEvent::Changed(job) => update(&mut self.job, (**job).clone()),
+                _ => {}
+            }
             let is_file =
                 matches!(&event, JobEvent::Image(image) if image.state() == ImageState::Done);
             if self.context.json
                 && !is_file
-                && let Some(object) = objects::event(&event, &self.job.id, follower.cursor())
+                && let Some(object) = objects::event(&event, &self.job, follower.cursor())
             {
                 self.context.terminal.line(&object.to_string())?;
             }
             self.progress.follow_job(&event);
             match event {
-                JobEvent::Snapshot(job) | JobEvent::Changed(job) => {
-                    self.job = *job;
-                    self.say_what_it_waits_for();
-                }
+                JobEvent::Snapshot(_) | JobEvent::Changed(_) => self.say_what_it_waits_for(),
                 JobEvent::Image(image) => self.image(&image, &mut follower).await?,
                 JobEvent::Notice { message, .. } => self.notice(&message),
                 _ => {}

@@ -77,7 +77,12 @@ impl FakeJob {
             }));
             events.push(Event::Image(image.clone()));
         }
-        events.push(Event::Changed(self.job.clone()));
+        // A change leaves out what was asked for.
+        events.push(Event::Changed(Job {
+            request: None,
+            images: Vec::new(),
+            ..self.job.clone()
+        }));
         self.events = events.into_iter().map(Act::Send).collect();
         self
     }
@@ -269,7 +274,7 @@ impl JobService for Service {
         let call = format!("watch@{cursor}");
         let (id, events) = self.on(&call, &job_id, |fake| {
             if let Some(Act::Send(Event::Changed(job))) = fake.events.last() {
-                fake.job = job.clone();
+                imgd_client::update(&mut fake.job, job.clone());
             }
             let events = fake.events.clone();
             // What is lost once is there the next time.

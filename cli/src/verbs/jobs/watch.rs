@@ -1,13 +1,10 @@
 //! `imgctl jobs watch`: jobs as they go, in a live table.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use imgd_client::{
-    Client, Error, JobEvent, JobFilter, is_final,
+    Client, Error, JobEvent, JobFilter, is_final, update,
     v1::{ImageState, Job, JobState},
 };
 use tokio::time::{MissedTickBehavior, interval};
@@ -47,45 +44,48 @@ impl Watch {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let client = Client::connect(context.connect.clone()).await?;
         let follows_new = self.ids.is_empty();
-        let ids = match follows_new {
+        let jobs = match follows_new {
             true => active(&client).await?,
-            false => whole(&client, &self.ids).await?,
+            false => named(&client, &self.ids).await?,
         };
-        if ids.is_empty() && !context.quiet {
+        if jobs.is_empty() && !context.quiet {
             context
                 .terminal
                 .note("no job waits or runs; `imgctl jobs --all` lists those that have ended");
         }
         let mut watchers = Watchers::new(context, client);
-        ids.iter().for_each(|id| watchers.add(id));
         let mut board = Board {
             context,
             live: Live::new(context),
+            is_one: jobs.len() == 1 && !follows_new,
             jobs: BTreeMap::new(),
-            is_one: ids.len() == 1 && !follows_new,
-            seen: ids.into_iter().collect(),
         };
+        board.add(&mut watchers, jobs);
         let mut last_failure = None;
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.reset();
         while !watchers.is_empty() {
-            tokio::select! {
-                told = watchers.next() => {
-                    if let Some(failure) = board.tell(told?)? {
-                        last_failure = Some(failure);
+            let outcome = tokio::select! {
+                told = watchers.next() => match told {
+                    Ok(told) => {
+                        last_failure = board.tell(told)?.or(last_failure);
+                        Ok(())
                     }
-                }
-                _ = look.tick(), if follows_new => match active(watchers.client()).await {
-                    Ok(ids) => {
-                        for id in ids {
-                            if board.seen.insert(id.clone()) {
-                                watchers.add(&id);
-                            }
-                        }
-                    }
-                    Err(error) => watchers.recover(error).await?,
+                    Err(error) => Err(error),
                 },
+                _ = look.tick(), if follows_new => match active(watchers.client()).await {
+                    Ok(jobs) => {
+                        board.add(&mut watchers, jobs);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = outcome {
+                // What is said meanwhile would stand in the table.
+                board.live = Live::new(context);
+                watchers.recover(error).await?;
             }
         }
         // Only who names a job asks how it ended.
@@ -97,34 +97,33 @@ impl Watch {
 }
 
 /// The jobs that wait or run, the oldest first.
-async fn active(client: &Client) -> Result<Vec<String>, Error> {
+async fn active(client: &Client) -> Result<Vec<Job>, Error> {
     let filter = JobFilter {
         states: vec![JobState::Queued, JobState::Running, JobState::Paused],
         page_size: u32::try_from(MAX_JOBS).ok(),
         ..JobFilter::default()
     };
-    let jobs = client.jobs(filter).take(MAX_JOBS).await?;
-    Ok(jobs.into_iter().rev().map(|job| job.id).collect())
+    let mut jobs = client.jobs(filter).take(MAX_JOBS).await?;
+    jobs.reverse();
+    Ok(jobs)
 }
 
-/// The whole ids of jobs that are named by their first digits.
-async fn whole(client: &Client, ids: &[String]) -> Result<Vec<String>, Error> {
-    let mut whole = Vec::new();
+async fn named(client: &Client, ids: &[String]) -> Result<Vec<Job>, Error> {
+    let mut jobs = Vec::new();
     for id in ids {
-        whole.push(client.job(id).await?.id);
+        jobs.push(client.job(id).await?);
     }
-    Ok(whole)
+    Ok(jobs)
 }
 
 /// The jobs as they are shown.
 struct Board<'a> {
     context: &'a Context,
     live: Live,
+    /// All there were, by id.
     jobs: BTreeMap<String, Entry>,
     /// One job is shown by its pictures, several by a row each.
     is_one: bool,
-    /// All jobs there were.
-    seen: BTreeSet<String>,
 }
 
 /// A job and its pictures in flight, by index.
@@ -145,15 +144,35 @@ struct Drawn {
 }
 
 impl Board<'_> {
+    /// Watches those of `jobs` that are new.
+    fn add(&mut self, watchers: &mut Watchers<'_>, jobs: Vec<Job>) {
+        for job in jobs {
+            let key = self.jobs.len() as u64;
+            let id = job.id.clone();
+            self.jobs.entry(id.clone()).or_insert_with(|| {
+                watchers.add(&id);
+                Entry {
+                    key,
+                    job,
+                    ..Entry::default()
+                }
+            });
+        }
+    }
+
     /// Shows what a job says; gives the failure of one that has ended with one.
     fn tell(&mut self, told: Told) -> Result<Option<Failure>, Failure> {
         let Told { id, cursor, event } = told;
         let Some(event) = event else {
             return self.end(&id);
         };
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return Ok(None);
+        };
         let terminal = self.context.terminal;
+        entry.take(&event);
         if self.context.json
-            && let Some(object) = objects::event(&event, &id, cursor)
+            && let Some(object) = objects::event(&event, &entry.job, cursor)
         {
             terminal.line(&object.to_string())?;
         }
@@ -164,12 +183,6 @@ impl Board<'_> {
             let text = format!("{}: {message}", words::short_id(&id));
             self.live.suspend(|| terminal.notice(&text));
         }
-        let key = self.jobs.len() as u64;
-        let entry = self.jobs.entry(id).or_insert_with(|| Entry {
-            key,
-            ..Entry::default()
-        });
-        entry.take(event);
         if self.is_one {
             show_pictures(&mut self.live, entry);
         } else {
@@ -226,7 +239,7 @@ impl Board<'_> {
 }
 
 impl Entry {
-    fn take(&mut self, event: JobEvent) {
+    fn take(&mut self, event: &JobEvent) {
         match event {
             JobEvent::Snapshot(job) => {
                 self.in_flight = job
@@ -241,15 +254,15 @@ impl Entry {
                         (image.image_index, drawn)
                     })
                     .collect();
-                self.job = *job;
+                self.job = (**job).clone();
             }
             JobEvent::Changed(job) => {
                 if job.state() != JobState::Running {
                     self.in_flight.clear();
                 }
-                self.job = *job;
+                update(&mut self.job, (**job).clone());
             }
-            JobEvent::Loading { fraction, .. } => self.loading = Some(fraction),
+            JobEvent::Loading { fraction, .. } => self.loading = Some(*fraction),
             JobEvent::Started(started) => {
                 self.loading = None;
                 let drawn = Drawn {
