@@ -71,6 +71,31 @@ impl Client {
     /// Fails where the daemon refuses it; the error names the field, or is one to try again on (`QUEUE_FULL`,
     /// `CLIENT_QUEUE_FULL`, `DISK_FULL`). After [`Error::Lost`] it may or may not have been taken in: submit again with
     /// the same `request_id` to know.
+    ///
+    /// ```
+    /// use imgd_client::{Client, ConnectOptions, GenerateRequest, JobEvent, JobRequest};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let daemon = imgd_e2e::Daemon::start();
+    /// # let options = ConnectOptions { socket: Some(daemon.socket()), ..ConnectOptions::default() };
+    /// let client = Client::connect(options).await?;
+    /// let mut request = JobRequest::default();
+    /// request.generate = GenerateRequest::new("a red apple");
+    /// request.generate.num_inference_steps = Some(2);
+    /// let job = client.submit(request).await?.job;
+    /// // From here on it is made, whoever watches.
+    /// let mut watch = client.watch(&job.id, 0).await?;
+    /// let mut files = Vec::new();
+    /// while let Some(event) = watch.next().await {
+    ///     if let JobEvent::Image(image) = event? {
+    ///         files.push(client.image(&job.id, image.image_index).await?.bytes);
+    ///     }
+    /// }
+    /// # assert!(files.len() == 1 && files[0].starts_with(b"\x89PNG"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn submit(&self, request: JobRequest) -> Result<Submitted> {
         let request = SubmitJobRequest {
             generate: Some(request.generate.into()),
