@@ -1,6 +1,7 @@
 //! The table `generation`: every generation as it was saved last, until its picture is finished or given up.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     error::Error,
@@ -8,8 +9,7 @@ use super::{
     rows::{decoded, encoded},
 };
 
-const SELECT: &str =
-    "SELECT image_index, evaluations_done, evaluation_count, preview, state FROM generation";
+const SELECT: &str = "SELECT image_index, evaluations_done, evaluation_count, preview, state, sha256 FROM generation";
 
 /// Saves a generation in the place of what was saved of it before.
 pub(super) fn put(
@@ -20,11 +20,11 @@ pub(super) fn put(
 ) -> Result<(), Error> {
     connection.execute(
         "INSERT INTO generation
-            (job, image_index, evaluations_done, evaluation_count, is_held, preview, state)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            (job, image_index, evaluations_done, evaluation_count, is_held, preview, state, sha256)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
         ON CONFLICT (job, image_index) DO UPDATE SET evaluations_done = excluded.evaluations_done,
             evaluation_count = excluded.evaluation_count, is_held = excluded.is_held,
-            preview = excluded.preview, state = excluded.state",
+            preview = excluded.preview, state = excluded.state, sha256 = excluded.sha256",
         params![
             job,
             saved.index,
@@ -33,6 +33,7 @@ pub(super) fn put(
             is_held,
             saved.preview.as_ref().map(encoded),
             &*saved.bytes,
+            digest(&saved.bytes),
         ],
     )?;
     Ok(())
@@ -74,7 +75,7 @@ pub(super) fn get(
     let sql = format!("{SELECT} WHERE job = ?1 AND image_index = ?2");
     let mut statement = connection.prepare(&sql)?;
     let mut found = statement.query_and_then(params![job, index], read)?;
-    found.next().transpose()
+    Ok(found.next().transpose()?.flatten())
 }
 
 /// What a held picture looks like.
@@ -97,7 +98,8 @@ pub(super) fn preview(
 pub(super) fn in_flight(connection: &Connection, job: i64) -> Result<Vec<SavedImage>, Error> {
     let sql = format!("{SELECT} WHERE job = ?1 AND NOT is_held ORDER BY image_index");
     let mut statement = connection.prepare(&sql)?;
-    statement.query_and_then([job], read)?.collect()
+    let found = statement.query_and_then([job], read)?;
+    found.filter_map(Result::transpose).collect()
 }
 
 /// Forgets what belongs to nobody: of jobs that have ended, and of pictures that came somewhere.
@@ -112,12 +114,23 @@ pub(super) fn sweep(connection: &Connection) -> Result<(), Error> {
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> Result<SavedImage, Error> {
-    Ok(SavedImage {
-        index: row.get(0)?,
+/// A generation from its row; `None` for one that is not what was saved: its picture begins again.
+fn read(row: &Row<'_>) -> Result<Option<SavedImage>, Error> {
+    let index = row.get(0)?;
+    let state: Vec<u8> = row.get(4)?;
+    if row.get::<_, [u8; 32]>(5)? != digest(&state) {
+        tracing::warn!("a saved image (index {index}) is damaged: it begins again");
+        return Ok(None);
+    }
+    Ok(Some(SavedImage {
+        index,
         evaluations_done: row.get(1)?,
         evaluation_count: row.get(2)?,
         preview: decoded(row.get(3)?)?,
-        bytes: row.get::<_, Vec<u8>>(4)?.into(),
-    })
+        bytes: state.into(),
+    }))
+}
+
+fn digest(state: &[u8]) -> [u8; 32] {
+    Sha256::digest(state).into()
 }

@@ -83,6 +83,8 @@ CREATE TABLE generation (
     is_held INTEGER NOT NULL,
     preview BLOB,
     state BLOB NOT NULL,
+    -- Of `state`: a flipped bit would go on in the picture, and SQLite cannot notice it.
+    sha256 BLOB NOT NULL,
     UNIQUE (job, image_index)
 ) STRICT;
 

@@ -1,8 +1,13 @@
 //! The journal on real disks, with real databases.
 
+mod choices;
+mod crash;
 mod deletion;
+mod full;
 mod lifecycle;
 mod limits;
+mod lists;
+mod refusals;
 
 use std::{
     path::Path,
