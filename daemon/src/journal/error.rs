@@ -145,21 +145,29 @@ impl Error {
         }
     }
 
+    /// Whether the reason is a disk without room. `place`: a file or folder on it.
+    pub(super) fn is_full(&self, place: &Path) -> bool {
+        match self {
+            Self::Refused(failure) => failure.reason == Reason::DiskFull,
+            Self::File { source, .. } => {
+                use io::ErrorKind::{QuotaExceeded, StorageFull};
+                matches!(source.kind(), StorageFull | QuotaExceeded)
+            }
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => true,
+                Some(ErrorCode::SystemIoFailure) => has_no_room(place),
+                _ => false,
+            },
+        }
+    }
+
     /// In the user's words. `place`: a file or folder on the disk in question.
     pub(super) fn into_failure(self, place: &Path) -> Failure {
-        let (is_full, why) = match self {
+        let is_full = self.is_full(place);
+        let why = match self {
             Self::Refused(failure) => return failure,
-            Self::File { file, source } => {
-                use io::ErrorKind::{QuotaExceeded, StorageFull};
-                let is_full = matches!(source.kind(), StorageFull | QuotaExceeded);
-                (is_full, format!("{}: {source}", file.display()))
-            }
-            Self::Sqlite(error) => {
-                let code = error.sqlite_error_code();
-                let is_full = code == Some(ErrorCode::DiskFull)
-                    || code == Some(ErrorCode::SystemIoFailure) && has_no_room(place);
-                (is_full, format!("{}: {error}", place.display()))
-            }
+            Self::File { file, source } => format!("{}: {source}", file.display()),
+            Self::Sqlite(error) => format!("{}: {error}", place.display()),
         };
         if is_full {
             Failure::new(Reason::DiskFull, format!("the disk is full: {why}"))
@@ -171,7 +179,8 @@ impl Error {
     }
 }
 
-fn has_no_room(place: &Path) -> bool {
+/// Whether a disk has not even room for a few pages.
+pub(super) fn has_no_room(place: &Path) -> bool {
     rustix::fs::statvfs(place)
         .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM_BYTES)
 }

@@ -6,6 +6,7 @@
 //! journal.db                     jobs, what became of their pictures, generations as saved last, measurements
 //! library/ab/<sha256>.png        a picture; pictures of equal bytes are one file
 //! library/ab/<sha256>.thumb.jpg  its thumbnail
+//! reserve                        room for deleting when the disk is full
 //! lock                           held while a daemon runs
 //! ```
 //!
@@ -27,6 +28,7 @@ mod place;
 mod reader;
 mod record;
 mod recovery;
+mod reserve;
 mod retention;
 mod rows;
 mod schema;
@@ -51,6 +53,7 @@ use self::{
     library::Library,
     place::Place,
     reader::{Questions, Shelves, answered},
+    reserve::Reserve,
     retention::Retention,
     writer::{Command, Writer},
 };
@@ -90,6 +93,10 @@ impl Journal {
     pub fn open(directory: &Path, limits: Limits) -> Result<(Self, Recovered), OpenError> {
         let place = Place::claim(directory)?;
         let file = directory.join("journal.db");
+        let reserve = Reserve::of(directory);
+        if error::has_no_room(directory) && reserve.spend() {
+            tracing::warn!("the disk is full: starting takes the room that was set aside");
+        }
         let (mut connection, is_new) = database::open(&file)?;
         let library = Arc::new(open_library(directory, is_new)?);
         let mut recover = || -> Result<_, Error> {
@@ -120,6 +127,7 @@ impl Journal {
             questions: questions.clone(),
             reader,
             place,
+            reserve,
             is_log_due: false,
         };
         #[expect(

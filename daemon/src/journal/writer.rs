@@ -24,6 +24,7 @@ use super::{
     place::Place,
     reader::Questions,
     record::Record,
+    reserve::Reserve,
     retention::Retention,
     rows,
 };
@@ -60,6 +61,7 @@ pub(super) struct Writer {
     pub(super) questions: Questions,
     pub(super) reader: JoinHandle<()>,
     pub(super) place: Place,
+    pub(super) reserve: Reserve,
     /// Whether the log holds what was deleted.
     pub(super) is_log_due: bool,
 }
@@ -77,7 +79,9 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break None,
             };
             let is_idle = group.is_empty();
-            is_untidy |= group.iter().any(|(change, _)| change.ends_job());
+            is_untidy |= group
+                .iter()
+                .any(|(change, _)| change.ends_job() || change.is_delete());
             self.commit(group);
             if close.is_some() {
                 break close;
@@ -111,15 +115,7 @@ impl Writer {
         if changes.is_empty() {
             return;
         }
-        let written = match self.write(&changes) {
-            Ok(applied) => applied.into_iter().map(Ok).collect(),
-            Err(error) if changes.len() == 1 => vec![Err(error)],
-            // One of them cannot be written: each by itself shows which, and the others are.
-            Err(_) => changes
-                .chunks(1)
-                .map(|change| self.write(change).map(|mut applied| applied.remove(0)))
-                .collect::<Vec<_>>(),
-        };
+        let written = self.write_group(&changes);
         let mut unneeded = Vec::new();
         let mut deletes = Vec::new();
         for ((change, reply), result) in changes.iter().zip(replies).zip(written) {
@@ -161,6 +157,31 @@ impl Writer {
         })
     }
 
+    /// Writes changes together, or each by itself where one of them cannot be written: that shows which.
+    fn write_group(&mut self, changes: &[Change]) -> Vec<Result<Applied, Error>> {
+        if changes.len() > 1
+            && let Ok(applied) = self.write(changes)
+        {
+            return applied.into_iter().map(Ok).collect();
+        }
+        changes
+            .chunks(1)
+            .map(|change| {
+                let mut written = self.write(change);
+                let is_delete = change.iter().all(Change::is_delete);
+                if is_delete && written.as_ref().is_err_and(|error| self.is_full(error)) {
+                    self.reserve.spend();
+                    written = self.write(change);
+                }
+                written.map(|mut applied| applied.remove(0))
+            })
+            .collect()
+    }
+
+    fn is_full(&self, error: &Error) -> bool {
+        error.is_full(&self.place.directory)
+    }
+
     /// Writes changes in one transaction: all of them or none.
     fn write(&mut self, changes: &[Change]) -> Result<Vec<Applied>, Error> {
         let now = rows::micros(SystemTime::now());
@@ -198,14 +219,20 @@ impl Writer {
         {
             tracing::debug!("{}", error.into_failure(&self.place.directory));
         }
-        match self.forget_old() {
+        let is_more = match self.forget_old() {
             Ok(is_more) => is_more,
             Err(error) => {
+                let is_full = self.is_full(&error);
                 let failure = error.into_failure(&self.place.directory);
                 tracing::warn!("old jobs are not removed: {failure}");
-                false
+                // The next attempt has that room.
+                is_full && self.reserve.spend()
             }
+        };
+        if !is_more {
+            self.reserve.fill();
         }
+        is_more
     }
 
     fn forget_old(&mut self) -> Result<bool, Error> {
@@ -228,8 +255,10 @@ impl Writer {
         Ok(true)
     }
 
-    /// Gives free pages back, and empties the log, which holds what was deleted.
+    /// Empties the log, which holds what was deleted, and gives free pages back.
     fn erase(&mut self) -> Result<(), Error> {
+        self.is_log_due = true;
+        let mut is_busy = self.empty_log()?;
         let free: i64 = self
             .connection
             .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
@@ -238,15 +267,21 @@ impl Writer {
             let mut statement = self.connection.prepare(&sql)?;
             let mut steps = statement.query([])?;
             while steps.next()?.is_some() {}
+            drop(steps);
+            drop(statement);
+            is_busy = self.empty_log()?;
         }
-        let is_busy: bool =
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         self.is_log_due = is_busy;
         if is_busy {
             tracing::warn!("another program reads the journal: its log is emptied later");
         }
         Ok(())
+    }
+
+    /// Brings the log into the database and cuts it to nothing. Returns whether someone was in the way.
+    fn empty_log(&self) -> Result<bool, Error> {
+        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
     }
 
     /// Closes the database, so that nothing but the database is left.

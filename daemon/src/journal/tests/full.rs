@@ -93,18 +93,17 @@ async fn fill(directory: &Path) {
         assert_eq!(failure.reason, Reason::DiskFull, "{failure}");
     }
     assert_whole(&journal, directory, &job.id, done).await;
+    // Not one byte is left.
+    let mut ballast = fs::File::create(directory.join("ballast")).unwrap();
+    while std::io::Write::write_all(&mut ballast, &[0; 4_096]).is_ok() {}
     // A daemon that ends and starts on the full disk has everything it had.
     journal.close().await.unwrap();
     let (journal, recovered) = open(directory);
     assert_eq!(recovered.jobs[0].record.images_done, done);
     assert_eq!(recovered.jobs[0].saved[0].evaluations_done, saves - 1);
-    // What is deleted makes room.
-    let mut ballast = fs::File::create(directory.join("ballast")).unwrap();
     while std::io::Write::write_all(&mut ballast, &[0; 4_096]).is_ok() {}
-    let (free, spare) = (record(3, 1), journal.insert(record(3, 1)).await.is_ok());
-    if spare {
-        journal.delete(&free.id).await.unwrap();
-    }
+    let missing = journal.delete(&record(77, 1).id).await.unwrap_err();
+    assert_eq!(missing.reason, Reason::JobNotFound);
     let grown = Command::new("mount")
         .args(["-o", "remount,size=20m"])
         .arg(directory)
@@ -120,6 +119,29 @@ async fn fill(directory: &Path) {
             .unwrap();
     }
     assert_whole(&journal, directory, &job.id, done.max(20)).await;
+    delete_on_full_disk(&journal, directory, &job.id).await;
     journal.close().await.unwrap();
     assert_eq!(integrity(directory), "ok");
+}
+
+/// Deleting is how room is made: it works where there is none.
+async fn delete_on_full_disk(journal: &Journal, directory: &Path, job: &str) {
+    // Behind these, the room is set aside again.
+    for _ in 0..1_000 {
+        if directory.join("reserve").exists() {
+            break;
+        }
+        journal
+            .insert(ended(record(5, 1), JobState::Failed))
+            .await
+            .unwrap();
+        journal.delete(&record(5, 1).id).await.unwrap();
+    }
+    let mut ballast = fs::File::create(directory.join("more ballast")).unwrap();
+    while std::io::Write::write_all(&mut ballast, &[0; 4_096]).is_ok() {}
+    let full = journal.insert(record(6, 1)).await.unwrap_err();
+    assert_eq!(full.reason, Reason::DiskFull, "{full}");
+    journal.delete(job).await.unwrap();
+    assert_eq!(in_library(directory), 0);
+    journal.insert(record(6, 1)).await.unwrap();
 }
