@@ -100,8 +100,9 @@ impl Change {
             }
             Self::Hold(record, saved) => {
                 let job = update(connection, record)?;
-                images::put(connection, job, saved.index, ImageState::Held, None, now)?;
-                generations::put(connection, job, saved, true)?;
+                if images::put(connection, job, saved.index, ImageState::Held, None, now)? {
+                    generations::put(connection, job, saved, true)?;
+                }
             }
             Self::Choose {
                 record,

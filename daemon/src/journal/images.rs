@@ -55,7 +55,7 @@ pub(super) fn put_done(
     generations::remove(connection, job, index)
 }
 
-/// Writes down that a picture failed, is held or was dropped, unless it is done already.
+/// Writes down that a picture failed, is held or was dropped. Returns whether it is: not if it is done already.
 pub(super) fn put(
     connection: &Connection,
     job: i64,
@@ -63,8 +63,8 @@ pub(super) fn put(
     state: ImageState,
     problem: Option<&v1::Problem>,
     finished_us: i64,
-) -> Result<(), Error> {
-    connection.execute(
+) -> Result<bool, Error> {
+    let written = connection.execute(
         "INSERT INTO image (job, image_index, state, finished_us, problem) VALUES (?1, ?2, ?3, ?4, ?5)
         ON CONFLICT (job, image_index) DO UPDATE SET state = excluded.state, finished_us = excluded.finished_us,
             problem = excluded.problem
@@ -78,7 +78,7 @@ pub(super) fn put(
             i32::from(ImageState::Done),
         ],
     )?;
-    Ok(())
+    Ok(written > 0)
 }
 
 /// Takes back that a picture of a job is in this state: it is to be made.

@@ -7,7 +7,9 @@ mod full;
 mod lifecycle;
 mod limits;
 mod lists;
+mod model;
 mod refusals;
+mod speed;
 
 use std::{
     path::Path,
