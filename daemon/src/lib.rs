@@ -1,8 +1,8 @@
 //! The daemon: keeps image-generation models resident and serves them over a Unix socket.
 //!
 //! Three processes share this program. The *supervisor* owns socket, queue and residency: [`server`] accepts,
-//! [`services`] check and translate, [`scheduler`] carries out what [`queue`] decides. The *worker* owns the engine;
-//! [`engine`] is the seam between the two. The *spawner* starts workers.
+//! [`services`] check and translate, [`scheduler`] carries out what [`queue`] decides, [`journal`] keeps it. The *worker*
+//! owns the engine; [`engine`] is the seam between the two. The *spawner* starts workers.
 
 pub mod activation;
 mod args;

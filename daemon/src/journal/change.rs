@@ -6,10 +6,10 @@ use imgd_proto::v1::{self, ImageState};
 use rusqlite::Connection;
 
 use super::{
+    blob::Blob,
     curves,
     error::Error,
     generations, images, jobs,
-    library::Blob,
     record::{CurvePoint, FinishedImage, Record, SavedImage},
 };
 

@@ -1,10 +1,10 @@
-//! The database's file: made whole or not at all, looked at before it is touched, opened with nothing left to chance.
+//! The database's file: made whole or not at all, opened with nothing left to chance.
 
 use std::{
     ffi::OsString,
     fs::{self, OpenOptions},
-    io::{self, Read as _},
-    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,13 +12,14 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    error::OpenError,
+    inspect,
+    open_error::OpenError,
     place,
     schema::{APPLICATION_ID, MIGRATIONS},
 };
 
 /// How long a connection waits for another, which is the reader's or a user's `sqlite3`.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The log is cut back to this at a checkpoint, in bytes.
 const LOG_BYTES: i64 = 8 << 20;
@@ -30,7 +31,7 @@ pub(super) fn open(file: &Path) -> Result<(Connection, bool), OpenError> {
         set_strays_aside(file)?;
         create(file)?;
     } else {
-        inspect(file)?;
+        inspect::inspect(file)?;
     }
     let failed = |source| OpenError::sqlite("open", file)(source);
     let mut connection = Connection::open_with_flags(
@@ -86,92 +87,6 @@ fn create(file: &Path) -> Result<(), OpenError> {
     finish().map_err(OpenError::io("make", file))
 }
 
-/// Refuses a file that is not ours, newer than we are, or damaged; leaves it as it is.
-fn inspect(file: &Path) -> Result<(), OpenError> {
-    let invalid = |why: String, remedy: String| OpenError::Invalid {
-        file: file.to_owned(),
-        why,
-        remedy,
-    };
-    let directory = file.parent().unwrap_or(Path::new("/")).display();
-    let away = format!("move {directory} away (the pictures are in its `library`) and start again");
-    let mut header = [0; 100];
-    let read = fs::File::open(file).and_then(|mut opened| opened.read_exact(&mut header));
-    match read {
-        Ok(()) if header.starts_with(b"SQLite format 3\0") => {}
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            return Err(OpenError::io("read", file)(error));
-        }
-        _ => return Err(invalid("is no SQLite database".to_owned(), away)),
-    }
-    let number = |at: usize| i32::from_be_bytes([0, 1, 2, 3].map(|n| header[at + n]));
-    if number(68) != APPLICATION_ID {
-        let why = format!("belongs to another program (application id {})", number(68));
-        return Err(invalid(why, away));
-    }
-    let version = match checked_version(file) {
-        Ok(Ok(version)) => version,
-        Ok(Err(damage)) => return Err(invalid(format!("is damaged: {damage}"), away)),
-        // What is not SQLite's own finding, such as memory or permissions.
-        Err(error) => return Err(OpenError::sqlite("read", file)(error)),
-    };
-    match usize::try_from(version.max(number(60))) {
-        Ok(version) if version > MIGRATIONS.len() => {
-            let ours = MIGRATIONS.len();
-            let why = format!("is of a newer imgd: its version is {version}, this imgd's {ours}");
-            Err(invalid(
-                why,
-                format!("use that imgd again, or {away} without its jobs"),
-            ))
-        }
-        Ok(1..) => Ok(()),
-        _ => Err(invalid(
-            format!("is damaged: its version is {version}"),
-            away,
-        )),
-    }
-}
-
-/// The version, if the database is sound; else what is wrong. Writes neither database nor log, and leaves no file.
-fn checked_version(file: &Path) -> rusqlite::Result<Result<i32, String>> {
-    let (log, index) = (beside(file, "-wal"), beside(file, "-shm"));
-    let has_log = fs::metadata(&log).is_ok_and(|found| found.len() > 0);
-    let (had_log, had_index) = (log.exists(), index.exists());
-    let result = {
-        // Without a log, nothing beside the file is looked at; with one, it counts.
-        let mode = if has_log { "mode=ro" } else { "immutable=1" };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-        Connection::open_with_flags(uri(file, mode), flags).and_then(|connection| {
-            connection.busy_timeout(PATIENCE)?;
-            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-            let found: String =
-                connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            if found != "ok" {
-                return Ok(Err(found));
-            }
-            let version = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            Ok(Ok(version))
-        })
-    };
-    for (had, path) in [(had_log, &log), (had_index, &index)] {
-        if !had && let Err(error) = remove(path) {
-            tracing::debug!("{error}");
-        }
-    }
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    match result {
-        Err(error)
-            if matches!(
-                error.sqlite_error_code(),
-                Some(DatabaseCorrupt | NotADatabase)
-            ) =>
-        {
-            Ok(Err(error.to_string()))
-        }
-        result => result,
-    }
-}
-
 /// Brings the tables to our version, in one transaction.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -217,7 +132,8 @@ fn set_strays_aside(file: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn remove(path: &Path) -> Result<(), OpenError> {
+/// Removes a file, where it is.
+pub(super) fn remove(path: &Path) -> Result<(), OpenError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(OpenError::io("remove", path)(error))
@@ -231,17 +147,4 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
-}
-
-fn uri(file: &Path, query: &str) -> String {
-    let mut uri = "file:".to_owned();
-    for &byte in file.as_os_str().as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                uri.push(char::from(byte));
-            }
-            _ => uri.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    uri + "?" + query
 }

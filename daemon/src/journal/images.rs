@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     Outcomes,
+    blob::Blob,
     change::Arrived,
     error::Error,
     generations,
-    library::Blob,
     page::{self, Page},
     rows::{decoded, encoded, enumeration, timestamp},
 };

@@ -13,53 +13,21 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use imgd_proto::v1::ImageFormat;
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
     io::Errno,
 };
-use sha2::{Digest as _, Sha256};
 use tonic::codegen::Bytes;
 
 use super::{
-    error::{Error, OpenError, damaged_file},
+    blob::Blob,
+    error::{Error, damaged_file},
+    open_error::OpenError,
     place,
 };
 
 /// How the name of a file that is not whole begins.
 const TEMPORARY: &str = ".tmp-";
-
-/// A picture's file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Blob {
-    /// SHA-256 of its bytes.
-    pub(super) sha256: [u8; 32],
-    /// Decides how its name ends.
-    pub(super) format: ImageFormat,
-}
-
-impl Blob {
-    /// The file of these bytes.
-    pub(super) fn of(bytes: &[u8], format: ImageFormat) -> Self {
-        Self {
-            sha256: Sha256::digest(bytes).into(),
-            format,
-        }
-    }
-
-    fn name(&self) -> String {
-        let extension = match self.format {
-            ImageFormat::Jpeg => "jpg",
-            ImageFormat::Webp => "webp",
-            ImageFormat::Png | ImageFormat::Unspecified => "png",
-        };
-        format!("{}.{extension}", hex(&self.sha256))
-    }
-
-    fn thumbnail_name(&self) -> String {
-        format!("{}.thumb.jpg", hex(&self.sha256))
-    }
-}
 
 /// The folder of pictures.
 #[derive(Debug)]
@@ -132,7 +100,7 @@ impl Library {
         let mut removed = 0;
         self.visit(|path, name| {
             if name.starts_with(TEMPORARY)
-                || sha256_of(name).is_some_and(|sha256| !needed.contains(&sha256))
+                || Blob::sha256_of(name).is_some_and(|sha256| !needed.contains(&sha256))
             {
                 removed += 1;
                 remove(path)?;
@@ -176,7 +144,7 @@ impl Library {
     }
 
     fn shelf(&self, blob: &Blob) -> PathBuf {
-        self.folder.join(hex(&blob.sha256[..1]))
+        self.folder.join(blob.shelf())
     }
 
     /// Writes one file under a temporary name, and gives it its own once it is on the disk.
@@ -230,22 +198,4 @@ fn remove(path: &Path) -> Result<(), Error> {
         }),
         _ => Ok(()),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The hash in the name of a picture or thumbnail.
-fn sha256_of(name: &str) -> Option<[u8; 32]> {
-    let (digits, rest) = name.split_at_checked(64)?;
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if ![".png", ".jpg", ".webp", ".thumb.jpg"].contains(&rest) || !digits.bytes().all(is_digit) {
-        return None;
-    }
-    let mut sha256 = [0; 32];
-    for (byte, digits) in sha256.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(sha256)
 }

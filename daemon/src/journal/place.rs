@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::error::OpenError;
+use super::open_error::OpenError;
 
 /// A folder that is ours until this is dropped.
 #[derive(Debug)]

@@ -12,8 +12,9 @@ use tokio::sync::oneshot;
 
 use super::{
     Answer,
-    error::{Error, OpenError, closed},
+    error::{Error, closed},
     library::Library,
+    open_error::OpenError,
 };
 
 /// What a question may look at.

@@ -6,10 +6,11 @@ use imgd_proto::v1::ImageState;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{
+    blob::Blob,
     curves,
     error::Error,
     generations, history, images,
-    library::{Blob, Library},
+    library::Library,
     record::{Recorded, Recovered},
     rows,
 };

@@ -14,13 +14,12 @@ use std::{
 
 use imgd_proto::errors::Failure;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
 
 use super::{
-    change::{Applied, Change, remove_job},
+    change::{Applied, Change},
     error::Error,
-    images,
-    library::{Blob, Library},
+    group::{Command, Reply, next_group},
+    library::Library,
     place::Place,
     reader::Questions,
     record::Record,
@@ -29,29 +28,8 @@ use super::{
     rows,
 };
 
-/// Changes that share a transaction, and their bytes: the first of them waits for the last.
-const MAX_GROUP: usize = 256;
-const MAX_GROUP_BYTES: usize = 16 << 20;
-
-/// How long old jobs may stay beyond their time while nothing is written.
-const TIDY: Duration = Duration::from_secs(600);
-
 /// How long the removal of old jobs may be put off by work that comes in.
 const TIDY_UNDER_LOAD: Duration = Duration::from_secs(1);
-
-/// Free pages that are kept for what comes next.
-const SPARE_PAGES: i64 = 256;
-
-/// What the thread is told.
-pub(super) enum Command {
-    /// Write this.
-    Change(Box<Change>, Reply),
-    /// End.
-    Close(oneshot::Sender<Result<(), Failure>>),
-}
-
-/// Where the answer goes: the job that was there in place of a new one.
-pub(super) type Reply = oneshot::Sender<Result<Option<Record>, Failure>>;
 
 /// What the thread owns.
 pub(super) struct Writer {
@@ -178,7 +156,8 @@ impl Writer {
             .collect()
     }
 
-    fn is_full(&self, error: &Error) -> bool {
+    /// Whether it is for want of room that something was not done.
+    pub(super) fn is_full(&self, error: &Error) -> bool {
         error.is_full(&self.place.directory)
     }
 
@@ -202,88 +181,6 @@ impl Writer {
         drop(reply.send(result));
     }
 
-    /// Removes those of the files that no picture has any more.
-    fn remove_files(&self, blobs: &[Blob]) -> Result<(), Error> {
-        for blob in blobs {
-            if !images::is_referenced(&self.connection, &blob.sha256)? {
-                self.library.remove(blob)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets some of the jobs whose time has come. Returns whether there may be more.
-    fn tidy(&mut self) -> bool {
-        if self.is_log_due
-            && let Err(error) = self.erase()
-        {
-            tracing::debug!("{}", error.into_failure(&self.place.directory));
-        }
-        let is_more = match self.forget_old() {
-            Ok(is_more) => is_more,
-            Err(error) => {
-                let is_full = self.is_full(&error);
-                let failure = error.into_failure(&self.place.directory);
-                tracing::warn!("old jobs are not removed: {failure}");
-                // The next attempt has that room.
-                is_full && self.reserve.spend()
-            }
-        };
-        if !is_more {
-            self.reserve.fill();
-        }
-        is_more
-    }
-
-    fn forget_old(&mut self) -> Result<bool, Error> {
-        let now = (SystemTime::now(), Instant::now());
-        let doomed = self.retention.doomed(&self.connection, now)?;
-        if doomed.is_empty() {
-            return Ok(false);
-        }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut unneeded = Vec::new();
-        for &job in &doomed {
-            unneeded.extend(remove_job(&transaction, job)?);
-        }
-        transaction.commit()?;
-        tracing::info!("forgot {} jobs that ended long ago", doomed.len());
-        self.remove_files(&unneeded)?;
-        self.erase()?;
-        Ok(true)
-    }
-
-    /// Empties the log, which holds what was deleted, and gives free pages back.
-    fn erase(&mut self) -> Result<(), Error> {
-        self.is_log_due = true;
-        let mut is_busy = self.empty_log()?;
-        let free: i64 = self
-            .connection
-            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free > SPARE_PAGES {
-            let sql = format!("PRAGMA incremental_vacuum({})", free - SPARE_PAGES);
-            let mut statement = self.connection.prepare(&sql)?;
-            let mut steps = statement.query([])?;
-            while steps.next()?.is_some() {}
-            drop(steps);
-            drop(statement);
-            is_busy = self.empty_log()?;
-        }
-        self.is_log_due = is_busy;
-        if is_busy {
-            tracing::warn!("another program reads the journal: its log is emptied later");
-        }
-        Ok(())
-    }
-
-    /// Brings the log into the database and cuts it to nothing. Returns whether someone was in the way.
-    fn empty_log(&self) -> Result<bool, Error> {
-        let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
-        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
-    }
-
     /// Closes the database, so that nothing but the database is left.
     fn close(self) -> Result<(), Failure> {
         self.questions.end();
@@ -293,40 +190,4 @@ impl Writer {
         let closed = self.connection.close();
         closed.map_err(|(_, error)| Error::from(error).into_failure(&self.place.directory))
     }
-}
-
-type Group = (
-    Vec<(Change, Reply)>,
-    Option<oneshot::Sender<Result<(), Failure>>>,
-);
-
-/// Waits for a change, and takes those that wait behind it.
-fn next_group(commands: &Receiver<Command>, is_untidy: bool) -> Result<Group, RecvTimeoutError> {
-    let (mut group, mut weight) = (Vec::new(), 0);
-    let mut next = if is_untidy {
-        // What is untidy is tidied as soon as nothing waits.
-        at_once(commands)
-    } else {
-        commands.recv_timeout(TIDY)
-    };
-    loop {
-        match next {
-            Ok(Command::Change(change, reply)) => {
-                weight += change.weight();
-                group.push((*change, reply));
-            }
-            Ok(Command::Close(reply)) => return Ok((group, Some(reply))),
-            Err(_) if !group.is_empty() => return Ok((group, None)),
-            Err(error) => return Err(error),
-        }
-        if group.len() >= MAX_GROUP || weight >= MAX_GROUP_BYTES {
-            return Ok((group, None));
-        }
-        next = at_once(commands);
-    }
-}
-
-/// What waits already. That nobody is left is noticed by the next wait.
-fn at_once(commands: &Receiver<Command>) -> Result<Command, RecvTimeoutError> {
-    commands.try_recv().or(Err(RecvTimeoutError::Timeout))
 }

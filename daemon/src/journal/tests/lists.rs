@@ -86,7 +86,7 @@ async fn pictures_come_in_order_of_index_with_what_became_of_them() {
     journal.insert(job.clone()).await.unwrap();
     let mut held = saved(0, 3, 10);
     held.preview = Some(v1::Preview {
-        png: Bytes::from_static(b"png"),
+        png: b"png".as_slice().into(),
         width_px: 1,
         height_px: 1,
     });
