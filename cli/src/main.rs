@@ -98,11 +98,12 @@ fn run(cli: Cli, context: &Context) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(exit::FAILED, format!("cannot start: {error}")))?;
     let interrupted = verb.interrupted();
+    let sees_to_it = verb.sees_to_interrupts();
     let outcome = runtime.block_on(async {
         tokio::select! {
             biased;
             outcome = verb.run(context) => outcome,
-            _ = tokio::signal::ctrl_c() => Err(interrupted),
+            _ = tokio::signal::ctrl_c(), if !sees_to_it => Err(interrupted),
         }
     });
     runtime.shutdown_background();

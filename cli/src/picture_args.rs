@@ -107,7 +107,7 @@ impl FileArgs {
 }
 
 /// `--precision`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Precision {
     /// The fastest mix that keeps the picture
     Auto,
@@ -125,7 +125,7 @@ impl From<Precision> for imgd_client::Precision {
 }
 
 /// `--priority`.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Priority {
     /// A person is waiting
     Interactive,

@@ -477,6 +477,10 @@ fn help_fits_a_terminal_and_every_shell_is_completed() {
     for verb in [
         "",
         "generate",
+        "batch",
+        "explore",
+        "replay",
+        "plan",
         "jobs",
         "jobs ls",
         "jobs show",

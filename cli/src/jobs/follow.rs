@@ -24,6 +24,7 @@ pub(crate) struct Follower<'a> {
     /// None after a loss.
     watch: Option<Watch>,
     losses: u32,
+    is_quiet: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -36,7 +37,19 @@ impl<'a> Follower<'a> {
             cursor: 0,
             watch: None,
             losses: 0,
+            is_quiet: context.quiet,
         }
+    }
+
+    /// Says nothing of a daemon that was lost: a table stands where the words would, or many followers would say it.
+    pub(crate) fn quietly(mut self) -> Self {
+        self.is_quiet = true;
+        self
+    }
+
+    /// Lets go of the daemon until the next event is asked for: a person is thinking.
+    pub(crate) fn let_go(&mut self) {
+        self.watch = None;
     }
 
     /// The cursor of the last event.
@@ -97,7 +110,7 @@ impl<'a> Follower<'a> {
         if !matches!(error, Error::Lost(_)) || self.losses == MAX_LOSSES {
             return Err(error.into());
         }
-        if self.losses == 0 && !self.context.quiet {
+        if self.losses == 0 && !self.is_quiet {
             let text = "the connection to imgd was lost; going on with the next one";
             self.context.terminal.note(text);
         }

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{Image, ImageFormat, v1::ImageMetadata};
+use imgd_client::{GenerateRequest, Image, ImageFormat, v1::ImageMetadata};
 use rustix::fs::statvfs;
 
 pub(crate) use self::format::Format;
@@ -141,6 +141,48 @@ impl Output {
         let path = template.path(&Values::new(prompt, index, settings));
         write::same(&path, &metadata.sha256)
     }
+
+    /// Where picture `index` goes, as far as it is known before it is made; a placeholder stands for itself where it is
+    /// not, and a name that is taken gets a number yet. None for standard output.
+    pub(crate) fn expected(&self, request: &GenerateRequest, index: u32) -> Option<PathBuf> {
+        match &self.target {
+            Target::Stdout => None,
+            Target::Device(path) => Some(path.clone()),
+            Target::Named { template, .. } => {
+                Some(template.path(&Values::expected(request, index)))
+            }
+        }
+    }
+}
+
+/// Writes a file that is no picture of a request; one that is there is refused or replaced.
+pub(crate) fn file(path: &Path, bytes: &[u8], overwrites: bool) -> Result<PathBuf, Failure> {
+    let taken = if overwrites {
+        Taken::Replace
+    } else {
+        Taken::Refuse
+    };
+    write::file(path, bytes, taken).map_err(|error| cannot_write(path, &error))
+}
+
+/// The folder of `-o`, as far as it has no placeholder; `.` without one.
+pub(crate) fn fixed_folder(output: Option<&Path>) -> PathBuf {
+    let text = output.unwrap_or(Path::new("")).to_string_lossy();
+    if Path::new(&*text).is_dir() {
+        return text.into_owned().into();
+    }
+    let fixed = &text[..text.find('{').unwrap_or(text.len())];
+    match fixed.rfind('/') {
+        Some(slash) => fixed[..=slash].into(),
+        None => ".".into(),
+    }
+}
+
+/// Whether `-o PATH` names one file, not a folder and no pattern.
+pub(crate) fn is_fixed_name(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let is_folder = path.is_dir() || text.ends_with('/');
+    !is_folder && Template::parse(&text).is_ok_and(|template| !template.has_placeholders())
 }
 
 /// The default name in `folder`, which is empty or ends in `/`.

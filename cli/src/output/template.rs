@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use imgd_client::v1::Settings;
+use imgd_client::{GenerateRequest, v1::Settings};
 
 use crate::failure::Failure;
 
@@ -33,22 +33,41 @@ pub(crate) struct Values([String; PLACEHOLDERS.len()]);
 impl Values {
     /// The values of picture `index` (from 0), made with these settings.
     pub(crate) fn new(prompt: &str, index: u32, settings: &Settings) -> Self {
-        let model = settings
-            .model
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
         Self([
             slug(prompt),
             settings.seed.to_string(),
             (index + 1).to_string(),
-            slug(model),
+            slug(last_part(&settings.model)),
             slug(&settings.sampler),
             settings.num_inference_steps.to_string(),
             settings.width_px.to_string(),
             settings.height_px.to_string(),
         ])
+    }
+
+    /// The values that are known before a picture is made; a placeholder stands for itself where there is none.
+    pub(crate) fn expected(request: &GenerateRequest, index: u32) -> Self {
+        let mut values = Self(PLACEHOLDERS.map(|name| format!("{{{name}}}")));
+        let model = request.model.as_deref().map(last_part);
+        let seed = request.seed.map(|seed| seed.wrapping_add(index.into()));
+        for (at, value) in [
+            Some(slug(&request.prompt)),
+            seed.map(|seed| seed.to_string()),
+            Some((index + 1).to_string()),
+            model.map(slug),
+            request.sampler.as_deref().map(slug),
+            request.num_inference_steps.map(|steps| steps.to_string()),
+            request.width_px.map(|width| width.to_string()),
+            request.height_px.map(|height| height.to_string()),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            if let Some(value) = value {
+                values.0[at] = value;
+            }
+        }
+        values
     }
 
     /// The values of a name in which only the picture's index (from 0) may stand.
@@ -172,6 +191,12 @@ pub(crate) fn slug(text: &str) -> String {
     } else {
         slug
     }
+}
+
+/// The last part of a model's path.
+fn last_part(model: &str) -> &str {
+    let parts = model.trim_end_matches('/').rsplit('/');
+    parts.take(1).next().unwrap_or_default()
 }
 
 fn unknown(name: &str) -> Failure {

@@ -1,14 +1,18 @@
 //! The verbs. To add one: its file here, and its line in [`Verb`] and [`Verb::run`].
 
 mod attach;
+mod batch;
 mod completions;
+mod explore;
 mod generate;
 mod get;
 mod history;
 mod jobs;
 mod load;
 mod models;
+mod plan;
 mod ps;
+mod replay;
 mod samplers;
 mod shutdown;
 mod status;
@@ -27,6 +31,14 @@ pub(crate) enum Verb {
     /// Draw pictures from a prompt
     #[command(visible_alias = "gen")]
     Generate(Box<generate::Generate>),
+    /// Draw the pictures of a file of prompts, each once however often it is run
+    Batch(Box<batch::Batch>),
+    /// Begin many pictures, look at them on one sheet, finish the chosen ones
+    Explore(Box<explore::Explore>),
+    /// Make a picture again from what its file says, and compare
+    Replay(Box<replay::Replay>),
+    /// Say what a request would do: memory, time, place in the queue
+    Plan(Box<plan::Plan>),
     /// List jobs, and steer them
     Jobs(jobs::Jobs),
     /// Follow a job and write its pictures
@@ -58,6 +70,10 @@ impl Verb {
     pub(crate) fn prepare(&mut self) -> Result<(), Failure> {
         match self {
             Self::Generate(verb) => verb.prepare(),
+            Self::Batch(verb) => verb.prepare(),
+            Self::Explore(verb) => verb.prepare(),
+            Self::Replay(verb) => verb.prepare(),
+            Self::Plan(verb) => verb.prepare(),
             Self::Jobs(verb) => verb.prepare(),
             Self::Attach(verb) => verb.prepare(),
             Self::Get(verb) => verb.prepare(),
@@ -75,10 +91,19 @@ impl Verb {
         }
     }
 
+    /// Whether it sees to Ctrl-C itself, and may need a moment for it.
+    pub(crate) fn sees_to_interrupts(&self) -> bool {
+        matches!(self, Self::Batch(_) | Self::Explore(_))
+    }
+
     /// Does it.
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Generate(verb) => verb.run(context).await,
+            Self::Batch(verb) => verb.run(context).await,
+            Self::Explore(verb) => verb.run(context).await,
+            Self::Replay(verb) => verb.run(context).await,
+            Self::Plan(verb) => verb.run(context).await,
             Self::Jobs(verb) => verb.run(context).await,
             Self::Attach(verb) => verb.run(context).await,
             Self::Get(verb) => verb.run(context).await,

@@ -87,6 +87,58 @@ impl FakeJob {
         self
     }
 
+    /// The same job with the events of making all its pictures as far as they are held.
+    pub(crate) fn holding(mut self) -> Self {
+        let mut events = vec![Event::Snapshot(self.job.clone())];
+        for index in 0..self.job.image_count {
+            let preview = v1::Preview {
+                png: GREY_PNG.into(),
+                width_px: 1,
+                height_px: 1,
+            };
+            let image = v1::JobImage {
+                image_index: index,
+                state: v1::ImageState::Held.into(),
+                preview: Some(preview),
+                ..v1::JobImage::default()
+            };
+            events.push(Event::Image(image.clone()));
+            self.images.push((image, Vec::new()));
+        }
+        self.job.state = JobState::Paused.into();
+        self.job.pause_reason = PauseReason::Held.into();
+        self.job.images_held = self.job.image_count;
+        events.push(Event::Changed(self.job.clone()));
+        self.events = events.into_iter().map(Act::Send).collect();
+        self
+    }
+
+    /// Finishes the pictures that were held and are chosen, and drops the others.
+    fn finish(&mut self, chosen: &[u32]) {
+        let held = std::mem::take(&mut self.images);
+        self.draw();
+        let is_chosen = |index| chosen.is_empty() || chosen.contains(&index);
+        for ((image, bytes), (before, _)) in self.images.iter_mut().zip(held) {
+            if !is_chosen(image.image_index) {
+                image.state = v1::ImageState::Dropped.into();
+                image.metadata = None;
+                bytes.clear();
+            }
+            assert_eq!(image.image_index, before.image_index);
+        }
+        let dropped = self.images.iter().filter(|(_, bytes)| bytes.is_empty());
+        self.job.images_dropped = u32::try_from(dropped.count()).unwrap();
+        self.job.images_done -= self.job.images_dropped;
+        self.job.images_held = 0;
+        self.job.pause_reason = PauseReason::Unspecified.into();
+        let images = self
+            .images
+            .iter()
+            .map(|(image, _)| Event::Image(image.clone()));
+        let end = Event::Changed(self.job.clone());
+        self.events.extend(images.chain([end]).map(Act::Send));
+    }
+
     fn draw(&mut self) {
         let request = self.job.request.clone().unwrap_or_default();
         for index in 0..self.job.image_count {
@@ -112,6 +164,11 @@ impl FakeJob {
         });
     }
 }
+
+/// A PNG of one grey pixel.
+const GREY_PNG: &[u8] = b"\x89\x50\x4e\x47\x0d\x0a\x1a\x0a\x00\x00\x00\x0d\x49\x48\x44\x52\x00\x00\x00\x01\x00\x00\x00\x01\
+    \x08\x00\x00\x00\x00\x3a\x7e\x9b\x55\x00\x00\x00\x0a\x49\x44\x41\x54\x78\x9c\x63\x68\x00\x00\x00\
+    \x82\x00\x81\x77\xcd\x72\xb6\x00\x00\x00\x00\x49\x45\x4e\x44\xae\x42\x60\x82";
 
 fn is_final(job: &Job) -> bool {
     matches!(
@@ -174,6 +231,9 @@ impl JobService for Service {
         self.seen.note_client(request.metadata());
         let submission = request.into_inner();
         imgd_proto::limits::validate_submit(&submission).map_err(Failure::from)?;
+        if let Some(refusal) = self.seen.refusals.lock().unwrap().pop() {
+            return Err(refusal.into());
+        }
         let mut submissions = self.seen.submissions.lock().unwrap();
         submissions.push(submission.clone());
         let generate = submission.generate.unwrap_or_default();
@@ -205,7 +265,11 @@ impl JobService for Service {
         fake.job.images = submission.images;
         fake.job.hold_after_steps = submission.hold_after_steps;
         let job = fake.job.clone();
-        jobs.insert(0, fake.drawing());
+        let fake = match submission.hold_after_steps {
+            0 => fake.drawing(),
+            _ => fake.holding(),
+        };
+        jobs.insert(0, fake);
         // It is drawn as soon as someone watches.
         jobs[0].job = job.clone();
         Ok(Response::new(v1::SubmitJobResponse {
@@ -336,9 +400,15 @@ impl JobService for Service {
             if fake.job.state() != JobState::Paused {
                 return Err(refuse("the job is not paused"));
             }
+            let was_held = fake.job.pause_reason() == PauseReason::Held && !fake.events.is_empty();
             fake.job.state = JobState::Queued.into();
             fake.job.pause_reason = PauseReason::Unspecified.into();
-            Ok(fake.job.clone())
+            let job = fake.job.clone();
+            if was_held {
+                fake.finish(&image_indices);
+                fake.job = job.clone();
+            }
+            Ok(job)
         })?;
         Ok(Response::new(v1::ResumeJobResponse { job: Some(job) }))
     }

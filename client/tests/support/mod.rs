@@ -62,6 +62,8 @@ pub(crate) struct Script {
     pub(crate) jobs: Vec<jobs::FakeJob>,
     /// What it says to every request to plan.
     pub(crate) plan: v1::PlanJobResponse,
+    /// Why it refuses the first submissions, the last of these first.
+    pub(crate) refusals: Vec<Failure>,
 }
 
 impl Default for Script {
@@ -84,6 +86,7 @@ impl Default for Script {
             acts: picture(7, b"picture"),
             jobs: Vec::new(),
             plan: v1::PlanJobResponse::default(),
+            refusals: Vec::new(),
         }
     }
 }
@@ -181,6 +184,8 @@ pub(crate) struct Seen {
     pub(crate) clients: Mutex<Vec<Option<String>>>,
     /// The jobs as they are now, newest first.
     pub(crate) jobs: Mutex<Vec<jobs::FakeJob>>,
+    /// Refusals that are still to come.
+    pub(crate) refusals: Mutex<Vec<Failure>>,
     /// A stream was dropped before its end.
     pub(crate) cancelled: AtomicBool,
     pub(crate) shutdowns: AtomicU32,
@@ -270,6 +275,7 @@ pub(crate) fn serve(socket: &Path, script: Script, seen: &Arc<Seen>) {
         .build()
         .unwrap();
     *seen.jobs.lock().unwrap() = script.jobs.clone();
+    *seen.refusals.lock().unwrap() = script.refusals.clone();
     runtime.block_on(async {
         let listener = UnixListener::bind(socket).unwrap();
         let service = Service {

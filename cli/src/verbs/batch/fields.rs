@@ -1,0 +1,280 @@
+//! What a line of a batch may say: the names of the contract's fields, the flags' names beside them, and what each
+//! takes.
+
+use imgd_client::KeepAlive;
+use imgd_proto::limits;
+
+use crate::{
+    durations, numbers,
+    output::Format,
+    picture_args::{Precision, Priority, model_name},
+};
+
+/// What a line says; what it leaves out is the command line's, else the model's.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Own {
+    pub(super) prompt: Option<String>,
+    pub(super) negative_prompt: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) width_px: Option<u32>,
+    pub(super) height_px: Option<u32>,
+    pub(super) num_inference_steps: Option<u32>,
+    pub(super) guidance_scale: Option<f64>,
+    pub(super) seed: Option<u64>,
+    pub(super) num_images: Option<u32>,
+    pub(super) sampler: Option<String>,
+    pub(super) schedule: Option<String>,
+    pub(super) clip_skip: Option<u32>,
+    pub(super) precision: Option<Precision>,
+    pub(super) format: Option<Format>,
+    pub(super) jpeg_quality: Option<u32>,
+    pub(super) omit_metadata: Option<bool>,
+    pub(super) priority: Option<Priority>,
+    pub(super) keep_alive: Option<KeepAlive>,
+    pub(super) output: Option<String>,
+    /// The fields that are given, by their index in [`FIELDS`].
+    given: Vec<usize>,
+}
+
+/// What kind of value a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    /// True or false; in a text file the name alone is true.
+    Switch,
+    /// Text, or a number of seconds.
+    Time,
+}
+
+/// A field that a line may have.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// Its names, the contract's first.
+    pub(super) names: &'static [&'static str],
+    pub(super) kind: Kind,
+    set: fn(&mut Own, &str) -> Result<(), String>,
+}
+
+/// A field's value is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// The contract's name of the field, where it has one.
+    pub(super) field: Option<&'static str>,
+    /// What is wrong.
+    pub(super) message: String,
+}
+
+impl Wrong {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            field: None,
+            message: message.into(),
+        }
+    }
+}
+
+macro_rules! fields {
+    ($($names:expr, $kind:ident, |$own:ident, $text:ident| $set:expr;)*) => {
+        /// Every field.
+        pub(super) const FIELDS: &[Field] = &[$(Field {
+            names: &$names,
+            kind: Kind::$kind,
+            set: |$own, $text| {
+                $set;
+                Ok(())
+            },
+        }),*];
+    };
+}
+
+fields! {
+    ["prompt"], Text, |own, text| own.prompt = Some(text.to_owned());
+    ["negative_prompt"], Text, |own, text| own.negative_prompt = Some(text.to_owned());
+    ["model", "m"], Text, |own, text| own.model = Some(model_name(text));
+    ["width_px", "width"], Number, |own, text| own.width_px = Some(numbers::whole(&limits::WIDTH_PX)(text)?);
+    ["height_px", "height"], Number, |own, text| own.height_px = Some(numbers::whole(&limits::HEIGHT_PX)(text)?);
+    ["size"], Text, |own, text| {
+        let size = numbers::size(text)?;
+        (own.width_px, own.height_px) = (Some(size.width_px), Some(size.height_px));
+    };
+    ["num_inference_steps", "steps"], Number,
+        |own, text| own.num_inference_steps = Some(numbers::whole(&limits::NUM_INFERENCE_STEPS)(text)?);
+    ["guidance_scale", "cfg", "cfg_scale"], Number,
+        |own, text| own.guidance_scale = Some(numbers::number(&limits::GUIDANCE_SCALE)(text)?);
+    ["seed", "s"], Number, |own, text| own.seed = Some(numbers::seed(text)?);
+    ["num_images", "n"], Number, |own, text| own.num_images = Some(numbers::whole(&limits::NUM_IMAGES)(text)?);
+    ["sampler"], Text, |own, text| own.sampler = Some(text.to_owned());
+    ["schedule"], Text, |own, text| own.schedule = Some(text.to_owned());
+    ["clip_skip"], Number, |own, text| own.clip_skip = Some(numbers::whole(&limits::CLIP_SKIP)(text)?);
+    ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
+    ["format"], Text, |own, text| own.format = Some(choice(text)?);
+    ["jpeg_quality"], Number, |own, text| own.jpeg_quality = Some(numbers::whole(&limits::JPEG_QUALITY)(text)?);
+    ["omit_metadata", "no_metadata"], Switch, |own, text| own.omit_metadata = Some(switch(text)?);
+    ["priority"], Text, |own, text| own.priority = Some(choice(text)?);
+    ["keep_alive"], Time, |own, text| own.keep_alive = Some(durations::keep_alive(text)?);
+    ["output", "o"], Text, |own, text| own.output = Some(text.to_owned());
+}
+
+/// Fields of the contract that a batch has its own mind about.
+const REFUSED: [(&str, &str); 4] = [
+    ("request_id", "a batch names its jobs itself"),
+    (
+        "timeout",
+        "a job outlives its client, so it has no time limit",
+    ),
+    ("private", "a job outlives its client, so it is kept"),
+    ("preview_every_n_steps", "a batch shows no previews"),
+];
+
+/// The field of that name; `-` and `_` are the same.
+pub(super) fn find(name: &str) -> Result<&'static Field, Wrong> {
+    let wanted = name.trim().to_lowercase().replace('-', "_");
+    if let Some(field) = FIELDS
+        .iter()
+        .find(|field| field.names.contains(&wanted.as_str()))
+    {
+        return Ok(field);
+    }
+    if let Some((field, why)) = REFUSED.iter().find(|(refused, _)| *refused == wanted) {
+        return Err(Wrong {
+            field: Some(field),
+            message: format!("`{name}` cannot be set here: {why}"),
+        });
+    }
+    let near = FIELDS
+        .iter()
+        .flat_map(|field| field.names)
+        .max_by(|a, b| strsim::jaro(a, &wanted).total_cmp(&strsim::jaro(b, &wanted)))
+        .filter(|near| strsim::jaro(near, &wanted) > 0.7);
+    Err(Wrong::new(match near {
+        Some(near) => format!("there is no field `{name}`; did you mean `{near}`?"),
+        None => format!("there is no field `{name}`"),
+    }))
+}
+
+impl Own {
+    /// Takes a field's value as it is written; `name` is how the file calls the field.
+    pub(super) fn set(
+        &mut self,
+        field: &'static Field,
+        name: &str,
+        text: &str,
+    ) -> Result<(), Wrong> {
+        let wrong = |message| Wrong {
+            field: Some(field.names[0]),
+            message,
+        };
+        if self.has(field) {
+            return Err(wrong(format!("`{name}` is given twice")));
+        }
+        (field.set)(self, text)
+            .map_err(|why| wrong(format!("`{name}` cannot be `{text}`: {why}")))?;
+        // `size` stands for two.
+        let stands_for: &[&str] = match field.names[0] {
+            "size" => &["size", "width_px", "height_px"],
+            "width_px" | "height_px" => &[field.names[0], "size"],
+            name => &[name],
+        };
+        let indices = (0..FIELDS.len()).filter(|&i| stands_for.contains(&FIELDS[i].names[0]));
+        self.given.extend(indices);
+        Ok(())
+    }
+
+    /// Whether the line gives that field.
+    fn has(&self, field: &Field) -> bool {
+        self.given
+            .iter()
+            .any(|&index| FIELDS[index].names == field.names)
+    }
+}
+
+fn choice<T: clap::ValueEnum>(text: &str) -> Result<T, String> {
+    T::from_str(text, true).map_err(|_unknown| {
+        let names = T::value_variants().iter().filter_map(|value| {
+            let value = value.to_possible_value()?;
+            Some(value.get_name().to_owned())
+        });
+        format!("must be one of {}", names.collect::<Vec<_>>().join(", "))
+    })
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgd_proto::limits::LIMITS;
+
+    use super::*;
+
+    #[test]
+    fn every_field_of_the_contract_is_taken_or_refused_with_a_reason() {
+        let of_the_job = ["hold_after_steps", "images", "page_size"];
+        for limit in LIMITS
+            .iter()
+            .filter(|limit| !of_the_job.contains(&limit.field))
+        {
+            let is_refused = REFUSED.iter().any(|(field, _)| *field == limit.field);
+            assert_eq!(find(limit.field).is_err(), is_refused, "{}", limit.field);
+        }
+    }
+
+    #[test]
+    fn names_of_flags_are_names_of_fields() {
+        for (name, field) in [
+            ("steps", "num_inference_steps"),
+            ("num-inference-steps", "num_inference_steps"),
+            ("CFG-Scale", "guidance_scale"),
+            ("no-metadata", "omit_metadata"),
+        ] {
+            assert_eq!(find(name).unwrap().names[0], field);
+        }
+        let near = find("sede").unwrap_err();
+        assert_eq!(
+            near.message,
+            "there is no field `sede`; did you mean `seed`?"
+        );
+        assert!(find("timeout").unwrap_err().message.contains("outlives"));
+    }
+
+    #[test]
+    fn wrong_values_name_the_field_and_what_it_takes() {
+        let mut own = Own::default();
+        let wrong = own.set(find("steps").unwrap(), "--steps", "0").unwrap_err();
+        assert_eq!(wrong.field, Some("num_inference_steps"));
+        assert_eq!(
+            wrong.message,
+            "`--steps` cannot be `0`: must be a whole number from 1 to 1,000"
+        );
+        let wrong = own
+            .set(find("format").unwrap(), "format", "gif")
+            .unwrap_err();
+        assert!(wrong.message.ends_with("must be one of png, jpeg, webp"));
+    }
+
+    #[test]
+    fn nothing_is_given_twice() {
+        for (first, second) in [
+            ("steps", "num_inference_steps"),
+            ("size", "width"),
+            ("height", "size"),
+        ] {
+            let mut own = Own::default();
+            let value = |name| if name == "size" { "8x8" } else { "8" };
+            own.set(find(first).unwrap(), first, value(first)).unwrap();
+            let wrong = own
+                .set(find(second).unwrap(), second, value(second))
+                .unwrap_err();
+            assert!(
+                wrong.message.ends_with("is given twice"),
+                "{first} {second}"
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a picture's texts say of how it was made, as a request.
+
+use imgd_client::{GenerateRequest, ImageFormat, Precision};
+use serde_json::{Map, Value};
+
+use super::{a1111, embedded::Texts};
+
+/// The highest version of the record that this program knows.
+const RECORD_VERSION: u64 = 1;
+
+/// How a picture was made.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Recipe {
+    /// What to ask for; the format is left open.
+    pub(super) request: GenerateRequest,
+    /// The record as it stands in the file; empty where it came from A1111's text.
+    pub(super) record: Map<String, Value>,
+    /// SHA-256 of the model's weights, or the first digits of whatever hash another program takes.
+    pub(super) model_hash: Option<String>,
+    /// What the texts did not say clearly and was guessed, or is passed over.
+    pub(super) guesses: Vec<String>,
+}
+
+/// Reads the recipe; fails with what is missing.
+pub(super) fn recipe(texts: &Texts) -> Result<Recipe, String> {
+    let record = texts.record.as_deref().map(of_record);
+    match (record, &texts.parameters) {
+        (Some(Ok(recipe)), _) => Ok(recipe),
+        (None, None) => Err("there are no settings in it".into()),
+        (Some(Err(why)), None) => Err(why),
+        (None, Some(parameters)) => a1111::recipe(parameters),
+        (Some(Err(why)), Some(parameters)) => {
+            let mut recipe = a1111::recipe(parameters)?;
+            recipe
+                .guesses
+                .insert(0, format!("{why}; its A1111 text is taken"));
+            Ok(recipe)
+        }
+    }
+}
+
+/// The record that imgd writes: JSON with one member a setting.
+fn of_record(json: &str) -> Result<Recipe, String> {
+    let Ok(Value::Object(record)) = serde_json::from_str(json) else {
+        return Err("its record is damaged".into());
+    };
+    let version = record.get("version").and_then(Value::as_u64);
+    let mut guesses = Vec::new();
+    match version {
+        None => return Err("its record has no version".into()),
+        Some(version) if version > RECORD_VERSION => guesses.push(format!(
+            "the record is of version {version}, and this program knows up to {RECORD_VERSION}: there may be settings in \
+             it that are passed over"
+        )),
+        Some(_) => {}
+    }
+    let missing = |name: &str| format!("its record has no `{name}`");
+    let text = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
+    let whole = |name: &str| record.get(name).and_then(Value::as_u64);
+    let small = |name: &str| whole(name).and_then(|value| u32::try_from(value).ok());
+    let required = |name: &str| small(name).ok_or_else(|| missing(name));
+    let precision = match text("precision").as_deref() {
+        Some("f32") => Precision::F32,
+        Some("auto") | None => Precision::Auto,
+        Some(other) => {
+            guesses.push(format!(
+                "precision `{other}` is not known here: auto is taken"
+            ));
+            Precision::Auto
+        }
+    };
+    if let Some(generator) = text("noise_generator").filter(|generator| generator != "torch") {
+        guesses.push(format!(
+            "noise of `{generator}` is not known here: torch's is taken"
+        ));
+    }
+    let request = GenerateRequest {
+        prompt: text("prompt").ok_or_else(|| missing("prompt"))?,
+        negative_prompt: text("negative_prompt"),
+        model: text("model"),
+        width_px: Some(required("width_px")?),
+        height_px: Some(required("height_px")?),
+        num_inference_steps: Some(required("num_inference_steps")?),
+        guidance_scale: record.get("guidance_scale").and_then(Value::as_f64),
+        seed: Some(whole("seed").ok_or_else(|| missing("seed"))?),
+        num_images: Some(1),
+        sampler: text("sampler"),
+        schedule: text("schedule"),
+        clip_skip: small("clip_skip"),
+        precision,
+        format: ImageFormat::Unspecified,
+        ..GenerateRequest::default()
+    };
+    Ok(Recipe {
+        request,
+        model_hash: text("model_hash"),
+        record,
+        guesses,
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) const RECORD: &str = r#"{"version":1,"imgd":"0.1.0","numerics":"1","model":"starter",
+        "model_hash":"0123456789abcdef","prompt":"a red apple","negative_prompt":null,"seed":18446744073709551615,
+        "noise_generator":"torch","sampler":"dpmpp_2m","schedule":"karras","prediction":"v_prediction",
+        "num_inference_steps":14,"guidance_scale":3.5,"width_px":256,"height_px":128,"clip_skip":2,"precision":"f32"}"#;
+
+    #[test]
+    fn the_record_says_everything() {
+        let texts = Texts {
+            record: Some(RECORD.into()),
+            parameters: Some("something else\nSteps: 3, Seed: 1, Size: 8x8".into()),
+        };
+        let recipe = recipe(&texts).unwrap();
+        let request = recipe.request;
+        assert_eq!(
+            (request.prompt.as_str(), request.negative_prompt),
+            ("a red apple", None)
+        );
+        assert_eq!(
+            (request.seed, request.guidance_scale),
+            (Some(u64::MAX), Some(3.5))
+        );
+        assert_eq!(
+            (request.width_px, request.height_px),
+            (Some(256), Some(128))
+        );
+        assert_eq!(
+            (request.clip_skip, request.precision),
+            (Some(2), Precision::F32)
+        );
+        assert_eq!(recipe.guesses, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_missing_or_new_is_said() {
+        let of = |json: &str| {
+            recipe(&Texts {
+                record: Some(json.into()),
+                parameters: None,
+            })
+        };
+        assert_eq!(of("{").unwrap_err(), "its record is damaged");
+        assert_eq!(of("{}").unwrap_err(), "its record has no version");
+        assert_eq!(
+            of(&RECORD.replace("seed", "sead")).unwrap_err(),
+            "its record has no `seed`"
+        );
+        assert_eq!(
+            recipe(&Texts::default()).unwrap_err(),
+            "there are no settings in it"
+        );
+        let newer = of(&RECORD.replace("\"version\":1", "\"version\":2")).unwrap();
+        assert!(newer.guesses[0].contains("version 2"));
+        let other = of(&RECORD
+            .replace("torch", "philox")
+            .replace("\"f32\"", "\"f8\""))
+        .unwrap();
+        assert_eq!(other.guesses.len(), 2);
+    }
+}
