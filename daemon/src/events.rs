@@ -25,7 +25,7 @@ pub use self::{owner::Events, ring::Watcher};
 pub enum Event {
     /// It waits. For the owner.
     Queued(v1::Queued),
-    /// Its state or its place in the queue changed; `request` and `images` are left out. For watchers.
+    /// Its state or its place in the queue changed; what was asked for is left out. For watchers.
     Changed(Box<v1::Job>),
     /// Its model is being loaded.
     Loading(v1::Loading),

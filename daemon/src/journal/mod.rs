@@ -81,6 +81,8 @@ pub struct Journal {
     changes: mpsc::Sender<Command>,
     questions: Questions,
     directory: Arc<Path>,
+    #[cfg(test)]
+    is_full: Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -150,6 +152,8 @@ impl Journal {
             changes,
             questions,
             directory: directory.into(),
+            #[cfg(test)]
+            is_full: Arc::default(),
         };
         Ok((journal, recovered))
     }
@@ -226,12 +230,27 @@ impl Journal {
         answered(self.changes.send(Command::Close(reply)).is_ok(), answer)
     }
 
+    /// Lets every write fail from now on as on a full disk, or no more.
+    #[cfg(test)]
+    pub(crate) fn fill_disk(&self, is_full: bool) {
+        self.is_full
+            .store(is_full, std::sync::atomic::Ordering::Relaxed);
+    }
+
     fn write(&self, change: Change) -> Answer<()> {
         let answer = self.change(change);
         Box::pin(async move { answer.await.map(drop) })
     }
 
     fn change(&self, change: Change) -> Answer<Option<Record>> {
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::Relaxed) {
+            let full = crate::failure::Failure::new(
+                crate::failure::Reason::DiskFull,
+                "a test filled the disk",
+            );
+            return Box::pin(async { Err(full) });
+        }
         let (reply, answer) = oneshot::channel();
         let command = Command::Change(Box::new(change), reply);
         answered(self.changes.send(command).is_ok(), answer)

@@ -288,4 +288,6 @@ impl Scheduler {
 }
 
 #[cfg(test)]
+mod job_tests;
+#[cfg(test)]
 mod tests;

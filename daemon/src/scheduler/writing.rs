@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What could not be written is tried again after this long.
-const RETRY: Duration = Duration::from_secs(3);
+const RETRY: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 3_000 });
 
 /// Saved states that are read ahead of their begin: each is as large as its picture's latents and history.
 const READ_AHEAD: usize = 8;

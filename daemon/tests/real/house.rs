@@ -31,6 +31,19 @@ pub(crate) struct House {
     home: tempfile::TempDir,
 }
 
+fn spawn(home: &Path, change: impl FnOnce(&mut Command)) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imgd"));
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    change(&mut command);
+    command.spawn().unwrap()
+}
+
 impl House {
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
@@ -39,23 +52,24 @@ impl House {
     /// `change` may add arguments and environment.
     pub(crate) async fn with(change: impl FnOnce(&mut Command)) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imgd"));
-        command
-            .env_clear()
-            .env("HOME", home.path())
-            .env("XDG_RUNTIME_DIR", home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        change(&mut command);
-        let child = command.spawn().unwrap();
+        let child = spawn(home.path(), change);
         let house = Self { child, home };
+        house.serves().await;
+        house
+    }
+
+    /// Starts a daemon in the same place; the one before has ended.
+    pub(crate) async fn start_again(&mut self, change: impl FnOnce(&mut Command)) {
+        self.child = spawn(self.home.path(), change);
+        self.serves().await;
+    }
+
+    async fn serves(&self) {
         let start = Instant::now();
-        while UnixStream::connect(house.socket()).await.is_err() {
+        while UnixStream::connect(self.socket()).await.is_err() {
             assert!(start.elapsed() < PATIENCE, "no socket");
             sleep(Duration::from_millis(2)).await;
         }
-        house
     }
 
     pub(crate) fn home(&self) -> &Path {

@@ -7,6 +7,7 @@
 mod connections;
 mod house;
 mod http2;
+mod jobs;
 mod life;
 mod models;
 mod refusals;

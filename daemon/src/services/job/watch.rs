@@ -40,6 +40,7 @@ pub(super) async fn watch(
         sender,
         job_id,
         known: BTreeMap::new(),
+        asked: None,
     };
     tokio::spawn(async move {
         let time_is_over = async {
@@ -88,6 +89,8 @@ struct Line {
     job_id: String,
     /// What the client was told of pictures.
     known: BTreeMap<u32, v1::ImageState>,
+    /// What the job makes: it never changes, and is not in the log.
+    asked: Option<v1::GenerateRequest>,
 }
 
 impl Line {
@@ -122,6 +125,7 @@ impl Line {
             && job.images_failed == count(v1::ImageState::Failed)
             && job.images_held == count(v1::ImageState::Held)
             && job.images_dropped == count(v1::ImageState::Dropped);
+        self.asked.clone_from(&job.request);
         self.put(cursor, Wire::Snapshot(job)).await?;
         if !knows_all {
             self.tell_pictures(cursor).await?;
@@ -151,7 +155,13 @@ impl Line {
 
     async fn tell(&mut self, cursor: u64, event: Event) -> Result<(), End> {
         let wire = match event {
-            Event::Changed(job) => Wire::Changed(*job),
+            Event::Changed(job) => {
+                if self.asked.is_none() {
+                    self.asked = self.scheduler.job(&self.job_id).await?.request;
+                }
+                let request = self.asked.clone();
+                Wire::Changed(v1::Job { request, ..*job })
+            }
             Event::Loading(loading) => Wire::Loading(loading),
             Event::Started(started) => Wire::Started(*started),
             Event::Step(step) => Wire::Step(step),
