@@ -94,7 +94,7 @@ pub(super) fn outline(record: &Record) -> v1::Job {
         submitted: Some(record.submitted.into()),
         started: record.started.map(Into::into),
         finished: record.finished.map(Into::into),
-        timings: Some(record.timings.clone()),
+        timings: Some(record.timings),
         worker_deaths: record.worker_deaths,
         cursor: record.cursor,
         hold_after_steps: record.submission.hold_after_steps,

@@ -132,8 +132,7 @@ impl Actor {
             Ok(outcomes) => {
                 let desk = self.desk_of(desk.record, &outcomes, now);
                 self.admit(id, desk, now);
-                let job = self.tell(id);
-                drop(job.map(|job| reply.send(Ok(job))));
+                drop(reply.send(self.tell(id).ok_or_else(gone)));
             }
             Err(failure) => {
                 self.names.remove(&desk.record.id);
