@@ -66,7 +66,7 @@ async fn of_one_request_id_there_is_one_job_however_often_it_is_asked_for() {
 async fn no_client_may_have_more_waiting_than_its_share() {
     let data = tempfile::tempdir().unwrap();
     let house = House::with(data.path(), |options| options.capacity_per_client = 2);
-    let busy = house.submit(order(request("busy", 1, 1000))).await.id;
+    let busy = house.submit(order(request("busy", 1, 1_000_000))).await.id;
     house.until_state(&busy, JobState::Running).await;
     for number in 0..2 {
         let mut asked = request(&format!("n{number}"), 1, 3);

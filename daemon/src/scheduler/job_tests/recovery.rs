@@ -36,7 +36,7 @@ async fn a_job_goes_on_from_its_last_saved_step_and_no_picture_is_made_twice() {
 async fn jobs_that_wait_go_on_in_order_and_paused_ones_stay_paused() {
     let data = tempfile::tempdir().unwrap();
     let house = House::open(data.path());
-    let busy = house.submit(order(request("busy", 1, 1000))).await.id;
+    let busy = house.submit(order(request("busy", 1, 1_000_000))).await.id;
     house.until_state(&busy, JobState::Running).await;
     let mut waiting = Vec::new();
     for number in 0..5 {

@@ -87,7 +87,7 @@ async fn every_verb_does_what_it_may_in_every_state_and_is_refused_in_the_others
     let data = tempfile::tempdir().unwrap();
     let house = House::open(data.path());
     // Something runs all the while, so that what waits does wait.
-    let busy = house.submit(order(request("busy", 1, 1000))).await.id;
+    let busy = house.submit(order(request("busy", 1, 1_000_000))).await.id;
     house.until_state(&busy, JobState::Running).await;
     for verb in [
         Verb::Cancel,
