@@ -1,6 +1,6 @@
 //! What the services ask of the scheduler. What the disk must know first is answered once it does, all else at once.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use imgd_proto::v1;
 use tokio::sync::oneshot;
@@ -10,6 +10,7 @@ use super::{
     Command, Ending, Order, Receipt, Snapshot, Verb, Work,
     actor::Actor,
     desk::{Desk, to_proto},
+    jobs::is_waiting,
     papers::Reply,
     records,
     writing::Report,
@@ -44,18 +45,7 @@ impl Actor {
                 None => drop(reply),
             },
             Command::Retry { record, reply } => self.retry_job(*record, reply, now),
-            Command::Tell { jobs, reply } => {
-                let places: std::collections::BTreeMap<_, _> = self
-                    .positions()
-                    .map(|(position, id)| (id, position))
-                    .collect();
-                let tell = |job: &String| {
-                    let id = self.names.get(job)?;
-                    let position = places.get(id).copied().unwrap_or(0);
-                    Some(self.desk(*id)?.whole(position))
-                };
-                drop(reply.send(jobs.iter().map(tell).collect()));
-            }
+            Command::Tell { jobs, reply } => drop(reply.send(self.tell_each(&jobs))),
             Command::Watch { job, cursor, reply } => {
                 let id = self.names.get(&job).copied();
                 let watcher = id.and_then(|id| Some((id, self.desk(id)?.log.watch(cursor))));
@@ -170,6 +160,19 @@ impl Actor {
         drop(reply.send(receipt));
     }
 
+    /// How jobs are; `None` for one that is over. Places in the queue are counted once for many.
+    fn tell_each(&self, jobs: &[String]) -> Vec<Option<v1::Job>> {
+        if let [job] = jobs {
+            return vec![self.names.get(job).and_then(|id| self.tell(*id))];
+        }
+        let places: BTreeMap<_, _> = self.positions().map(|(place, id)| (id, place)).collect();
+        let tell = |job: &String| {
+            let id = self.names.get(job)?;
+            Some(self.desk(*id)?.whole(places.get(id).copied().unwrap_or(0)))
+        };
+        jobs.iter().map(tell).collect()
+    }
+
     /// How a job is that is not over.
     pub(super) fn tell(&self, id: JobId) -> Option<v1::Job> {
         Some(self.desk(id)?.whole(self.position(id)))
@@ -245,7 +248,7 @@ impl Actor {
                 .iter()
                 .filter_map(|model| self.loaded_model(&model.key, now))
                 .collect(),
-            waiting: count(self.positions().count()),
+            waiting: count(jobs().filter(|job| is_waiting(job)).count()),
             running: count(jobs().filter(|job| job.is_running).count()),
             paused: count(
                 jobs()

@@ -49,7 +49,7 @@ async fn in_state(house: &House, state: JobState) -> String {
     if state == JobState::Queued {
         // It waits behind the class of the others, and cannot share their evaluations.
         let generate = request.generate.as_mut().unwrap();
-        generate.priority = v1::Priority::Batch.into();
+        generate.priority = v1::Priority::Background.into();
         generate.width_px = Some(128);
     }
     let id = house.submit(order(request)).await.id;
@@ -86,8 +86,10 @@ async fn act(house: &House, verb: Verb, id: &str) -> Result<Option<v1::Job>, Fai
 async fn every_verb_does_what_it_may_in_every_state_and_is_refused_in_the_others() {
     let data = tempfile::tempdir().unwrap();
     let house = House::open(data.path());
-    // Something runs all the while, so that what waits does wait.
-    let busy = house.submit(order(request("busy", 1, 1_000_000))).await.id;
+    // Something runs all the while that gives way to the jobs in question, but not to one that is to wait.
+    let mut busy = request("busy", 1, 1_000_000);
+    busy.generate.as_mut().unwrap().priority = v1::Priority::Batch.into();
+    let busy = house.submit(order(busy)).await.id;
     house.until_state(&busy, JobState::Running).await;
     for verb in [
         Verb::Cancel,
