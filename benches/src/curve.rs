@@ -84,7 +84,11 @@ impl fmt::Display for Curve {
     }
 }
 
-fn least_step(model: &Model, generations: &mut [Generation]) -> Result<Duration, Failure> {
+/// Least time of one evaluation of all of `generations` together.
+pub(crate) fn least_step(
+    model: &Model,
+    generations: &mut [Generation],
+) -> Result<Duration, Failure> {
     let mut least = Duration::MAX;
     for _ in 0..ROUNDS {
         let mut together: Vec<_> = generations.iter_mut().collect();

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo build --release && cargo run --release -p imgd-benches -- overhead
 //! cargo run --release -p imgd-benches -- engine
+//! cargo run --release -p imgd-benches -- batch
 //! cargo run --release -p imgd-benches -- preempt
 //! cargo run --release -p imgd-benches -- together
 //! cargo run --release -p imgd-benches -- flood
@@ -13,6 +14,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures are the output")]
 
+mod batch;
 mod curve;
 mod engine;
 mod flood;
@@ -55,6 +57,18 @@ enum What {
         /// Side of the picture in pixels; default the model's.
         #[arg(long)]
         size: Option<u32>,
+    },
+    /// What one evaluation takes for several pictures together, guided and not.
+    Batch {
+        /// A diffusers directory.
+        #[arg(long, default_value = "models/starter")]
+        model: std::path::PathBuf,
+        /// Sides of the pictures in pixels.
+        #[arg(long, value_delimiter = ',', default_values_t = [128, 256])]
+        sizes: Vec<u32>,
+        /// Most pictures together.
+        #[arg(long, default_value_t = 8)]
+        most: usize,
     },
     /// How long a person's request waits while a batch runs, and whether the batch loses anything.
     Preempt {
@@ -121,6 +135,7 @@ fn main() -> Result<(), Failure> {
     match Arguments::parse().what {
         What::Overhead { runs, idle_secs } => overhead::run(runs, idle_secs),
         What::Engine { model, runs, size } => engine::run(&model, runs, size),
+        What::Batch { model, sizes, most } => batch::run(&model, &sizes, most),
         What::Preempt {
             images,
             size,
