@@ -11,7 +11,7 @@ use imgd_engine::{Generation, Model, OpenOptions, Precision, Request, checkpoint
 use crate::{Failure, milliseconds};
 
 /// Rounds of which the least time counts: others disturb a measurement, nothing makes it too fast.
-const ROUNDS: usize = 7;
+pub(crate) const ROUNDS: u32 = 7;
 
 /// Times of one size on this machine, with the model's own guidance.
 pub(crate) struct Curve {
