@@ -6,6 +6,7 @@ mod jsonl_form;
 mod ledger;
 mod lines;
 mod orders;
+mod rows;
 mod run;
 mod tally;
 mod text_form;

@@ -13,11 +13,16 @@ use std::{
 
 use imgd_client::{
     Client, Error, JobEvent, JobRequest, Reason, Submitted, is_final,
-    v1::{ImageState, Job, JobImage, JobState, PauseReason},
+    v1::{ImageState, Job, JobImage, JobState},
 };
 use tokio::time::sleep;
 
-use super::{ledger::Ledger, orders::Order, tally::Tally};
+use super::{
+    ledger::Ledger,
+    orders::Order,
+    rows::{drawing_row, state_row},
+    tally::Tally,
+};
 use crate::{
     Context,
     failure::Failure,
@@ -411,43 +416,6 @@ fn ends_all(failure: &Failure) -> bool {
     let is_of_daemon = is_passing(failure) || failure.reason == Reason::ProtocolMismatch.as_str();
     let is_of_disk = failure.reason == Reason::OutputNotCreated.as_str();
     is_of_daemon || is_of_disk || failure.is_broken_pipe
-}
-
-fn state_row(label: &str, job: &Job) -> Row {
-    let text = match (job.state(), job.pause_reason()) {
-        (JobState::Queued, _) if job.position == 0 => "next".to_owned(),
-        (JobState::Queued, _) => format!("waiting, {} ahead", job.position),
-        (JobState::Paused, PauseReason::Asked) => {
-            format!("paused: `imgctl jobs resume {}`", words::short_id(&job.id))
-        }
-        _ => words::state(job).to_owned(),
-    };
-    Row::state(label, text)
-}
-
-fn drawing_row(
-    label: &str,
-    job: &Job,
-    there: &BTreeSet<u32>,
-    evaluations: &BTreeMap<u32, (u32, u32)>,
-    left: Option<Duration>,
-) -> Row {
-    let each = evaluations
-        .values()
-        .map(|(_, of)| *of)
-        .max()
-        .unwrap_or_default();
-    let now: u32 = evaluations.values().map(|(done, _)| *done).sum();
-    if job.image_count <= 1 {
-        return Row::drawing(label, now, each, left);
-    }
-    let drawn = u32::try_from(there.len()).unwrap_or(u32::MAX);
-    Row {
-        label: label.to_owned(),
-        done: drawn.saturating_mul(each).saturating_add(now),
-        of: job.image_count.saturating_mul(each),
-        text: format!("{drawn}/{} pictures", job.image_count),
-    }
 }
 
 /// Says that every picture is there.
