@@ -20,4 +20,6 @@ pub use starving::Starving;
 pub use state::{Background, Fingerprint, Known, Resident, State, WorkerState};
 
 #[cfg(test)]
+mod adversary;
+#[cfg(test)]
 mod tests;

@@ -23,6 +23,10 @@ pub(super) struct Candidate<'a> {
     pub(super) image: Option<&'a Image>,
 }
 
+/// A person's work on a model that is not resident waits this many times its load as long as other people's work by the
+/// resident ones is there: a load itself, and as long again for those whose model would go.
+const PERSON_SWITCH_FACTOR: u32 = 2;
+
 /// What is done next, and the most urgent class that has something to do: the same, but where a lower class has its
 /// turn.
 #[derive(Debug, Clone, Copy)]
@@ -140,8 +144,8 @@ enum Switch {
     Idle,
 }
 
-/// The class's first: the least start tag, pictures in flight first, then who came first. Below the interactive class,
-/// models are only switched when that is due: pictures in flight are finished then, and no others are begun before.
+/// The class's first: the least start tag, pictures in flight first, then who came first. As long as there is something
+/// to do by the resident models, others are only loaded in their place when that is due: pictures in flight are finished then, and no others are begun before.
 fn best(state: &State, class: Class, now: Instant) -> Option<Candidate<'_>> {
     let virtual_time = state.virtual_time(class, now);
     let mut candidates = Vec::new();
@@ -188,13 +192,19 @@ fn best(state: &State, class: Class, now: Instant) -> Option<Candidate<'_>> {
 }
 
 fn switch(state: &State, job: &Job, now: Instant) -> Switch {
-    if job.class == Class::Interactive || is_ready(state, job) || !needs_eviction(state, job) {
+    if is_ready(state, job) || !needs_eviction(state, job) {
         return Switch::None;
     }
+    let patience = match job.class {
+        Class::Interactive => state
+            .load_estimate(&job.model)
+            .saturating_mul(PERSON_SWITCH_FACTOR),
+        Class::Batch | Class::Background => switch_patience(state, &job.model),
+    };
     let since = job
         .served
         .map_or(job.arrived, |served| served.max(job.arrived));
-    if since + switch_patience(state, &job.model) <= now {
+    if since + patience <= now {
         Switch::Due
     } else {
         Switch::Idle
