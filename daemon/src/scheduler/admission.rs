@@ -35,23 +35,24 @@ impl Actor {
         (own >= most).then(|| client_queue_full(client, most))
     }
 
-    /// Memory that new models and pictures may take, in bytes.
+    /// Memory that models which are not resident may take together with all pictures, in bytes.
+    ///
+    /// Read while no picture is in flight: what pictures take then is in nobody's hands, and what resident models take is
+    /// no longer in what the system has to give. As long as pictures are in flight the last reading stands, less what was
+    /// loaded and plus what was unloaded since; the queue counts what pictures take by estimate, `n` of them in one
+    /// evaluation as `n` times one. Memory that other programs take meanwhile is noticed when none is in flight, at the
+    /// latest when the kernel ends the worker, whose pictures go on from their last saved states.
     pub(super) fn available_bytes(&self) -> u64 {
-        // Only what is about to be loaded or begun asks for it, and reading it costs system calls.
         let is_at_work = |job: &Job| !job.images.is_empty() && !job.is_cancelled;
         if self.state.jobs.is_empty() || self.state.jobs.iter().any(is_at_work) {
             return self.state.available_bytes;
         }
-        let available = (self.options.available_bytes)();
-        let taken: u64 = self
-            .state
-            .models
-            .iter()
-            .map(|model| model.memory_bytes)
-            .sum();
-        self.options
-            .max_memory_bytes
-            .map_or(available, |most| available.min(most.saturating_sub(taken)))
+        let models = self.state.models.iter();
+        budget(
+            (self.options.available_bytes)(),
+            self.options.max_memory_bytes,
+            models.map(|model| model.memory_bytes).sum(),
+        )
     }
 
     /// Whether a job asks for more work than a request may, the model's defaults filled in.
@@ -92,6 +93,31 @@ impl Actor {
                 picture_does_not_fit(model, (width_px, height_px), need_bytes, have_bytes)
             }
             _ => does_not_fit(model, need_bytes, have_bytes),
+        }
+    }
+}
+
+/// What is left of what the system has to give and of what all models and pictures together may take, with resident
+/// models of `models_bytes`, which the system has given already.
+fn budget(system_bytes: u64, most_bytes: Option<u64>, models_bytes: u64) -> u64 {
+    let allowed = most_bytes.map_or(u64::MAX, |most| most.saturating_sub(models_bytes));
+    system_bytes.min(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::budget;
+
+    #[test]
+    fn resident_models_count_against_the_limit_and_not_twice_against_the_system() {
+        for (system, most, models, expected) in [
+            (1000, None, 0, 1000),
+            (400, None, 600, 400),
+            (400, Some(700), 600, 100),
+            (50, Some(700), 600, 50),
+            (400, Some(500), 600, 0),
+        ] {
+            assert_eq!(budget(system, most, models), expected);
         }
     }
 }
