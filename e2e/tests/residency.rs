@@ -1,7 +1,6 @@
 //! Which models are in memory: several under a budget, the least recently used going first, and memory given back.
 #![expect(
     clippy::unwrap_used,
-    clippy::print_stdout,
     reason = "a test fails by panicking, its helpers too"
 )]
 

@@ -143,6 +143,45 @@ mod logind {
             assert_eq!(idle(&near).await.unwrap(), Duration::ZERO);
         }
 
+        /// Stands in for the bus itself, which gives everyone a name first.
+        struct Bus;
+
+        #[zbus::interface(name = "org.freedesktop.DBus")]
+        impl Bus {
+            fn hello(&self) -> &'static str {
+                ":1.1"
+            }
+        }
+
+        #[tokio::test]
+        async fn logind_is_asked_over_the_bus_again_and_again() {
+            let folder = tempfile::tempdir().unwrap();
+            let place = folder.path().join("bus");
+            let listener = tokio::net::UnixListener::bind(&place).unwrap();
+            let serve = async move {
+                let (stream, _) = listener.accept().await.unwrap();
+                let manager = Manager {
+                    is_idle: true,
+                    since_micros: 0,
+                };
+                let bus = Builder::unix_stream(stream.into_std().unwrap())
+                    .server(zbus::Guid::generate())
+                    .p2p()
+                    .serve_at("/org/freedesktop/DBus", Bus)
+                    .serve_at("/org/freedesktop/login1", manager)
+                    .build();
+                let _bus = bus.await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            let served = tokio::spawn(serve);
+            let mut logind = Logind::default();
+            for _ in 0..2 {
+                let idle = logind.idle(&place).await.unwrap();
+                assert!(idle <= sys::monotonic() && idle > Duration::ZERO);
+            }
+            served.abort();
+        }
+
         #[tokio::test]
         async fn without_a_bus_nobody_can_tell() {
             let mut logind = Logind::default();
