@@ -44,7 +44,8 @@ pub(super) fn is_wanted(state: &State, job: &Job, now: Instant) -> bool {
 /// Whether a picture of a wanted job may go on. As long as nobody takes the pictures that are there, no other one is
 /// decoded.
 pub(super) fn may_go_on(job: &Job, image: &Image) -> bool {
-    !image.is_hold_due && !image.is_failed && !(job.is_blocked && image.stage == Stage::Denoised)
+    let waits_for_reader = job.is_blocked && image.stage == Stage::Denoised;
+    !(image.is_hold_due || image.is_failed || waits_for_reader)
 }
 
 /// Whether a wanted job may begin its next picture, or have its model loaded.
