@@ -81,7 +81,7 @@ fn numbers() -> Vec<Refusal> {
                 r.num_inference_steps = Some(n);
             },
         ),
-        ("num_images", &[0, 65, 1_000, u32::MAX], |r, n| {
+        ("num_images", &[0, 10_001, 1 << 31, u32::MAX], |r, n| {
             r.num_images = Some(n)
         }),
         // The starter's text encoder has 4 layers.
@@ -330,10 +330,10 @@ fn combinations() -> Vec<Refusal> {
         }));
     }
     for (side, steps, images, field) in [
-        (4_096, 1_000, 2, "num_images"),
-        (4_096, 1_000, 64, "num_images"),
-        (1_024, 1_000, 64, "num_images"),
-        (4_096, 20, 64, "num_images"),
+        (4_096, 1_000, 66, "num_images"),
+        (4_096, 1_000, 10_000, "num_images"),
+        (1_024, 1_000, 10_000, "num_images"),
+        (4_096, 20, 10_000, "num_images"),
     ] {
         let name = format!("{side} x {side}, {steps} steps, {images} images");
         combinations.push(bad(name, field, |r| {
