@@ -13,6 +13,8 @@ async fn bad_requests_name_their_field_and_leave_a_daemon_that_draws() {
     let house = House::new().await;
     let first = house.picture(small()).await;
     let channel = house.channel().await;
+    // The journal is read for the first time here, and opens what it reads.
+    house.status().await;
     let base = house.descriptors();
     let refusals: Vec<_> = [
         numbers(),
