@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use imgd_proto::errors::{Failure, Reason};
@@ -111,10 +112,12 @@ pub(super) fn damaged_file(file: &Path) -> Failure {
         .with_file(file.to_string_lossy())
 }
 
-/// The thread is gone.
+/// The thread is gone, as at the daemon's end: the next daemon has the answer.
 pub(super) fn closed() -> Failure {
-    Failure::new(Reason::JournalFailed, "the journal is closed")
-        .with_hint("look at the daemon's log, and start it again")
+    let message = "the daemon is ending: its journal is closed";
+    Failure::new(Reason::Draining, message)
+        .with_hint("try again in a moment")
+        .with_retry_after(Duration::from_secs(1))
 }
 
 /// No job has this id.

@@ -161,11 +161,16 @@ impl Actor {
         let mut told = Vec::new();
         for suspect in suspects {
             let job = suspect.which.job;
-            if !death.is_foreign && self.suspicions.is_proven(suspect) {
-                self.fail(job, worker_died(how), now);
-            } else if !told.contains(&job) {
+            let is_proven = !death.is_foreign && self.suspicions.is_proven(suspect);
+            if !told.contains(&job) {
                 told.push(job);
-                self.worker_died_notice(suspect.which, how);
+                self.worker_died_at(job);
+                if !is_proven {
+                    self.worker_died_notice(suspect.which, how);
+                }
+            }
+            if is_proven {
+                self.fail(job, worker_died(how), now);
             }
         }
         let cancelled: Vec<_> = self

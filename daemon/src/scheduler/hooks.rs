@@ -169,10 +169,16 @@ impl Actor {
         }
     }
 
+    /// A worker died while it was at the job.
+    pub(super) fn worker_died_at(&mut self, job: JobId) {
+        if let Some(desk) = self.desks.get_mut(&job) {
+            desk.record.worker_deaths += 1;
+        }
+    }
+
     /// A worker died while it was at a picture of the job, and the picture is tried once more from what was kept.
     pub(super) fn worker_died_notice(&mut self, which: Which, how: &str) {
-        if let Some(desk) = self.desks.get_mut(&which.job) {
-            desk.record.worker_deaths += 1;
+        if let Some(desk) = self.desks.get(&which.job) {
             let index = which.index;
             desk.notice(
                 "worker_died",
