@@ -35,6 +35,13 @@ const JOURNAL_PATIENCE: Duration = Duration::from_secs(5);
 /// Threads of the supervisor: it moves messages, and the engine needs the cores.
 const THREADS: usize = 2;
 
+/// Least time an engine may be silent. Where faults are asked for, tests wait for a hanging worker's end.
+const PATIENCE: Duration = if cfg!(feature = "faults") {
+    Duration::from_secs(2)
+} else {
+    scheduler::PATIENCE
+};
+
 /// Runs the program. `starter` is the model inside it, empty where it has none.
 pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
     let started = Instant::now();
@@ -117,7 +124,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             build_id: identity.build_id.clone(),
             watchdog: service_manager::watchdog(),
             save_interval: settings.save_interval,
-            patience: scheduler::PATIENCE,
+            patience: PATIENCE,
         },
         recovered,
         names: Names {

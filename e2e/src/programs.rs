@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-/// Path of `imgd` or `imgctl`, built from the sources as they are.
+/// Path of `imgd`, `imgctl` or `imgd-faulty` (an `imgd` with faults on demand), built from the sources as they are.
 ///
 /// `IMGD_E2E_BIN` names a folder to take both from instead, such as that of a release build.
 ///
@@ -21,9 +21,11 @@ use std::{
 pub fn program(name: &'static str) -> PathBuf {
     static IMGD: OnceLock<PathBuf> = OnceLock::new();
     static IMGCTL: OnceLock<PathBuf> = OnceLock::new();
+    static FAULTY: OnceLock<PathBuf> = OnceLock::new();
     let cell = match name {
         "imgd" => &IMGD,
         "imgctl" => &IMGCTL,
+        "imgd-faulty" => &FAULTY,
         other => panic!("no program is called `{other}`"),
     };
     cell.get_or_init(|| find(name)).clone()
@@ -89,7 +91,12 @@ fn build(name: &str) -> PathBuf {
     });
     let output = Command::new(environment("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(repository())
-        .args(["build", "--bin", name, "--package", name])
+        .args(["build", "--bin", name])
+        .args(match name {
+            "imgd-faulty" => &["--package", "imgd", "--features", "faults"][..],
+            "imgctl" => &["--package", "imgctl"],
+            _ => &["--package", "imgd"],
+        })
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--profile", profile.as_deref().unwrap_or("dev")])
         .stdin(Stdio::null())

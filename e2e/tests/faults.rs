@@ -1,0 +1,264 @@
+//! A worker that fails in every way there is: the daemon answers throughout, the job is tried once more from its last
+//! step and then fails with the reason, and nobody else notices.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+#![expect(clippy::print_stdout, reason = "what was measured is worth telling")]
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use imgd_e2e::{
+    Daemon, Home,
+    line::{self, Line},
+    program, repository,
+};
+use imgd_proto::{
+    Failure, Reason,
+    v1::{
+        GenerateRequest, Job, JobState, SubmitJobRequest, WatchJobRequest,
+        watch_job_response::Event,
+    },
+};
+use tokio::task::JoinHandle;
+
+/// Two deaths, and for the one that hangs the daemon's patience with it.
+const SOON: Duration = Duration::from_secs(180);
+
+/// A daemon whose worker fails when a prompt asks for it, and that saves every evaluation.
+fn faulty() -> Daemon {
+    let starter = repository().join("models/starter");
+    Daemon::start_by(Home::new(), move |home| {
+        let mut command = home.command(program("imgd-faulty"));
+        command.arg("--starter-dir").arg(&starter);
+        command.args(["--save-interval", "0s"]);
+        command
+    })
+}
+
+fn request(prompt: &str, images: u32) -> GenerateRequest {
+    GenerateRequest {
+        prompt: prompt.into(),
+        width_px: Some(128),
+        height_px: Some(128),
+        num_inference_steps: Some(6),
+        num_images: Some(images),
+        seed: Some(7),
+        ..GenerateRequest::default()
+    }
+}
+
+async fn submit(line: &Line, prompt: &str, images: u32) -> String {
+    let request = SubmitJobRequest {
+        generate: Some(request(prompt, images)),
+        ..SubmitJobRequest::default()
+    };
+    line.submit(request).await.unwrap().job.unwrap().id
+}
+
+/// What a sound daemon makes of a request.
+async fn undisturbed(prompt: &str, images: u32) -> Vec<Vec<u8>> {
+    let daemon = Daemon::start();
+    let line = Line::to(daemon.socket());
+    let pictures = line.generate(request(prompt, images)).await.unwrap();
+    pictures.into_iter().map(|picture| picture.bytes).collect()
+}
+
+async fn pictures(line: &Line, job: &Job) -> Vec<Vec<u8>> {
+    let mut pictures = Vec::new();
+    for index in 0..job.image_count {
+        pictures.push(line.picture(&job.id, index, false).await.unwrap().bytes);
+    }
+    pictures
+}
+
+/// Asks the daemon how it is, again and again; how long the answers took.
+fn ask_again_and_again(line: Line, is_over: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
+    tokio::spawn(async move {
+        let mut times = Vec::new();
+        while !is_over.load(Ordering::SeqCst) {
+            let at = Instant::now();
+            line.status().await.unwrap();
+            times.push(at.elapsed());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        times
+    })
+}
+
+/// What is told of a job: evaluations that were done when its pictures were begun or gone on with, and notices.
+async fn told(line: &Line, job: &str) -> (Vec<u32>, Vec<String>) {
+    let request = WatchJobRequest {
+        job_id: job.into(),
+        cursor: 0,
+    };
+    let mut stream = line.jobs().watch_job(request).await.unwrap().into_inner();
+    let (mut begun, mut notices) = (Vec::new(), Vec::new());
+    while let Some(message) = stream.message().await.unwrap() {
+        match message.event {
+            Some(Event::Started(started)) => begun.push(started.evaluations_done),
+            Some(Event::Notice(notice)) => notices.push(notice.reason),
+            _ => {}
+        }
+    }
+    (begun, notices)
+}
+
+/// Runs a job that meets `fault` at its fourth evaluation beside a sound one.
+async fn meet(fault: &str) {
+    let sound = undisturbed("a red apple", 2).await;
+    let daemon = faulty();
+    let line = Line::to(daemon.socket());
+    line.generate(request("a warm worker", 1)).await.unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let answers = ask_again_and_again(Line::to(daemon.socket()), is_over.clone());
+
+    let bad = submit(&line, &format!("a fox [[fault:{fault}@4]]"), 1).await;
+    let watcher = {
+        let (line, bad) = (line.clone(), bad.clone());
+        tokio::spawn(async move { told(&line, &bad).await })
+    };
+    let good = submit(&line, "a red apple", 2).await;
+    let bad = line.ended(&bad, SOON).await.unwrap();
+    let good = line.ended(&good, SOON).await.unwrap();
+    let later = submit(&line, "a red apple", 2).await;
+    let later = line.ended(&later, SOON).await.unwrap();
+    is_over.store(true, Ordering::SeqCst);
+
+    assert_eq!(bad.state(), JobState::Failed, "{fault}: {bad:?}");
+    let problem = bad.problem.clone().unwrap_or_default();
+    assert_eq!(problem.reason, "WORKER_DIED", "{fault}: {problem:?}");
+    assert_eq!(bad.worker_deaths, 2, "{fault}: retried once");
+    let (begun, notices) = watcher.await.unwrap();
+    assert_eq!(begun, [0, 3], "{fault}: retried from its last step");
+    assert_eq!(notices, ["worker_died"], "{fault}");
+    for job in [good, later] {
+        assert_eq!(job.state(), JobState::Succeeded, "{fault}: {job:?}");
+        assert!(pictures(&line, &job).await == sound, "{fault}: other bytes");
+    }
+
+    let mut times = answers.await.unwrap();
+    times.sort_unstable();
+    let (most, usual) = (times[times.len() - 1], times[times.len() * 95 / 100]);
+    println!(
+        "{fault}: {} answers, 95 % within {usual:?}, all within {most:?}",
+        times.len()
+    );
+    assert!(usual < Duration::from_millis(100), "{fault}: {usual:?}");
+    assert!(most < Duration::from_secs(2), "{fault}: {most:?}");
+}
+
+#[test]
+fn a_defect_fails_its_job_alone() {
+    line::runtime().block_on(meet("panic"));
+}
+
+#[test]
+fn a_segmentation_fault_fails_its_job_alone() {
+    line::runtime().block_on(meet("segv"));
+}
+
+#[test]
+fn a_refused_allocation_fails_its_job_alone() {
+    line::runtime().block_on(meet("abort"));
+}
+
+#[test]
+fn a_worker_that_hangs_is_ended_and_fails_its_job_alone() {
+    line::runtime().block_on(meet("hang"));
+}
+
+/// Processes the kernel has ended for lack of memory.
+fn oom_kills() -> Option<u64> {
+    let counters = fs::read_to_string("/proc/vmstat").ok()?;
+    let line = counters
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.trim().parse().ok()
+}
+
+#[test]
+fn a_worker_that_runs_out_of_memory_fails_its_job_alone() {
+    line::runtime().block_on(async {
+        // where no control group can be made the worker ends itself, which is nobody's fault: then once is enough
+        let before = oom_kills();
+        let daemon = faulty();
+        let line = Line::to(daemon.socket());
+        let job = submit(&line, "a fox [[fault:oom@4,once]]", 1).await;
+        let job = line.ended(&job, SOON).await.unwrap();
+        assert_eq!(job.state(), JobState::Succeeded, "{job:?}");
+        assert_eq!(job.worker_deaths, 1);
+        if before.is_none() || oom_kills() == before {
+            println!("skipped: the kernel ends nobody here, as no control group can be made");
+            return;
+        }
+        drop(daemon);
+        meet("oom").await;
+    });
+}
+
+#[test]
+fn a_fault_that_does_not_come_again_costs_nothing_but_time() {
+    line::runtime().block_on(async {
+        let prompt = "a fox [[fault:segv@4,once]]";
+        let expected = undisturbed(prompt, 2).await;
+        let daemon = faulty();
+        let line = Line::to(daemon.socket());
+        let job = submit(&line, prompt, 2).await;
+        let (begun, notices) = told(&line, &job).await;
+        let job = line.ended(&job, SOON).await.unwrap();
+        assert_eq!(job.state(), JobState::Succeeded, "{job:?}");
+        assert!(job.worker_deaths >= 1);
+        assert!(begun.contains(&3), "{begun:?}");
+        assert!(notices.contains(&"worker_died".to_owned()), "{notices:?}");
+        assert!(pictures(&line, &job).await == expected, "other bytes");
+    });
+}
+
+#[test]
+fn a_failed_job_is_tried_again_on_request() {
+    line::runtime().block_on(async {
+        let daemon = faulty();
+        let line = Line::to(daemon.socket());
+        let job = submit(&line, "a fox [[fault:segv@4]]", 1).await;
+        let failed = line.ended(&job, SOON).await.unwrap();
+        assert_eq!(failed.state(), JobState::Failed, "{failed:?}");
+        let request = imgd_proto::v1::RetryJobRequest {
+            job_id: job.clone(),
+        };
+        // its end may be seen a moment before the daemon is through with it
+        let mut tries = 0;
+        let retried = loop {
+            match line.jobs().retry_job(request.clone()).await {
+                Ok(answer) => break answer.into_inner(),
+                Err(status) => assert!(tries < 50, "{status}"),
+            }
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(!line::is_final(retried.job.unwrap().state()));
+        let failed = line.ended(&job, SOON).await.unwrap();
+        assert_eq!(failed.state(), JobState::Failed, "{failed:?}");
+        assert!(failed.worker_deaths > 2, "{failed:?}");
+    });
+}
+
+#[test]
+fn a_request_with_a_stream_fails_with_the_reason() {
+    line::runtime().block_on(async {
+        let daemon = faulty();
+        let line = Line::to(daemon.socket());
+        let drawn = line.generate(request("a fox [[fault:segv@4]]", 1)).await;
+        let failure = Failure::from_status(&drawn.unwrap_err());
+        assert_eq!(failure.reason, Reason::WorkerDied, "{failure:?}");
+        line.generate(request("a red apple", 1)).await.unwrap();
+    });
+}
