@@ -1,7 +1,7 @@
 //! What lies in a daemon's data folder, read without the daemon's help.
 //!
-//! Nothing here knows the folder's layout: the database is the file that begins as SQLite's do, everything else beside
-//! it is a picture, a thumbnail or rubbish.
+//! The database is the file that begins as SQLite's do; everything else beside it, but for its companions, the lock and
+//! the room kept for a full disk, is a picture, a thumbnail or rubbish.
 
 use std::{
     collections::BTreeMap,
@@ -147,10 +147,10 @@ fn is_database(path: &Path) -> bool {
         .is_ok_and(|()| start == MAGIC)
 }
 
-/// SQLite's log and its index beside a database, and the daemon's lock.
+/// SQLite's log and its index beside a database, the daemon's lock, and the room it keeps for a full disk.
 fn is_companion(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ["-wal", "-shm", "-journal", "lock"]
+    ["-wal", "-shm", "-journal", "lock", "reserve"]
         .iter()
         .any(|suffix| name.ends_with(suffix))
 }

@@ -2,15 +2,18 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use imgd_e2e::{Daemon, Home, processes, run::Run};
+use imgd_e2e::{
+    Daemon, Home, library,
+    line::{self, Line},
+    processes,
+    run::Run,
+};
+use imgd_proto::v1;
 
 const CANARY: &str = "heliotropecanary";
 
-#[test]
-fn prompts_are_in_no_file_and_no_command_line() {
-    let daemon = Daemon::start_in(Home::new(), |imgd| {
-        imgd.env("IMGD_LOG_LEVEL", "trace").env("RUST_LOG", "trace");
-    });
+/// Runs `imgctl generate` with canaries through successes and failures; the picture it drew is in `a.png`.
+fn draw_canaries(daemon: &Daemon, more: &[&str]) {
     let prompt = format!("a {CANARY} flower");
     let base = [
         "generate",
@@ -21,6 +24,7 @@ fn prompts_are_in_no_file_and_no_command_line() {
         CANARY,
         "--no-metadata",
     ];
+    let base = [&base[..], more].concat();
     daemon.run([&base[..], &["-o", "a.png"]].concat()).ok();
     for bad in [
         ["--model", "/nonexistent"],
@@ -30,24 +34,44 @@ fn prompts_are_in_no_file_and_no_command_line() {
         assert_ne!(daemon.run([&base[..], &bad].concat()).code, 0);
     }
     let long = format!("{CANARY} ").repeat(200);
-    daemon
-        .run([
-            "generate",
-            &long,
-            "--steps",
-            "1",
-            "--no-metadata",
-            "-o",
-            "long.png",
-        ])
-        .ok();
+    let long = [
+        "generate",
+        &long,
+        "--steps",
+        "1",
+        "--no-metadata",
+        "-o",
+        "long.png",
+    ];
+    daemon.run([&long[..], more].concat()).ok();
+}
+
+fn traced() -> Daemon {
+    Daemon::start_in(Home::new(), |imgd| {
+        imgd.env("IMGD_LOG_LEVEL", "trace").env("RUST_LOG", "trace");
+    })
+}
+
+/// A part of a picture's pixels as they are in its file: no two files have it by chance.
+fn pixels_of(picture: &Path) -> Vec<u8> {
+    let bytes = fs::read(picture).expect("imgctl wrote it");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 48].to_vec()
+}
+
+#[test]
+fn a_private_picture_and_its_prompt_are_in_no_file_and_no_command_line() {
+    let daemon = traced();
+    draw_canaries(&daemon, &["--private"]);
 
     assert!(!daemon.log().is_empty(), "something is logged");
-    let nowhere = Path::new("");
-    assert_eq!(
-        daemon.home().files_containing(CANARY.as_bytes(), nowhere),
-        Vec::<std::path::PathBuf>::new()
-    );
+    let nothing = Vec::<std::path::PathBuf>::new();
+    let home = daemon.home();
+    let found = |needle: &[u8]| home.files_containing(needle, Path::new(""));
+    assert_eq!(found(CANARY.as_bytes()), nothing);
+    // imgctl wrote the picture where it was told to, and it is nowhere else
+    let picture = daemon.work().join("a.png");
+    assert_eq!(found(&pixels_of(&picture)), [picture]);
     for pid in processes::family(daemon.pid()) {
         for file in ["cmdline", "environ", "comm"] {
             let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
@@ -56,22 +80,61 @@ fn prompts_are_in_no_file_and_no_command_line() {
                 "{file} of {pid}"
             );
         }
+        // what it has open to write lies where was searched
+        for path in processes::files_open_for_writing(pid) {
+            assert!(path.starts_with(home.path()), "{pid}: {}", path.display());
+        }
     }
 }
 
 #[test]
-fn the_search_for_prompts_can_fail() {
+fn prompts_reach_no_log() {
+    let daemon = traced();
+    draw_canaries(&daemon, &[]);
+    let log = daemon.log();
+    assert!(!log.is_empty(), "something is logged");
+    assert!(!log.contains(CANARY));
+}
+
+#[test]
+fn the_history_has_prompt_and_picture_until_the_job_is_deleted() {
     let daemon = Daemon::start();
-    let arguments = ["generate", CANARY, "--steps", "1", "-o", "with.png"];
-    daemon.run(arguments).ok();
-    let found = daemon
-        .home()
-        .files_containing(CANARY.as_bytes(), Path::new(""));
-    assert_eq!(
-        found,
-        [daemon.work().join("with.png")],
-        "the metadata, and nothing else"
-    );
+    draw_canaries(&daemon, &[]);
+    let (home, work) = (daemon.home(), daemon.work());
+    let pixels = pixels_of(&work.join("a.png"));
+    let found = |needle: &[u8]| home.files_containing(needle, &work);
+    // so the searches can fail
+    assert_ne!(found(CANARY.as_bytes()), Vec::<std::path::PathBuf>::new());
+    assert_ne!(found(&pixels), Vec::<std::path::PathBuf>::new());
+
+    line::runtime().block_on(async {
+        let line = Line::to(daemon.socket());
+        for job in line.list(&[]).await.unwrap() {
+            let request = v1::DeleteJobRequest {
+                job_id: job.id,
+                force: false,
+            };
+            line.jobs().delete_job(request).await.unwrap();
+        }
+        assert_eq!(line.list(&[]).await.unwrap(), []);
+    });
+    // in no row, log, free page or file
+    assert_eq!(found(CANARY.as_bytes()), Vec::<std::path::PathBuf>::new());
+    assert_eq!(found(&pixels), Vec::<std::path::PathBuf>::new());
+    assert_eq!(library::check(&home.data()), Ok(1));
+}
+
+#[test]
+fn a_private_daemon_keeps_nothing() {
+    let home = Home::with_config("private = true\n");
+    let daemon = Daemon::start_in(home, |_| {});
+    draw_canaries(&daemon, &[]);
+    let (home, work) = (daemon.home(), daemon.work());
+    let pixels = pixels_of(&work.join("a.png"));
+    for needle in [CANARY.as_bytes(), &pixels] {
+        let found = home.files_containing(needle, &work);
+        assert_eq!(found, Vec::<std::path::PathBuf>::new());
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ impl Seen {
 #[derive(Default)]
 struct Watcher {
     cursor: u64,
+    /// The cursor of the last snapshot.
+    snapshot: u64,
     /// Pictures that were announced as done since the last snapshot.
     done: BTreeSet<u32>,
 }
@@ -64,7 +66,7 @@ pub(super) async fn follow(line: &Line, id: &str, seen: &Mutex<Seen>) {
             }
         }
         note(seen, |seen| seen.breaks += 1);
-        time::sleep(Duration::from_millis(100)).await;
+        time::sleep(Duration::from_millis(30)).await;
     }
 }
 
@@ -97,8 +99,11 @@ async fn stream(
 
 impl Watcher {
     fn take(&mut self, id: &str, message: WatchJobResponse, is_first: bool, seen: &mut Seen) {
-        // an event that stands for earlier ones may have the cursor that is known already
-        let grows = message.cursor > self.cursor || is_first && message.cursor == self.cursor;
+        // a snapshot may stand for what is known already, and pictures after it are a part of it
+        let is_part =
+            matches!(message.event, Some(Event::Image(_))) && self.snapshot == self.cursor;
+        let may_repeat = is_first || is_part;
+        let grows = message.cursor > self.cursor || may_repeat && message.cursor == self.cursor;
         if !grows || message.job_id != id {
             let what = format!(
                 "watch {id}: event {} of {} after {}",
@@ -110,6 +115,7 @@ impl Watcher {
         match message.event {
             Some(Event::Snapshot(job)) => {
                 self.done.clear();
+                self.snapshot = message.cursor;
                 seen.snapshots += 1;
                 counts_add_up(&job, seen);
             }
