@@ -20,8 +20,12 @@ pub struct Accounts {
 impl Accounts {
     /// The start tag of the client's next picture at the class's virtual time.
     pub(super) fn tag(&self, class: Class, client: ClientId, virtual_time: u64) -> u64 {
-        let finish = self.finish.get(&(class, client));
-        finish.copied().unwrap_or(virtual_time)
+        self.fixed_tag(class, client).unwrap_or(virtual_time)
+    }
+
+    /// The start tag of the next picture of a client that has waited or been served before.
+    pub(super) fn fixed_tag(&self, class: Class, client: ClientId) -> Option<u64> {
+        self.finish.get(&(class, client)).copied()
     }
 
     /// Fixes the tags of clients that wait, before the virtual time moves on; forgets those of clients that neither wait
@@ -38,6 +42,17 @@ impl Accounts {
                 .entry(*client)
                 .or_insert_with(|| virtual_time(client.0));
         }
+    }
+
+    /// A class had nothing to do: all that was owed is forgiven.
+    pub(super) fn idle(&mut self, class: Class) {
+        self.finish.retain(|(other, _), _| *other != class);
+    }
+
+    /// A client comes, or comes back, at the class's virtual time.
+    pub(super) fn came(&mut self, class: Class, client: ClientId, virtual_time: u64) {
+        let finish = self.finish.entry((class, client)).or_default();
+        *finish = virtual_time.max(*finish);
     }
 
     /// A picture of the client was begun; `work` is what it takes. Returns its start tag.

@@ -22,4 +22,6 @@ pub use state::{Background, Fingerprint, Known, Resident, State, WorkerState};
 #[cfg(test)]
 mod adversary;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

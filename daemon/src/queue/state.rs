@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    Accounts, Beginning, Class, Curves, Image, Job, JobId, Progress, Returned, Stage, Starving,
-    order::{is_active, is_starving, is_wanted, may_go_on},
+    Accounts, Beginning, Class, ClientId, Curves, Image, Job, JobId, Progress, Returned, Stage, Starving,
+    order::{is_active, is_starving, is_wanted, may_begin, may_go_on},
+    residency::is_ready,
 };
 use crate::{
     engine::{GenerationId, ModelKey},
@@ -220,14 +221,46 @@ impl State {
         })
     }
 
-    /// The start tag in service of a class: the least of its pictures that go on.
+    /// A job came.
+    pub fn add(&mut self, job: Job) {
+        let now = job.arrived;
+        let clients: BTreeSet<ClientId> = self
+            .jobs
+            .iter()
+            .filter(|other| other.class == job.class && is_active(self, other, now))
+            .map(|other| other.client)
+            .collect();
+        if clients.is_empty() {
+            self.accounts.idle(job.class);
+        }
+        if !clients.contains(&job.client) {
+            let virtual_time = self.virtual_time(job.class, now);
+            self.accounts.came(job.class, job.client, virtual_time);
+        }
+        self.jobs.push(job);
+    }
+
+    /// The start tag in service of a class: the least of its pictures that go on, and of clients whose next one could be
+    /// begun at once.
     pub(super) fn virtual_time(&self, class: Class, now: Instant) -> u64 {
-        let of_class = self.in_flight().filter(|(job, _)| job.class == class);
-        of_class
-            .filter(|(job, image)| is_wanted(self, job, now) && may_go_on(job, image))
-            .map(|(_, image)| image.start_tag)
-            .min()
-            .unwrap_or_else(|| self.accounts.floor(class))
+        let mut least: Option<u64> = None;
+        let mut last = None;
+        for job in self.jobs.iter().filter(|job| job.class == class) {
+            if !is_wanted(self, job, now) {
+                continue;
+            }
+            let images = job.images.iter().filter(|image| may_go_on(job, image));
+            least = least
+                .into_iter()
+                .chain(images.map(|image| image.start_tag))
+                .min();
+            if last != Some(job.client) && may_begin(self, job) && is_ready(self, job) {
+                last = Some(job.client);
+                let fixed = self.accounts.fixed_tag(class, job.client);
+                least = least.into_iter().chain(fixed).min();
+            }
+        }
+        least.unwrap_or_else(|| self.accounts.floor(class))
     }
 
     /// Fixes the place of clients that wait, before something changes it.
