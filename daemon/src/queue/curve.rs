@@ -209,3 +209,112 @@ impl Curves {
             .map(|((_, group), curve)| (*group, curve))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop, prop_assert, proptest};
+
+    use super::{Curve, LADDER, TRUSTED, WORTH};
+
+    /// Learns what a machine takes, which has `available` generations for each evaluation.
+    fn learn(curve: &mut Curve, available: u32, evaluations: u32, seconds: impl Fn(u32) -> f64) {
+        for _ in 0..evaluations {
+            let generations = curve.best(available);
+            curve.measured(generations, seconds(generations));
+        }
+    }
+
+    #[test]
+    fn numbers_are_tried_as_long_as_each_pays_better() {
+        let mut curve = Curve::default();
+        let mut tried = Vec::new();
+        // Four share an evaluation well, more do not.
+        let seconds =
+            |number: u32| 1.0 + 0.1 * f64::from(number) + f64::from(number.saturating_sub(4));
+        for _ in 0..20 {
+            let generations = curve.best(16);
+            curve.measured(generations, seconds(generations));
+            tried.push(generations);
+        }
+        assert_eq!(tried[..10], [1, 1, 2, 2, 3, 3, 4, 4, 6, 6]);
+        assert!(
+            tried[10..].iter().all(|generations| *generations == 4),
+            "{tried:?}"
+        );
+        assert!(curve.pays(4) && curve.pays(6) && !curve.pays(8));
+    }
+
+    #[test]
+    fn a_machine_that_gains_nothing_works_on_one_at_a_time() {
+        let mut curve = Curve::default();
+        learn(&mut curve, 16, 10, f64::from);
+        assert_eq!(curve.best(16), 1);
+        assert!(!curve.pays(2));
+    }
+
+    #[test]
+    fn one_hiccup_is_forgiven_and_a_machine_that_changed_is_noticed() {
+        let mut curve = Curve::default();
+        let shared = |number: u32| 1.0 + 0.1 * f64::from(number);
+        curve.measured(1, shared(1));
+        curve.measured(1, shared(1));
+        curve.measured(2, 10.0);
+        learn(&mut curve, 4, 20, shared);
+        assert_eq!(curve.best(4), 4);
+        // Sharing stops to pay, and after a while is found to pay again.
+        learn(&mut curve, 4, 40, |number| f64::from(number * number));
+        assert_eq!(curve.best(4), 1);
+        learn(&mut curve, 4, 2000, shared);
+        assert_eq!(curve.best(4), 4);
+    }
+
+    #[test]
+    fn what_is_stored_is_believed_when_it_comes_back() {
+        let mut curve = Curve::default();
+        learn(&mut curve, 8, 30, |number| 1.0 + 0.1 * f64::from(number));
+        let restored = Curve::restore(curve.points());
+        assert_eq!(restored.best(8), curve.best(8));
+        assert_eq!(restored.seconds(8), curve.seconds(8));
+        assert_eq!(Curve::restore([]).best(8), 1);
+    }
+
+    #[test]
+    fn nonsense_is_not_measured() {
+        let mut curve = Curve::default();
+        for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            curve.measured(1, seconds);
+            curve.measured(1, seconds);
+        }
+        curve.measured(0, 1.0);
+        assert_eq!(curve.points().count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_choice_is_monotone_and_never_worse_than_one_by_more_than_noise(
+            seconds in prop::collection::vec(0.01f64..100.0, LADDER.len()),
+            known in 0usize..=LADDER.len(),
+        ) {
+            let mut curve = Curve::default();
+            for (generations, seconds) in LADDER.into_iter().zip(&seconds).take(known) {
+                for _ in 0..TRUSTED {
+                    curve.measured(generations, *seconds);
+                }
+            }
+            let mut before = 1;
+            for available in 1..=20 {
+                let best = curve.best_known(available);
+                prop_assert!(best <= available);
+                prop_assert!(before <= best, "more to choose from made it fewer");
+                prop_assert!(curve.best(available) <= available);
+                before = best;
+                if best > 1 {
+                    let alone = curve.seconds(1).unwrap_or(f64::INFINITY);
+                    let each = curve.seconds(best).unwrap() / f64::from(best);
+                    prop_assert!(each <= alone * (1.0 - WORTH));
+                    prop_assert!(curve.seconds(1).is_none() || curve.pays(best));
+                }
+            }
+        }
+    }
+}

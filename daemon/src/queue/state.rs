@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Accounts, Beginning, Class, ClientId, Curves, Image, Job, JobId, Progress, Returned, Stage, Starving,
+    Accounts, Beginning, Class, ClientId, Curves, Image, Job, JobId, Progress, Returned, Stage,
+    Starving,
     order::{is_active, is_starving, is_wanted, may_begin, may_go_on},
     residency::is_ready,
 };

@@ -309,3 +309,6 @@ fn a_worker_without_models_lingers_a_little() {
     };
     assert_eq!(pick(&state, end), Tick::EndWorker);
 }
+
+mod sharing;
+mod turns;

@@ -30,7 +30,7 @@ impl Actor {
     /// Takes a job into the queue.
     pub(super) fn admit(&mut self, id: JobId, desk: Desk, now: Instant) {
         let client = self.client_id(&desk.order.client);
-        self.state.jobs.push(Job {
+        self.state.add(Job {
             only_loads: matches!(desk.order.work, Work::Load),
             width_px: desk.size_px().0,
             height_px: desk.size_px().1,

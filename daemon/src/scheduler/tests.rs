@@ -474,3 +474,5 @@ async fn pictures_that_nobody_takes_hold_up_their_own_job_alone() {
     assert_eq!(house.record.count("finish lazy"), 2);
     assert_eq!(story(lazy).await.last().unwrap(), "finished 10");
 }
+
+mod room;

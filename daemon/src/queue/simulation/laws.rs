@@ -25,6 +25,8 @@ pub(super) struct Laws {
     waiting: BTreeMap<Class, Instant>,
     /// When each class was last given an evaluation.
     served: BTreeMap<Class, Instant>,
+    /// Classes that the evaluation under way is for, and when it began.
+    under_way: Vec<(Class, Instant)>,
     /// The lower class's job and picture that has its turn.
     turn: Option<(JobId, Option<u32>)>,
     /// Jobs of clients that came, and the pictures of others that went before.
@@ -61,6 +63,7 @@ impl Laws {
         Self {
             waiting: BTreeMap::new(),
             served: BTreeMap::new(),
+            under_way: Vec::new(),
             turn: None,
             comers: BTreeMap::new(),
             clients: BTreeSet::new(),
@@ -72,6 +75,11 @@ impl Laws {
     /// owed something because theirs is not.
     pub(super) fn arrived(&mut self, state: &State, job: &Job) {
         let is_new = self.clients.insert((job.class, job.client));
+        // Of several jobs of one client, those that can share an evaluation may go first.
+        self.comers.retain(|id, _| {
+            let other = state.job(*id);
+            other.is_some_and(|other| (other.class, other.client) != (job.class, job.client))
+        });
         let mut rivals = state.jobs.iter().filter(|other| other.class == job.class);
         let none_is_owed = rivals.all(|other| state.resident(&other.model).is_some());
         if is_new && none_is_owed && job.images_left > 0 && state.resident(&job.model).is_some() {
@@ -87,11 +95,13 @@ impl Laws {
     /// The worker died.
     pub(super) fn died(&mut self) {
         self.comers.clear();
+        self.under_way.clear();
         self.turn = None;
     }
 
     pub(super) fn check(&mut self, house: &House, tick: &Tick) -> Result<(), String> {
         let (state, now) = (&house.state, house.now);
+        self.served.extend(self.under_way.drain(..));
         self.never_idle(state, tick, now)?;
         if matches!(state.worker, WorkerState::Absent { .. }) {
             let needs_none = matches!(
@@ -145,28 +155,32 @@ impl Laws {
                 self.turn = None;
             }
         }
-        let Some(above) = state.jobs.iter().find(|other| is_above(other)) else {
-            return Ok(());
-        };
-        let bound = Starving::bound(job.class).ok_or("interactive work is never below")?;
+        let above = state.jobs.iter().find(|other| is_above(other));
         let oldest = state.jobs.iter().filter(|other| other.class == job.class);
         let since = oldest.map(|other| other.arrived).min();
         let waited = since
             .max(self.served.get(&job.class).copied())
             .map(|since| now - since);
-        match self.turn {
-            Some((holder, picture))
-                if holder == job.id && (picture.is_none() || picture == index) => {}
-            _ if waited.is_some_and(|waited| waited >= bound) => {}
+        let bound = Starving::bound(job.class);
+        let holds = self.turn.is_some_and(|(holder, picture)| {
+            holder == job.id && (picture.is_none() || picture == index)
+        });
+        let is_turn = waited
+            .zip(bound)
+            .is_some_and(|(waited, bound)| waited >= bound);
+        match above {
+            Some(above) if !holds && !is_turn => Err(format!(
+                "{:?} of {:?} goes before {:?} of {:?}, after {waited:?}",
+                job.id, job.class, above.id, above.class
+            )),
+            // What is begun in its turn keeps it, whoever comes meanwhile.
             _ => {
-                return Err(format!(
-                    "{:?} of {:?} goes before {:?} of {:?}, after {waited:?}",
-                    job.id, job.class, above.id, above.class
-                ));
+                if is_turn || (holds && above.is_some()) {
+                    self.turn = Some((job.id, index));
+                }
+                Ok(())
             }
         }
-        self.turn = Some((job.id, index));
-        Ok(())
     }
 
     /// No class waits for much longer than its bound.
@@ -176,7 +190,7 @@ impl Laws {
             let is_served = matches!(tick, Tick::Step(generations)
                 if generations.iter().any(|id| state.job_of(*id).is_some_and(|job| job.class == class)));
             if is_served {
-                self.served.insert(class, now);
+                self.under_way.push((class, now));
             }
             if is_served || !state.jobs.iter().any(|job| of_class(&job)) {
                 self.waiting.remove(&class);

@@ -95,7 +95,7 @@ fn with_an_end(mut happenings: Vec<(Duration, Happening)>) -> Vec<(Duration, Hap
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: PATTERNS, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(PATTERNS))]
 
     #[test]
     fn whatever_happens_the_laws_are_kept_and_the_work_ends(
