@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Accounts, Beginning, Class, ClientId, Curves, Image, Job, JobId, Progress, Returned, Stage,
-    Starving,
+    Starving, Tick,
     order::{is_active, is_starving, is_wanted, may_begin, may_go_on},
     residency::is_ready,
 };
@@ -22,6 +22,9 @@ const DISK_BYTES_PER_SECOND: u64 = 1_000_000_000;
 /// Changes when any file of a model changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub u64);
+
+/// Decoding counts as so many evaluations.
+const DECODING: u32 = 1;
 
 /// Everything a decision depends on.
 #[derive(Debug, Clone)]
@@ -335,7 +338,7 @@ impl State {
         let left = beginning
             .evaluation_count
             .saturating_sub(beginning.evaluations_done);
-        let work = beginning.group.work(left);
+        let work = beginning.group.work(left.saturating_add(DECODING));
         let virtual_time = self.virtual_time(class, now);
         let start_tag = self.accounts.charge(class, client, virtual_time, work);
         if let Some(job) = self.job_mut(id) {
@@ -361,10 +364,25 @@ impl State {
         }
     }
 
+    /// That is what is done next. Where it is the turn of a class that waited too long, its picture has it to its end.
+    pub fn decided(&mut self, tick: &Tick, now: Instant) {
+        let leader = match tick {
+            Tick::Step(generations) => generations.first().copied(),
+            Tick::Decode(generation) => Some(*generation),
+            _ => None,
+        };
+        let Some((leader, job)) = leader.and_then(|leader| Some((leader, self.job_of(leader)?)))
+        else {
+            return;
+        };
+        let is_above = |other: &Job| other.class < job.class && is_active(self, other, now);
+        let is_turn = self.jobs.iter().any(is_above) && is_starving(self, job.class, now);
+        self.starving.led(leader, is_turn);
+    }
+
     /// Generations made an evaluation together, the one it was made for first.
     pub fn stepped(&mut self, progress: &[Progress], now: Instant) {
         self.settle(now);
-        self.served(progress.first().map(|first| first.generation), now);
         for made in progress {
             let Some(job) = self
                 .jobs
@@ -392,8 +410,7 @@ impl State {
     }
 
     /// A stage of the decoder was made for a generation.
-    pub fn decoded(&mut self, generation: GenerationId, is_done: bool, now: Instant) {
-        self.served(Some(generation), now);
+    pub fn decoded(&mut self, generation: GenerationId, is_done: bool) {
         self.change(generation, |image| {
             image.stage = if is_done {
                 Stage::Decoded
@@ -425,9 +442,15 @@ impl State {
             .position(|image| image.generation == generation)?;
         let image = job.images.remove(place);
         let (id, class, client) = (job.id, job.class, job.client);
-        let left = image
-            .evaluation_count
-            .saturating_sub(image.evaluations_done);
+        let left = match image.stage {
+            Stage::Decoded => 0,
+            _ => {
+                image
+                    .evaluation_count
+                    .saturating_sub(image.evaluations_done)
+                    + DECODING
+            }
+        };
         let not_made = image.group.map_or(0, |group| group.work(left));
         self.accounts.refund(class, client, not_made);
         self.accounts.ended(class, image.start_tag);
@@ -478,16 +501,6 @@ impl State {
         if let Some(image) = images.find(|image| image.generation == generation) {
             change(image);
         }
-    }
-
-    /// The engine worked for this generation.
-    fn served(&mut self, generation: Option<GenerationId>, now: Instant) {
-        let Some(generation) = generation else { return };
-        let is_turn = self.job_of(generation).is_some_and(|job| {
-            let is_above = |other: &Job| other.class < job.class && is_active(self, other, now);
-            is_starving(self, job.class, now) && self.jobs.iter().any(is_above)
-        });
-        self.starving.led(generation, is_turn);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 
 impl Actor {
     pub(super) fn carry_out(&mut self, tick: Tick, now: Instant) {
+        self.state.decided(&tick, now);
         let least = self.options.patience;
         if tick == Tick::StartWorker {
             self.operation = Some(operation::start_worker(

@@ -148,6 +148,7 @@ impl House {
             let lawful = laws.check(self, &tick);
             self.laws = laws;
             lawful.map_err(|broken| format!("{tick:?}: {broken}"))?;
+            self.state.decided(&tick, self.now);
             if let Tick::Wait { until } = tick {
                 let next = self.happenings.last().map(|(moment, _)| *moment);
                 let Some(moment) = until.into_iter().chain(next).min() else {
@@ -364,7 +365,7 @@ impl House {
                 let picture = self.picture(*generation)?;
                 picture.pieces += 1;
                 let is_done = picture.pieces == DECODER_PIECES;
-                self.state.decoded(*generation, is_done, self.now);
+                self.state.decoded(*generation, is_done);
             }
             Tick::Save(generation) => {
                 let picture = self.picture(*generation)?;

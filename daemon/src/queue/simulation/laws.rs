@@ -173,13 +173,11 @@ impl Laws {
                 "{:?} of {:?} goes before {:?} of {:?}, after {waited:?}",
                 job.id, job.class, above.id, above.class
             )),
-            // What is begun in its turn keeps it, whoever comes meanwhile.
-            _ => {
-                if is_turn || (holds && above.is_some()) {
-                    self.turn = Some((job.id, index));
-                }
+            Some(_) => {
+                self.turn = Some((job.id, index));
                 Ok(())
             }
+            None => Ok(()),
         }
     }
 
@@ -211,11 +209,17 @@ impl Laws {
 
     /// A client that comes waits for one picture of each other client at most.
     fn turns(&mut self, state: &State, tick: &Tick) -> Result<(), String> {
+        // Who takes turns with whom is another question where models are switched, and where clients are given back
+        // what was not made for them.
         if matches!(
             tick,
-            Tick::Park(_) | Tick::Unload(_) | Tick::Load(_) | Tick::EndWorker
+            Tick::Park(_)
+                | Tick::Unload(_)
+                | Tick::Load(_)
+                | Tick::EndWorker
+                | Tick::Hold(_)
+                | Tick::Forget(_)
         ) {
-            // Who takes turns with whom is another question where models are switched.
             self.comers.clear();
         }
         if let Tick::Step(generations) = tick {

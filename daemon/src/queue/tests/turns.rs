@@ -40,6 +40,12 @@ fn made(generation: u64, evaluations_done: u32) -> [Progress; 1] {
     }]
 }
 
+fn decide(state: &mut State, now: Instant) -> Tick {
+    let tick = pick(state, now);
+    state.decided(&tick, now);
+    tick
+}
+
 fn end(state: &mut State, generation: u64, now: Instant) {
     state.stepped(&made(generation, 3), now);
     state.ended(GenerationId(generation));
@@ -72,7 +78,7 @@ fn decoding_is_left_for_somebody_more_urgent_and_taken_up_again() {
     begin(&mut state, 1, 7);
     state.stepped(&made(7, 3), now);
     assert_eq!(pick(&state, now), Tick::Decode(GenerationId(7)));
-    state.decoded(GenerationId(7), false, now);
+    state.decoded(GenerationId(7), false);
     add(&mut state, 2, &key, Class::Interactive, 1, now);
     assert_eq!(pick(&state, now), Tick::Begin(JobId(2)));
     state.jobs[1].is_paused = true;
@@ -135,31 +141,32 @@ fn a_class_that_waited_too_long_gets_one_picture_by_turns() {
     begin(&mut state, 2, 7);
     let nearly = now + MINUTE - Duration::from_millis(1);
     state.stepped(&made(7, 1), nearly);
-    assert_eq!(pick(&state, nearly), Tick::Step(vec![GenerationId(7)]));
+    assert_eq!(
+        decide(&mut state, nearly),
+        Tick::Step(vec![GenerationId(7)])
+    );
     let then = now + MINUTE;
-    assert_eq!(pick(&state, then), Tick::Begin(JobId(1)));
+    assert_eq!(decide(&mut state, then), Tick::Begin(JobId(1)));
     begin(&mut state, 1, 8);
-    assert_eq!(pick(&state, then), Tick::Step(vec![GenerationId(8)]));
+    assert_eq!(decide(&mut state, then), Tick::Step(vec![GenerationId(8)]));
     state.stepped(&made(8, 1), then);
     assert_eq!(
-        pick(&state, then),
+        decide(&mut state, then),
         Tick::Step(vec![GenerationId(7)]),
         "one call each"
     );
     state.stepped(&made(7, 2), then);
-    assert_eq!(pick(&state, then), Tick::Step(vec![GenerationId(8)]));
-    state.stepped(&made(8, 2), then);
-    state.stepped(&made(7, 2), then);
+    assert_eq!(decide(&mut state, then), Tick::Step(vec![GenerationId(8)]));
     state.stepped(&made(8, 3), then);
     state.ended(GenerationId(8));
     assert_eq!(
-        pick(&state, then),
+        decide(&mut state, then),
         Tick::Step(vec![GenerationId(7)]),
         "and waits again"
     );
     let later = then + MINUTE - Duration::from_millis(1);
-    assert_eq!(pick(&state, later), Tick::Step(vec![GenerationId(7)]));
-    assert_eq!(pick(&state, later + MINUTE), Tick::Begin(JobId(1)));
+    assert_eq!(decide(&mut state, later), Tick::Step(vec![GenerationId(7)]));
+    assert_eq!(decide(&mut state, later + MINUTE), Tick::Begin(JobId(1)));
 }
 
 #[test]

@@ -64,6 +64,8 @@ async fn a_person_goes_before_a_batch_between_two_steps_and_the_batch_loses_noth
     let (house, _) = mortal(5, Duration::from_secs(1));
     let batch = draw("m", "batch", 20);
     let batch = submit(&house, of_class(batch, v1::Priority::Batch, "a")).await;
+    // A reader who takes the pictures.
+    let batch = tokio::spawn(last(batch));
     asked(&house, "step batch", 12).await;
     let mut person = draw("m", "person", 1);
     // Another size: it cannot share.
@@ -78,7 +80,7 @@ async fn a_person_goes_before_a_batch_between_two_steps_and_the_batch_loses_noth
         .filter(|line| line.contains("batch"))
         .count();
     assert!(between <= 1, "{:#?}", &lines[before..]);
-    assert_eq!(last(batch).await, "finished 20");
+    assert_eq!(batch.await.unwrap(), "finished 20");
     let steps: usize = house
         .record
         .lines()
