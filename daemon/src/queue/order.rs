@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Class, ClientId, Image, Job, Stage, Starving, State,
-    residency::{is_ready, needs_eviction},
+    residency::{free_bytes, is_ready, needs_eviction, working_bytes},
 };
 use crate::engine::ModelKey;
 
@@ -111,7 +111,7 @@ fn turn<'a>(
         })
     });
     if under_way.is_some() {
-        // The two alternate; where that would mean to load a model for each call, the turn goes first.
+        // The two alternate; where one would push the other out of memory for each call, the turn goes first.
         let is_its_call = !state.starving.had_turn_last() || evicts(state, first);
         return under_way.filter(|_| is_its_call);
     }
@@ -126,8 +126,14 @@ fn turn<'a>(
         })
 }
 
+/// Whether something has to leave memory first.
 fn evicts(state: &State, candidate: Candidate<'_>) -> bool {
-    candidate.image.is_none() && needs_eviction(state, candidate.job)
+    match candidate.image {
+        Some(image) => {
+            working_bytes(state, candidate.job) > free_bytes(state, Some(image.generation))
+        }
+        None => needs_eviction(state, candidate.job),
+    }
 }
 
 fn switch_patience(state: &State, model: &ModelKey) -> Duration {

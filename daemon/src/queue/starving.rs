@@ -1,6 +1,6 @@
 //! Whether a lower class has waited too long, and the picture that has its turn then.
 //!
-//! A class that was given no evaluation for its bound gets one picture's turn and waits again. The turn alternates with
+//! A class that was given no evaluation and no decoding for its bound gets one picture's turn and waits again. The turn alternates with
 //! the work of higher classes, one call of the engine each, so that an arrival waits for one call more at most.
 
 use std::{
@@ -36,7 +36,7 @@ impl Starving {
         }
     }
 
-    /// When a class was last given an evaluation.
+    /// When a class was last given an evaluation, or a piece of decoding.
     pub fn last_served(&self, class: Class) -> Option<Instant> {
         self.served.get(&class).copied()
     }
@@ -51,7 +51,7 @@ impl Starving {
         self.turn.is_some() && self.turn == self.last
     }
 
-    /// A class was given an evaluation.
+    /// A class was given an evaluation, or a piece of decoding.
     pub(super) fn served(&mut self, class: Class, now: Instant) {
         self.served.insert(class, now);
     }
@@ -59,7 +59,7 @@ impl Starving {
     /// The engine worked for this generation; `is_turn` where that is its class's turn.
     pub(super) fn led(&mut self, generation: GenerationId, is_turn: bool) {
         self.last = Some(generation);
-        if is_turn && self.turn.is_none() {
+        if is_turn {
             self.turn = Some(generation);
         }
     }

@@ -410,7 +410,10 @@ impl State {
     }
 
     /// A stage of the decoder was made for a generation.
-    pub fn decoded(&mut self, generation: GenerationId, is_done: bool) {
+    pub fn decoded(&mut self, generation: GenerationId, is_done: bool, now: Instant) {
+        if let Some(class) = self.job_of(generation).map(|job| job.class) {
+            self.starving.served(class, now);
+        }
         self.change(generation, |image| {
             image.stage = if is_done {
                 Stage::Decoded

@@ -149,9 +149,9 @@ fn a_job_is_looked_at_inspected_loaded_begun_stepped_finished_completed() {
     };
     state.stepped(&[last], now);
     assert_eq!(pick(&state, now), Tick::Decode(GenerationId(7)));
-    state.decoded(GenerationId(7), false);
+    state.decoded(GenerationId(7), false, now);
     assert_eq!(pick(&state, now), Tick::Decode(GenerationId(7)));
-    state.decoded(GenerationId(7), true);
+    state.decoded(GenerationId(7), true, now);
     assert_eq!(pick(&state, now), Tick::Finish(GenerationId(7)));
     assert_eq!(state.ended(GenerationId(7)), Some(JobId(1)));
     assert_eq!(pick(&state, now), Tick::Complete(JobId(1)));

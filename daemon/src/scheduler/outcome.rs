@@ -184,7 +184,7 @@ impl Actor {
         };
         match result {
             Ok(decoded) => {
-                self.state.decoded(generation, decoded.is_done);
+                self.state.decoded(generation, decoded.is_done, now);
                 self.pace.decoded(generation, decoded.took);
                 let job = self.state.job(which.job);
                 if job.is_some_and(|job| job.class == Class::Background) {

@@ -365,7 +365,7 @@ impl House {
                 let picture = self.picture(*generation)?;
                 picture.pieces += 1;
                 let is_done = picture.pieces == DECODER_PIECES;
-                self.state.decoded(*generation, is_done);
+                self.state.decoded(*generation, is_done, self.now);
             }
             Tick::Save(generation) => {
                 let picture = self.picture(*generation)?;

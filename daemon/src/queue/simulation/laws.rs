@@ -185,8 +185,13 @@ impl Laws {
     fn bounds(&mut self, state: &State, tick: &Tick, now: Instant) -> Result<(), String> {
         for class in Class::ALL {
             let of_class = |job: &&Job| job.class == class && is_active(state, job);
-            let is_served = matches!(tick, Tick::Step(generations)
-                if generations.iter().any(|id| state.job_of(*id).is_some_and(|job| job.class == class)));
+            let is_of_class =
+                |id: &GenerationId| state.job_of(*id).is_some_and(|job| job.class == class);
+            let is_served = match tick {
+                Tick::Step(generations) => generations.iter().any(is_of_class),
+                Tick::Decode(generation) => is_of_class(generation),
+                _ => false,
+            };
             if is_served {
                 self.under_way.push((class, now));
             }

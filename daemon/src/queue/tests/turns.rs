@@ -78,7 +78,7 @@ fn decoding_is_left_for_somebody_more_urgent_and_taken_up_again() {
     begin(&mut state, 1, 7);
     state.stepped(&made(7, 3), now);
     assert_eq!(pick(&state, now), Tick::Decode(GenerationId(7)));
-    state.decoded(GenerationId(7), false);
+    state.decoded(GenerationId(7), false, now);
     add(&mut state, 2, &key, Class::Interactive, 1, now);
     assert_eq!(pick(&state, now), Tick::Begin(JobId(2)));
     state.jobs[1].is_paused = true;
