@@ -188,7 +188,7 @@ impl World {
             self.guided.insert(id);
         }
         let stay = |seconds| KeepAlive::For(Duration::from_secs(seconds));
-        self.state.jobs.push(Job {
+        self.state.add(Job {
             only_loads: asked.images == 0,
             images_left: asked.images,
             class,
@@ -401,6 +401,7 @@ impl World {
         if tick != pick(&self.state, self.now) {
             return Err("the same state gave two decisions".to_owned());
         }
+        self.state.decided(&tick, self.now);
         let is_present = matches!(self.state.worker, WorkerState::Present { .. });
         let needs_none = matches!(
             tick,
