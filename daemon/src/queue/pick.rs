@@ -62,7 +62,7 @@ pub enum Tick {
 /// The most urgent class goes first, in it the client that has been given least, of its jobs the oldest; pictures that
 /// can share an evaluation do so where that pays. What waits for a reader holds nobody else up.
 pub fn pick(state: &State, now: Instant) -> Tick {
-    if let Some(job) = state.jobs.iter().find(|job| is_complete(job)) {
+    if let Some(job) = state.jobs.iter().find(|job| is_complete(state, job)) {
         return Tick::Complete(job.id);
     }
     let lead = order::lead(state, now);
@@ -103,9 +103,15 @@ pub fn pick(state: &State, now: Instant) -> Tick {
     }
 }
 
-fn is_complete(job: &Job) -> bool {
-    let is_all_made = job.images_left == 0 && job.images.is_empty();
-    is_all_made && !job.only_loads && !job.is_cancelled && !job.is_paused && !job.is_storing
+/// Whether nothing is left to do for the job. One that only loads is complete as soon as its model is there: before
+/// others can push it out again.
+fn is_complete(state: &State, job: &Job) -> bool {
+    let is_made = if job.only_loads {
+        job.fingerprint.is_some() && residency::is_ready(state, job)
+    } else {
+        job.images_left == 0 && job.images.is_empty()
+    };
+    is_made && !job.is_cancelled && !job.is_paused && !job.is_storing
 }
 
 /// A picture that leaves the worker before anything else is done: cancelled ones are forgotten, those of paused jobs

@@ -31,6 +31,9 @@ pub(super) struct Laws {
     turn: Option<(JobId, Option<u32>)>,
     /// Jobs of clients that came, and the pictures of others that went before.
     comers: BTreeMap<JobId, Comer>,
+    /// Whether clients were given back what was not made for them: from then on they may owe less than their pictures
+    /// in flight say, and turns are no longer told by counting.
+    has_refunds: bool,
     /// Who came before.
     clients: BTreeSet<(Class, ClientId)>,
     start: Instant,
@@ -66,6 +69,7 @@ impl Laws {
             under_way: Vec::new(),
             turn: None,
             comers: BTreeMap::new(),
+            has_refunds: false,
             clients: BTreeSet::new(),
             start,
         }
@@ -82,7 +86,12 @@ impl Laws {
         });
         let mut rivals = state.jobs.iter().filter(|other| other.class == job.class);
         let none_is_owed = rivals.all(|other| state.resident(&other.model).is_some());
-        if is_new && none_is_owed && job.images_left > 0 && state.resident(&job.model).is_some() {
+        if is_new
+            && none_is_owed
+            && !self.has_refunds
+            && job.images_left > 0
+            && state.resident(&job.model).is_some()
+        {
             self.comers.insert(job.id, Comer::default());
         }
     }
@@ -95,6 +104,7 @@ impl Laws {
     /// The worker died.
     pub(super) fn died(&mut self) {
         self.comers.clear();
+        self.has_refunds = true;
         self.under_way.clear();
         self.turn = None;
     }
@@ -214,17 +224,12 @@ impl Laws {
 
     /// A client that comes waits for one picture of each other client at most.
     fn turns(&mut self, state: &State, tick: &Tick) -> Result<(), String> {
-        // Who takes turns with whom is another question where models are switched, and where clients are given back
-        // what was not made for them.
-        if matches!(
-            tick,
-            Tick::Park(_)
-                | Tick::Unload(_)
-                | Tick::Load(_)
-                | Tick::EndWorker
-                | Tick::Hold(_)
-                | Tick::Forget(_)
-        ) {
+        if matches!(tick, Tick::Park(_) | Tick::Hold(_) | Tick::Forget(_)) {
+            self.comers.clear();
+            self.has_refunds = true;
+        }
+        if matches!(tick, Tick::Unload(_) | Tick::Load(_) | Tick::EndWorker) {
+            // Who takes turns with whom is another question where models are switched.
             self.comers.clear();
         }
         if let Tick::Step(generations) = tick {

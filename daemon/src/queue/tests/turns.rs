@@ -216,3 +216,23 @@ fn a_model_is_loaded_beside_others_where_there_is_room() {
     end(&mut state, 8, now);
     assert_eq!(pick(&state, now), Tick::Load(JobId(2)));
 }
+
+#[test]
+fn a_job_that_only_loads_is_complete_before_its_model_can_be_pushed_out() {
+    let now = Instant::now();
+    let (mut state, key) = with_model(now);
+    state.available_bytes = 0;
+    known(&mut state, &key, 10);
+    state.known.get_mut(&key).unwrap().working_bytes_per_pixel = 1;
+    let other = model("other");
+    state.loaded(resident(&other, now, 300), Duration::ZERO);
+    add(&mut state, 1, &key, Class::Batch, 1, now);
+    state.add(Job {
+        only_loads: true,
+        images_left: 0,
+        class: Class::Background,
+        client: ClientId(2),
+        ..job(2, &other)
+    });
+    assert_eq!(pick(&state, now), Tick::Complete(JobId(2)));
+}
