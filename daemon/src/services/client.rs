@@ -1,11 +1,9 @@
 //! Who asks: the name a client gives itself, or else its process.
 
+use imgd_proto::CLIENT_NAME_METADATA as KEY;
 use tonic::{Request, metadata::MetadataMap};
 
 use crate::failure::Failure;
-
-/// Metadata key of the name.
-const KEY: &str = "imgd-client";
 
 /// Longest name, in characters.
 const MAX_NAME: usize = 64;
