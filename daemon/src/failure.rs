@@ -11,6 +11,16 @@ pub fn worker_died(how: &str) -> Failure {
     )
 }
 
+/// Something outside ended so many workers in a row; `how` follows "the worker".
+pub fn worker_keeps_dying(how: &str, deaths: u32) -> Failure {
+    let message = format!(
+        "the worker {how} {deaths} times in a row before this request came any further: something outside keeps ending it"
+    );
+    Failure::new(Reason::WorkerDied, message).with_hint(
+        "memory may be short: earlyoom, systemd-oomd and others end processes then; ask for a smaller picture, or end other programs",
+    )
+}
+
 /// Whether the process that computed is gone with all it held.
 pub fn is_worker_died(failure: &Failure) -> bool {
     failure.reason == Reason::WorkerDied

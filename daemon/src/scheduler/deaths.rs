@@ -2,7 +2,8 @@
 //!
 //! Every picture in flight goes back to the waiting with its last saved state. Only what was in the engine's call is
 //! suspected. A suspect is tried again, alone until it is past the evaluation that the worker died at; when the worker
-//! dies again and the picture has not come further, its job fails. A worker that somebody else ended suspects nobody.
+//! dies again and the picture has not come further, its job fails. A worker that somebody else ended suspects nobody, but
+//! not for ever: a program that ends others when memory runs short (earlyoom, systemd-oomd) looks like somebody else.
 
 use std::{
     collections::BTreeMap,
@@ -18,16 +19,24 @@ use super::{
 };
 use crate::{
     engine::{Death, GenerationId},
-    failure::{Failure, Reason, worker_died},
+    failure::{Failure, Reason, worker_died, worker_keeps_dying},
     queue::{JobId, Tick, WorkerState},
 };
 
 /// What a job is suspected of besides its pictures: its model, which is inspected or loaded.
 const MODEL: u32 = u32::MAX;
 
-/// How far each suspect was when its worker died: 0 before its first evaluation, else the evaluation, from 1.
+/// Workers that somebody else may end in a row at a picture that comes no further.
+const MAX_FOREIGN: u32 = 10;
+
+/// What deaths were seen of, each: how far it was, 0 before its first evaluation, else the evaluation, from 1.
 #[derive(Debug, Default)]
-pub(super) struct Suspicions(BTreeMap<(JobId, u32), u32>);
+pub(super) struct Suspicions {
+    /// At the last death of its own.
+    own: BTreeMap<(JobId, u32), u32>,
+    /// The furthest at a death by somebody else, and how many there were since it came so far.
+    foreign: BTreeMap<(JobId, u32), (u32, u32)>,
+}
 
 /// Something that was in the engine's call.
 #[derive(Debug, Clone, Copy)]
@@ -39,19 +48,39 @@ pub(super) struct Suspect {
 impl Suspicions {
     /// The evaluation up to which a picture shares none with others.
     pub(super) fn alone_until(&self, which: Which) -> u32 {
-        let known = self.0.get(&(which.job, which.index));
+        let known = self.own.get(&(which.job, which.index));
         known.copied().unwrap_or(0)
     }
 
     /// A picture is finished, or was given up.
     pub(super) fn clear(&mut self, which: Which) {
-        self.0.remove(&(which.job, which.index));
+        self.own.remove(&(which.job, which.index));
+        self.foreign.remove(&(which.job, which.index));
+        // Its model was there.
+        self.foreign.remove(&(which.job, MODEL));
+    }
+
+    /// Forgets jobs that are over.
+    fn retain(&mut self, is_there: impl Fn(JobId) -> bool) {
+        self.own.retain(|(job, _), _| is_there(*job));
+        self.foreign.retain(|(job, _), _| is_there(*job));
+    }
+
+    /// Whether somebody else has ended so many workers at it that it is given up.
+    fn is_hopeless(&mut self, suspect: &Suspect) -> bool {
+        let key = (suspect.which.job, suspect.which.index);
+        let (furthest, deaths) = self.foreign.entry(key).or_default();
+        if suspect.progress > *furthest {
+            (*furthest, *deaths) = (suspect.progress, 0);
+        }
+        *deaths += 1;
+        *deaths >= MAX_FOREIGN
     }
 
     /// Whether the worker died before of the same, and it has not come further since.
     fn is_proven(&mut self, suspect: &Suspect) -> bool {
         let key = (suspect.which.job, suspect.which.index);
-        let before = self.0.insert(key, suspect.progress);
+        let before = self.own.insert(key, suspect.progress);
         before.is_some_and(|before| before >= suspect.progress)
     }
 }
@@ -155,13 +184,18 @@ impl Actor {
         self.loading = None;
         self.loaded.clear();
         self.worker_left(Some(now + pause));
-        self.suspicions
-            .0
-            .retain(|(job, _), _| self.state.job(*job).is_some());
+        let Self {
+            suspicions, state, ..
+        } = self;
+        suspicions.retain(|job| state.job(job).is_some());
         let mut told = Vec::new();
         for suspect in suspects {
             let job = suspect.which.job;
-            let is_proven = !death.is_foreign && self.suspicions.is_proven(suspect);
+            let is_proven = if death.is_foreign {
+                self.suspicions.is_hopeless(suspect)
+            } else {
+                self.suspicions.is_proven(suspect)
+            };
             if !told.contains(&job) {
                 told.push(job);
                 self.worker_died_at(job);
@@ -170,7 +204,12 @@ impl Actor {
                 }
             }
             if is_proven {
-                self.fail(job, worker_died(how), now);
+                let why = if death.is_foreign {
+                    worker_keeps_dying(how, MAX_FOREIGN)
+                } else {
+                    worker_died(how)
+                };
+                self.fail(job, why, now);
             }
         }
         let cancelled: Vec<_> = self

@@ -145,6 +145,29 @@ async fn workers_that_somebody_else_ends_are_nobodys_fault() {
 }
 
 #[tokio::test]
+async fn workers_that_somebody_else_ends_again_and_again_at_the_same_place_fail_the_job() {
+    let (house, factory) = mortal(20, Duration::from_secs(60));
+    let receipt = submit(&house, with_steps(draw("m", "apple", 1), 1000)).await;
+    let told = tokio::spawn(story(receipt));
+    let mut kills = 0;
+    while !told.is_finished() {
+        if house.record.count("step apple 2") > kills {
+            kills += 1;
+            factory.kill(true);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let told = told.await.unwrap();
+    assert_eq!(told.last().unwrap(), "failed WORKER_DIED");
+    // A slow machine may see the picture come a step further now and then.
+    assert!((10..40).contains(&kills), "{kills}");
+    let notices = told.iter().filter(|line| *line == "worker_died");
+    assert_eq!(notices.count() + 1, kills);
+    let next = submit(&house, draw("m", "next", 1)).await;
+    assert_eq!(last(next).await, "finished 1");
+}
+
+#[tokio::test]
 async fn of_those_who_shared_a_deadly_evaluation_only_the_guilty_fails() {
     let (house, _) = mortal(5, Duration::from_secs(60));
     let names = ["a", "b dies@9", "c"];
