@@ -69,6 +69,7 @@ pub async fn run(running: Running) -> io::Result<()> {
         JobApi {
             scheduler: scheduler.clone(),
             names: Arc::clone(&names),
+            is_private,
         },
         ModelApi {
             scheduler: scheduler.clone(),

@@ -30,12 +30,21 @@ pub(super) fn attached(
     order(request, names, client, (Lifetime::Attached, is_private))
 }
 
-/// The job that a checked request makes, and that outlives its client.
+/// The job that a checked request makes, and that outlives its client. `is_private` is for one that does not say: what
+/// is private cannot be kept, and so cannot outlive anybody.
 pub(super) fn detached(
     request: v1::SubmitJobRequest,
     names: &Names,
     client: String,
+    is_private: bool,
 ) -> Result<Order, Failure> {
+    let said = request.generate.as_ref().and_then(|common| common.private);
+    if said.unwrap_or(is_private) {
+        let message = "`private = true` is set for this daemon, and a job that outlives its client is written to disk";
+        return Err(Failure::invalid("private", message).with_hint(
+            "make the pictures while you wait (without --detach), or allow this job: `private: false` in the request",
+        ));
+    }
     order(request, names, client, (Lifetime::Detached, false))
 }
 
@@ -71,4 +80,45 @@ pub(super) fn keep_alive(
 /// A seed that other tools take as well: 32 bits. The hasher's keys are random.
 fn random_seed() -> u64 {
     RandomState::new().hash_one(Instant::now()) >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use imgd_proto::v1;
+
+    use super::{Names, detached};
+    use crate::failure::{Failure, Reason};
+
+    fn submit(private: Option<bool>, is_private: bool) -> Result<bool, Failure> {
+        let names = Names {
+            starter: None,
+            models: [("m".to_owned(), "/m".into())].into(),
+            default_model: "m".to_owned(),
+        };
+        let request = v1::SubmitJobRequest {
+            generate: Some(v1::GenerateRequest {
+                prompt: "apple".to_owned(),
+                private,
+                ..v1::GenerateRequest::default()
+            }),
+            ..v1::SubmitJobRequest::default()
+        };
+        let order = detached(request, &names, "test".to_owned(), is_private)?;
+        Ok(order.is_private)
+    }
+
+    #[test]
+    fn a_private_daemon_writes_a_job_down_only_where_the_request_says_so() {
+        for (said, setting) in [(None, false), (Some(false), false), (Some(false), true)] {
+            assert_eq!(submit(said, setting), Ok(false), "{said:?} {setting}");
+        }
+        for (said, setting) in [(None, true), (Some(true), true), (Some(true), false)] {
+            let failure = submit(said, setting).unwrap_err();
+            assert_eq!(failure.reason, Reason::InvalidField);
+            assert_eq!(failure.field.as_deref(), Some("private"));
+        }
+        let failure = submit(None, true).unwrap_err();
+        assert!(failure.message.contains("`private = true`"), "{failure}");
+        assert!(failure.hint.unwrap().contains("`private: false`"));
+    }
 }

@@ -22,6 +22,7 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
             models: BTreeMap::from([("m".to_owned(), PathBuf::from("/m"))]),
             default_model: "m".to_owned(),
         }),
+        is_private: false,
     };
     let request = Request::new(v1::WatchJobRequest {
         job_id: id.to_owned(),

@@ -21,6 +21,8 @@ pub struct JobApi {
     pub scheduler: Scheduler,
     /// Knows the models.
     pub names: Arc<Names>,
+    /// Whether a request that does not say is private, and so no job of its own.
+    pub is_private: bool,
 }
 
 #[tonic::async_trait]

@@ -17,7 +17,7 @@ pub(super) async fn submit(
     let client = client::of(&request)?;
     let request = request.into_inner();
     limits::validate_submit(&request)?;
-    let order = order::detached(request, &api.names, client)?;
+    let order = order::detached(request, &api.names, client, api.is_private)?;
     let receipt = api.scheduler.submit(order).await?;
     let Some(job) = receipt.job else {
         return Err(Failure::new(Reason::Internal, "the job is not kept"));
