@@ -90,6 +90,7 @@ impl Actor {
             Verb::Pause => self.pause_job(id, reply, now),
             Verb::Resume(chosen) => self.resume_job(id, &chosen, reply, now),
             Verb::Delete { is_forced } => self.delete_job(id, is_forced, reply, now),
+            Verb::Await => self.await_end(id, reply),
         }
     }
 

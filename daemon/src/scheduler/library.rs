@@ -129,14 +129,14 @@ impl Scheduler {
     /// Takes up a job that failed or was cancelled, and makes what is missing.
     pub async fn retry(&self, job_id: &str) -> Result<v1::Job, Failure> {
         let record = self.journal.get(job_id).await?;
-        let is_over = matches!(record.state, v1::JobState::Failed | v1::JobState::Cancelled);
-        if record.state == v1::JobState::Succeeded {
-            return Err(not_in_state(record.state, "retried"));
+        // Who saw that it is over need not wait for the disk before asking.
+        if let Some(job) = self.act(&record, Verb::Await).await {
+            job?;
         }
+        let record = self.journal.get(&record.id).await?;
+        let is_over = matches!(record.state, v1::JobState::Failed | v1::JobState::Cancelled);
         if !is_over {
-            // Unless it ended this moment.
-            let state = self.current(&record).await?.state();
-            return Err(not_in_state(state, "retried"));
+            return Err(self.refused(&record, "retried").await);
         }
         self.ask(|reply| Command::Retry {
             record: Box::new(record),

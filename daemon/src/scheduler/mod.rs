@@ -239,7 +239,11 @@ enum Verb {
     Cancel,
     Pause,
     Resume(Vec<u32>),
-    Delete { is_forced: bool },
+    Delete {
+        is_forced: bool,
+    },
+    /// Nothing; answered once what is to be written of a job that came to its end is.
+    Await,
 }
 
 impl Scheduler {

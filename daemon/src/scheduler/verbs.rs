@@ -87,6 +87,14 @@ impl Actor {
         self.write(id, now);
     }
 
+    /// Answers once the end of a job that is over is written, or cannot be; at once of a job that is not.
+    pub(super) fn await_end(&mut self, id: JobId, reply: Reply) {
+        match self.closing.get_mut(&id) {
+            Some(desk) if !desk.papers.is_empty() => desk.papers.answer(reply),
+            _ => drop(reply.send(self.tell(id).ok_or_else(gone))),
+        }
+    }
+
     /// Takes up a job that the journal says is over.
     pub(super) fn retry_job(&mut self, record: Record, reply: Reply, now: Instant) {
         if let Some(id) = self.names.get(&record.id) {

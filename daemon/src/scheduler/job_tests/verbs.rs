@@ -131,6 +131,27 @@ async fn every_verb_does_what_it_may_in_every_state_and_is_refused_in_the_others
 }
 
 #[tokio::test]
+async fn what_is_over_can_be_retried_and_deleted_while_its_end_is_on_its_way_to_the_disk() {
+    let data = tempfile::tempdir().unwrap();
+    let house = House::open(data.path());
+    for round in 0..20 {
+        let id = house.submit(order(request("nan", 1, 1))).await.id;
+        // As soon as it can be seen at all.
+        while house.scheduler.job(&id).await.unwrap().state() != JobState::Failed {
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 {
+            let retried = house.scheduler.retry(&id).await.unwrap();
+            assert_eq!(retried.problem, None);
+            house.scheduler.cancel(&id).await.unwrap();
+        }
+        house.scheduler.delete(&id, false).await.unwrap();
+        let gone = house.scheduler.job(&id).await.unwrap_err();
+        assert_eq!(gone.reason, Reason::JobNotFound);
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_job_stops_within_a_step_and_a_paused_one_goes_on_where_it_was() {
     let data = tempfile::tempdir().unwrap();
     let house = House::open(data.path());
