@@ -3,21 +3,32 @@
 use std::time::{Duration, Instant};
 
 use super::actor::Actor;
-use crate::queue::{Background, Class};
+use crate::queue::{Background, Class, Job};
 
 impl Actor {
     /// Looks whether background work is allowed now.
     pub(super) fn look_at_background(&mut self) {
-        let wants = |job: &crate::queue::Job| {
-            job.class == Class::Background && !job.is_cancelled && !job.is_paused
-        };
-        self.courtesy.want(self.state.jobs.iter().any(wants));
+        self.courtesy.want(self.has_background());
         let blocked = self.courtesy.blocked().map(|blocked| blocked.why.words());
         if self.state.background.blocked != blocked {
             let from = self.state.background.from;
             self.state
                 .allow_background(Background { blocked, from }, Instant::now());
         }
+    }
+
+    /// Why background work waits, in words; `None` where it may run, and where there is none.
+    pub(super) fn background_blocked(&self) -> Option<&'static str> {
+        self.state
+            .background
+            .blocked
+            .filter(|_| self.has_background())
+    }
+
+    fn has_background(&self) -> bool {
+        let wants =
+            |job: &Job| job.class == Class::Background && !job.is_cancelled && !job.is_paused;
+        self.state.jobs.iter().any(wants)
     }
 
     /// The engine worked so long for background work, which rests now to take no more than its share.

@@ -256,7 +256,7 @@ impl Actor {
                     .filter(|job| job.is_paused && !job.is_running)
                     .count(),
             ),
-            background_blocked: self.state.background.blocked.unwrap_or_default().to_owned(),
+            background_blocked: self.background_blocked().unwrap_or_default().to_owned(),
             is_draining: self.is_draining,
             worker_pid: self.engine.as_ref().map(|engine| engine.pid()),
             worker_hardening: self.loaded.values().map(|loaded| loaded.hardening).next(),

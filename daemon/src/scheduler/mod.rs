@@ -164,7 +164,7 @@ pub struct Snapshot {
     pub running: u32,
     /// Jobs that wait for something else than their turn.
     pub paused: u32,
-    /// Why background jobs do not run, in words; empty when they may.
+    /// Why the background jobs that wait do not run, in words; empty when they may, and when there are none.
     pub background_blocked: String,
     /// Whether no more work is taken.
     pub is_draining: bool,

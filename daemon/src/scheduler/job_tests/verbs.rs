@@ -152,6 +152,24 @@ async fn what_is_over_can_be_retried_and_deleted_while_its_end_is_on_its_way_to_
 }
 
 #[tokio::test]
+async fn why_background_work_waits_is_told_only_while_some_does() {
+    let data = tempfile::tempdir().unwrap();
+    let house = House::with(data.path(), |options| {
+        options.background.on_battery = true;
+        // Nobody has been away for so long.
+        options.background.idle = std::time::Duration::MAX;
+    });
+    let blocked = async || house.scheduler.snapshot().await.unwrap().background_blocked;
+    assert_eq!(blocked().await, "");
+    let mut waiting = request("apple", 1, 1);
+    waiting.generate.as_mut().unwrap().priority = v1::Priority::Background.into();
+    let id = house.submit(order(waiting)).await.id;
+    assert_ne!(blocked().await, "");
+    house.scheduler.cancel(&id).await.unwrap();
+    assert_eq!(blocked().await, "");
+}
+
+#[tokio::test]
 async fn a_cancelled_job_stops_within_a_step_and_a_paused_one_goes_on_where_it_was() {
     let data = tempfile::tempdir().unwrap();
     let house = House::open(data.path());
