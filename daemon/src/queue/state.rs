@@ -366,6 +366,10 @@ impl State {
 
     /// That is what is done next. Where it is the turn of a class that waited too long, its picture has it to its end.
     pub fn decided(&mut self, tick: &Tick, now: Instant) {
+        if matches!(tick, Tick::Load(_) | Tick::Unload(_)) {
+            // What is resident moves the virtual time: two clients without a tag would push each other out in turn.
+            self.settle(now);
+        }
         let leader = match tick {
             Tick::Step(generations) => generations.first().copied(),
             Tick::Decode(generation) => Some(*generation),

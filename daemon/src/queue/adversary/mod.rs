@@ -20,7 +20,7 @@ use self::{
     events::{Asked, event},
     world::World,
 };
-use super::{Class, Job};
+use super::{Class, Job, Stage};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
@@ -116,4 +116,40 @@ fn models_that_do_not_fit_together_are_switched_when_it_is_worth_it() {
             );
         }
     }
+}
+
+#[test]
+fn a_load_gives_nobody_the_place_of_whom_it_is_for() {
+    let mut world = World::new();
+    for asked in [
+        plain(3, 0, Class::Interactive, 0),
+        plain(0, 4, Class::Interactive, 0),
+    ] {
+        world.arrive(&asked);
+    }
+    world.drain().unwrap();
+    // Its pictures are large; it is forgiven what it was given while its reader does not read.
+    let large = Asked {
+        side_px: 16,
+        ..plain(1, 3, Class::Batch, 0)
+    };
+    let large = world.arrive(&large);
+    while world.pictures.len() < 2 {
+        assert_eq!(world.tick(), Ok(true));
+    }
+    let block = |world: &mut World, on| world.state.job_mut(large).unwrap().is_blocked = on;
+    block(&mut world, true);
+    let is_there = |world: &World| {
+        world
+            .state
+            .in_flight()
+            .any(|(_, image)| image.stage != Stage::Denoised)
+    };
+    while is_there(&world) {
+        assert_eq!(world.tick(), Ok(true));
+    }
+    // Its model fits beside the first, but not with a large picture at work.
+    world.arrive(&plain(2, 1, Class::Batch, 1));
+    block(&mut world, false);
+    assert_eq!(world.drain(), Ok(()));
 }
