@@ -112,8 +112,9 @@ fn turn<'a>(
     });
     if under_way.is_some() {
         // The two alternate; where one would push the other out of memory for each call, the turn goes first.
-        let is_its_call = !state.starving.had_turn_last() || evicts(state, first);
-        return under_way.filter(|_| is_its_call);
+        return under_way.filter(|turn| {
+            !state.starving.had_turn_last() || evicts(state, first) || crowds(state, first, *turn)
+        });
     }
     let lower = Class::ALL.into_iter().filter(|class| *class > top);
     lower
@@ -134,6 +135,19 @@ fn evicts(state: &State, candidate: Candidate<'_>) -> bool {
         }
         None => needs_eviction(state, candidate.job),
     }
+}
+
+/// Whether the model that `first` has to load would leave no room for the picture that has the turn, which would push it
+/// out again before it is used.
+fn crowds(state: &State, first: Candidate<'_>, turn: Candidate<'_>) -> bool {
+    let Some(known) = state.known.get(&first.job.model) else {
+        return false;
+    };
+    let generation = turn.image.map(|image| image.generation);
+    let need_bytes = known
+        .weights_bytes
+        .saturating_add(working_bytes(state, turn.job));
+    !is_ready(state, first.job) && need_bytes > free_bytes(state, generation)
 }
 
 fn switch_patience(state: &State, model: &ModelKey) -> Duration {
