@@ -11,8 +11,9 @@ use crate::engine::ModelKey;
 /// Numbers of generations that are tried, in order. Beyond the last, a tick would keep an arrival waiting for long.
 pub(super) const LADDER: [u32; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 
-/// A larger number has to be cheaper by this share: less is noise.
-const WORTH: f64 = 0.02;
+/// A larger number has to be cheaper by this share: less is within what a busy machine's measurements scatter, and a
+/// longer tick keeps an arrival waiting longer.
+const WORTH: f64 = 0.08;
 
 /// Evaluations of a number before it is believed: the first one also pays for pages that are touched for the first time.
 const TRUSTED: usize = 2;
