@@ -11,9 +11,15 @@ use crate::engine::ModelKey;
 /// Numbers of generations that are tried, in order. Beyond the last, a tick would keep an arrival waiting for long.
 pub(super) const LADDER: [u32; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 
-/// A larger number has to be cheaper by this share: less is within what a busy machine's measurements scatter, and a
-/// longer tick keeps an arrival waiting longer.
+/// Sharing has to be cheaper than going one after another by this share: less is within what a busy machine's
+/// measurements scatter, and a longer tick keeps an arrival waiting longer.
 const WORTH: f64 = 0.08;
+
+/// The smallest number that costs at most this share more than the cheapest is taken: the rest is not worth the wait.
+const CLOSE: f64 = 0.04;
+
+/// The next larger number is tried while each was cheaper than all before by this share.
+const PROMISING: f64 = 0.02;
 
 /// Evaluations of a number before it is believed: the first one also pays for pages that are touched for the first time.
 const TRUSTED: usize = 2;
@@ -111,17 +117,21 @@ impl Curve {
             .unwrap_or_else(|| self.best_known(available))
     }
 
-    /// The number that pays best of those that are known: each is only preferred to a smaller one when it is cheaper by
-    /// more than noise.
+    /// The number that pays best of those that are known: the smallest that is close to the cheapest, and one where the
+    /// cheapest saves no more than noise.
     pub fn best_known(&self, available: u32) -> u32 {
-        let (mut best, mut least) = (1, self.seconds(1).unwrap_or(f64::INFINITY));
-        for (generations, seconds) in self.trusted() {
-            let each = seconds / f64::from(generations);
-            if generations <= available && each <= least * (1.0 - WORTH) {
-                (best, least) = (generations, each);
-            }
+        let known = || {
+            self.trusted()
+                .filter(|(generations, _)| *generations <= available)
+                .map(|(generations, seconds)| (generations, seconds / f64::from(generations)))
+        };
+        let least = known().map(|(_, each)| each).fold(f64::INFINITY, f64::min);
+        let alone = self.seconds(1).unwrap_or(f64::INFINITY);
+        if least > alone * (1.0 - WORTH) {
+            return 1;
         }
-        best
+        let mut close = known().filter(|(_, each)| *each <= least * (1.0 + CLOSE));
+        close.next().map_or(1, |(generations, _)| generations)
     }
 
     /// Whether so many together take less than one after another.
@@ -146,7 +156,7 @@ impl Curve {
                 return Some(generations);
             };
             let each = seconds / f64::from(generations);
-            if each > least * (1.0 - WORTH) {
+            if each > least * (1.0 - PROMISING) {
                 let is_stale = self
                     .samples
                     .get(&generations)
