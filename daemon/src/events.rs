@@ -2,7 +2,7 @@
 //!
 //! The scheduler never waits for a reader. A job may have one *owner*, whose stream it lives by and who takes its
 //! pictures, and any number of *watchers*, who follow by cursor. Each of the two has its own bounded buffer: see
-//! [`owner`] and [`ring`].
+//! `owner` and `ring`.
 
 mod owner;
 mod ring;

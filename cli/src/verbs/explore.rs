@@ -61,7 +61,7 @@ pub(crate) struct Explore {
     /// Go on with a job whose pictures are waiting to be chosen
     #[arg(long, value_name = "ID", conflicts_with_all = ["prompt", "PictureArgs", "FileArgs", "hold_after_steps"], help_heading = "Choice")]
     r#continue: Option<String>,
-    /// File of the contact sheet [default: sheet-<job>.png in the folder of -o]
+    /// File of the contact sheet [default: sheet-JOB.png in the folder of -o]
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     sheet: Option<PathBuf>,
     /// File, folder, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} [default: {prompt}-{seed}.png]
