@@ -1,16 +1,18 @@
 //! `imgctl batch` against a daemon that does as the test says.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod imgctl;
 #[path = "../../client/tests/support/mod.rs"]
 mod support;
 
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
 
+use imgctl::{finish, imgctl, run};
 use imgd_proto::{
     Failure, Reason,
     v1::{JobState, Problem, watch_job_response::Event},
@@ -18,39 +20,8 @@ use imgd_proto::{
 use serde_json::Value;
 use support::{Act, FakeDaemon, Script, jobs::FakeJob};
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
 fn spawn(daemon: &FakeDaemon, line: &str) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_imgctl"))
-        .args(line.split(' '))
-        .current_dir(daemon.folder.path())
-        .env_clear()
-        .env("IMGD_SOCKET", &daemon.socket)
-        .env("IMGD_BIN", "/nonexistent/imgd")
-        .env("HOME", daemon.folder.path())
-        .env("TMPDIR", daemon.folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn finish(child: Child) -> Ran {
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().expect("no signal ended it"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-fn run(daemon: &FakeDaemon, line: &str) -> Ran {
-    finish(spawn(daemon, line))
+    imgctl(daemon, line).spawn().unwrap()
 }
 
 fn write(daemon: &FakeDaemon, name: &str, text: &str) {

@@ -1,44 +1,16 @@
 //! `imgctl explore`, `replay` and `plan` against a daemon that does as the test says.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod imgctl;
 #[path = "../../client/tests/support/mod.rs"]
 mod support;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
+use imgctl::{Ran, run};
 use imgd_proto::v1::{self, JobState};
 use serde_json::{Value, json};
 use support::{FakeDaemon, Script, picture};
-
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(daemon: &FakeDaemon, line: &str) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_imgctl"))
-        .args(line.split(' '))
-        .current_dir(daemon.folder.path())
-        .env_clear()
-        .env("IMGD_SOCKET", &daemon.socket)
-        .env("IMGD_BIN", "/nonexistent/imgd")
-        .env("HOME", daemon.folder.path())
-        .env("TMPDIR", daemon.folder.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Ran {
-        code: output.status.code().expect("no signal ended it"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 fn explorer() -> FakeDaemon {
     let mut settings = support::settings(7);

@@ -1,16 +1,18 @@
 //! The verbs about jobs, against a daemon that does as the test says.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod imgctl;
 #[path = "../../client/tests/support/mod.rs"]
 mod support;
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, SystemTime},
 };
 
+use imgctl::{finish, imgctl, run};
 use imgd_proto::{
     Failure, Reason,
     v1::{self, JobState, PauseReason, watch_job_response::Event},
@@ -18,47 +20,11 @@ use imgd_proto::{
 use serde_json::Value;
 use support::{Act, FakeDaemon, Script, jobs::FakeJob};
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
 fn daemon(jobs: Vec<FakeJob>) -> FakeDaemon {
     FakeDaemon::with(Script {
         jobs,
         ..Script::default()
     })
-}
-
-fn imgctl(daemon: &FakeDaemon, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_imgctl"));
-    command
-        .args(line.split(' '))
-        .current_dir(daemon.folder.path())
-        .env_clear()
-        .env("IMGD_SOCKET", &daemon.socket)
-        .env("IMGD_BIN", "/nonexistent/imgd")
-        .env("HOME", daemon.folder.path())
-        .env("TMPDIR", daemon.folder.path())
-        .env("TZ", "UTC")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
-}
-
-fn finish(child: std::process::Child) -> Ran {
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().expect("no signal ended it"),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-fn run(daemon: &FakeDaemon, line: &str) -> Ran {
-    finish(imgctl(daemon, line).spawn().unwrap())
 }
 
 fn objects(text: &str) -> Vec<Value> {
