@@ -171,6 +171,7 @@ pub(crate) fn precision_name(precision: Precision) -> &'static str {
     match precision {
         Precision::Unspecified | Precision::Auto => "auto",
         Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
     }
 }
 

@@ -50,7 +50,12 @@ pub(crate) struct PictureArgs {
     #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::CLIP_SKIP), allow_hyphen_values = true)]
     pub(crate) clip_skip: Option<u32>,
     /// Number format of the computation [default: auto]
-    #[arg(long, value_enum, hide_possible_values = true, value_name = "auto|f32")]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "auto|f32|bf16"
+    )]
     pub(crate) precision: Option<Precision>,
 }
 
@@ -113,6 +118,8 @@ pub(crate) enum Precision {
     Auto,
     /// float32 throughout: the reference's numbers
     F32,
+    /// Products of bf16 numbers, summed in float32
+    Bf16,
 }
 
 impl From<Precision> for imgd_client::Precision {
@@ -120,6 +127,7 @@ impl From<Precision> for imgd_client::Precision {
         match precision {
             Precision::Auto => Self::Auto,
             Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
         }
     }
 }

@@ -20,7 +20,7 @@ pub use crate::families::Progress;
 
 /// Version of the arithmetic. Raised when the same request would give other bytes; a saved generation of another
 /// number starts again.
-pub const NUMERICS: &str = "1";
+pub const NUMERICS: &str = "2";
 
 /// How a model is opened.
 #[derive(Clone)]

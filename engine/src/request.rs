@@ -2,17 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::cpu::instruction_set;
 use crate::{Error, Result};
 
 /// Number format of the computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// The fastest mix that keeps the picture. On a CPU this is [`Precision::F32`].
+    /// The fastest mix that keeps the picture: [`Precision::Bf16`] where the processor multiplies those faster, else
+    /// [`Precision::F32`].
     #[default]
     Auto,
     /// float32 throughout: the reference's numbers.
     F32,
+    /// Products of bf16 numbers, summed in float32; everything between them is float32.
+    Bf16,
 }
 
 impl Precision {
@@ -21,6 +25,7 @@ impl Precision {
         match self {
             Self::Auto => "auto",
             Self::F32 => "f32",
+            Self::Bf16 => "bf16",
         }
     }
 
@@ -28,7 +33,9 @@ impl Precision {
     #[must_use]
     pub fn resolved(self) -> Self {
         match self {
-            Self::Auto | Self::F32 => Self::F32,
+            Self::Auto if instruction_set().is_faster_in_bf16() => Self::Bf16,
+            Self::Auto => Self::F32,
+            chosen => chosen,
         }
     }
 }

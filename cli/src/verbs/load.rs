@@ -22,7 +22,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "TIME", value_parser = durations::keep_alive, allow_hyphen_values = true)]
     keep_alive: Option<KeepAlive>,
     /// Number format of the computation
-    #[arg(long, value_enum, default_value_t = Precision::Auto, hide_possible_values = true, value_name = "auto|f32")]
+    #[arg(long, value_enum, default_value_t = Precision::Auto, hide_possible_values = true, value_name = "auto|f32|bf16")]
     precision: Precision,
 }
 

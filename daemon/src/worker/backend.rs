@@ -373,6 +373,7 @@ fn precision(key: &ModelKey) -> Precision {
     match key.precision() {
         v1::Precision::Unspecified | v1::Precision::Auto => Precision::Auto,
         v1::Precision::F32 => Precision::F32,
+        v1::Precision::Bf16 => Precision::Bf16,
     }
 }
 
@@ -391,6 +392,7 @@ fn settings(settings: &Settings) -> v1::Settings {
         precision: match settings.precision {
             Precision::Auto => v1::Precision::Auto,
             Precision::F32 => v1::Precision::F32,
+            Precision::Bf16 => v1::Precision::Bf16,
         }
         .into(),
     }

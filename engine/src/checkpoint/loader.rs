@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use super::{Weights, convert};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// Told after each tensor how many bytes were just read.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -17,6 +17,7 @@ pub struct Loader {
     weights: Weights,
     device: Device,
     progress: Option<Progress>,
+    precision: Precision,
     prefix: String,
 }
 
@@ -26,6 +27,7 @@ impl Loader {
             weights,
             device,
             progress,
+            precision: Precision::F32,
             prefix: String::new(),
         }
     }
@@ -37,6 +39,17 @@ impl Loader {
             prefix: self.full_name(name),
             ..self.clone()
         }
+    }
+
+    /// The same place, for layers that compute with `precision`; without this, in single precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What the layers that are loaded compute with.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Reads a tensor as f32.

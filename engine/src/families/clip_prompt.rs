@@ -4,7 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::ModelFiles;
 use crate::{
-    Error, Notice, Result,
+    Error, Notice, Precision, Result,
     text::{
         clip::{ClipOutput, ClipTextModel, Config},
         tokenizer::Tokenizer,
@@ -60,12 +60,13 @@ impl ClipPrompt {
         encoder_part: &str,
         with_projection: bool,
         device: &Device,
+        precision: Precision,
     ) -> Result<Self> {
         let config: Config = files.config(encoder_part)?;
         let tokenizer = Tokenizer::open(files.source(), tokenizer_part)?;
         let ClipShape { positions, layers } = shape(&tokenizer, &config)?;
         let encoder = ClipTextModel::load(
-            &files.loader(encoder_part, device)?,
+            &files.loader(encoder_part, device, precision)?,
             &config,
             with_projection,
         )?;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::FamilyEntry;
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Precision, Result,
     checkpoint::{self, Loader, Source, Weights},
     sampling::SchedulerConfig,
 };
@@ -122,13 +122,19 @@ impl ModelFiles {
         SchedulerConfig::from_json(&bytes)
     }
 
-    /// Reads a part's weights as they are asked for.
-    pub(crate) fn loader(&self, part: &str, device: &candle_core::Device) -> Result<Loader> {
+    /// Reads a part's weights as they are asked for, for layers that compute with `precision`.
+    pub(crate) fn loader(
+        &self,
+        part: &str,
+        device: &candle_core::Device,
+        precision: Precision,
+    ) -> Result<Loader> {
         let weights = self
             .weights
             .get(part)
             .ok_or_else(|| Error::model(format!("the model has no `{part}`")))?;
-        Ok(weights.loader(device, self.bytes_progress()))
+        let loader = weights.loader(device, self.bytes_progress());
+        Ok(loader.with_precision(precision))
     }
 
     /// Size of all weights on disk in bytes.

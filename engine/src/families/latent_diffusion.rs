@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{Conditioning, Decoding, ModelFiles, NetworkInput, PreviewMap, defaults::ModelNotes};
 use crate::{
-    Error, Result,
+    Error, Precision, Result,
     denoise::unet_2d_condition::{self, AddedConditioning, UNet2DConditionModel},
     image::Rgb8,
     vae::autoencoder_kl::{self, AutoencoderKL},
@@ -177,6 +177,7 @@ impl LatentDiffusion {
     pub(crate) fn open(
         files: &ModelFiles,
         device: &Device,
+        precision: Precision,
         known_preview: impl Fn(f64) -> Option<PreviewMap>,
     ) -> Result<Self> {
         let unet_keys: UnetPipelineConfig = files.config("unet")?;
@@ -184,8 +185,9 @@ impl LatentDiffusion {
         check_channels(&unet_keys, &vae_config)?;
         let unet_config: unet_2d_condition::Config = files.config("unet")?;
         let decoder_config: autoencoder_kl::Config = files.config("vae")?;
-        let unet = UNet2DConditionModel::load(&files.loader("unet", device)?, &unet_config)?;
-        let vae = AutoencoderKL::load(&files.loader("vae", device)?, &decoder_config)?;
+        let unet =
+            UNet2DConditionModel::load(&files.loader("unet", device, precision)?, &unet_config)?;
+        let vae = AutoencoderKL::load(&files.loader("vae", device, precision)?, &decoder_config)?;
         let noted = ModelNotes::read(files.source())?.preview;
         let preview = noted
             .or_else(|| known_preview(vae_config.scaling_factor))

@@ -2,13 +2,14 @@
 
 use candle_core::Tensor;
 
-use super::memory::{internal, numbers, tensor};
+use super::memory::{internal, operands, tensor_of};
 use crate::Result;
 use crate::kernels::cpu;
 
 /// `softmax(query . key / sqrt(c / heads)) . value` for each of `heads` heads.
 ///
 /// `query`: `(b, n, c)`; `key`, `value`: `(b, m, c)`; gives `(b, n, c)`. A head is `c / heads` neighbouring channels.
+/// All are in one format, that of products, and so is the result.
 /// `causal`: token `i` sees tokens up to `i` only.
 pub fn scaled_dot_product_attention(
     query: &Tensor,
@@ -20,6 +21,7 @@ pub fn scaled_dot_product_attention(
     let (elements, queries, channels) = query.dims3()?;
     let (key_elements, keys, key_channels) = key.dims3()?;
     if key.dims() != value.dims()
+        || (query.dtype(), query.dtype()) != (key.dtype(), value.dtype())
         || (key_elements, key_channels) != (elements, channels)
         || keys == 0
     {
@@ -43,8 +45,14 @@ pub fn scaled_dot_product_attention(
         head_dim: channels / heads,
         causal,
     };
-    tensor(
-        cpu::attention(&numbers(query)?, &numbers(key)?, &numbers(value)?, shape),
+    let (query_numbers, key, value) = (operands(query)?, operands(key)?, operands(value)?);
+    tensor_of(
+        cpu::attention(
+            query_numbers.numbers(),
+            key.numbers(),
+            value.numbers(),
+            shape,
+        ),
         query.dims(),
     )
 }

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 
-use super::memory::{check_channels, image_dims, internal, numbers, tensor, weight};
+use super::format;
+use super::memory::{check_channels, image_dims, internal, numbers, operands, tensor, weight};
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
@@ -67,7 +68,13 @@ impl Conv2d {
         let bias = weight(&loader.get(&[out_channels], "bias")?)?;
         let numbers = weight(&loader.get(&[out_channels, in_channels, kernel, kernel], "weight")?)?;
         Ok(Self {
-            weight: Panels::from_conv2d(&numbers, out_channels, in_channels, kernel),
+            weight: Panels::from_conv2d(
+                &numbers,
+                out_channels,
+                in_channels,
+                kernel,
+                format::of_products(loader, in_channels),
+            ),
             bias,
             config,
         })
@@ -128,9 +135,9 @@ impl Conv2d {
             activation: Activation::Identity,
             residual: residual.as_deref(),
         };
-        let input = numbers(x)?;
+        let x = operands(x)?;
         let input = ConvInput {
-            numbers: &input,
+            numbers: x.numbers(),
             elements,
             height,
             width,
@@ -138,5 +145,53 @@ impl Conv2d {
             seen_as,
         };
         tensor(cpu::conv2d(&input, geometry, &self.weight, &extras), &dims)
+    }
+}
+
+/// A 3x3 convolution with bias of an image at twice its height and width, each pixel repeated.
+#[derive(Debug, Clone)]
+pub struct DoublingConv2d {
+    weights: [Panels; 4],
+    bias: Vec<f32>,
+    in_channels: usize,
+}
+
+impl DoublingConv2d {
+    /// Reads `weight (out_channels, in_channels, 3, 3)` and `bias (out_channels)`.
+    pub fn load(loader: &Loader, in_channels: usize, out_channels: usize) -> Result<Self> {
+        let bias = weight(&loader.get(&[out_channels], "bias")?)?;
+        let numbers = weight(&loader.get(&[out_channels, in_channels, 3, 3], "weight")?)?;
+        let format = format::of_products(loader, in_channels);
+        Ok(Self {
+            weights: cpu::double_weights(&numbers, out_channels, in_channels, format),
+            bias,
+            in_channels,
+        })
+    }
+
+    /// `x`: `(b, h, w, in_channels)`; gives `(b, 2 h, 2 w, out_channels)`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        check_channels(x, self.in_channels, "convolution")?;
+        let (elements, height, width, channels) = image_dims(x)?;
+        if elements == 0 || height == 0 || width == 0 {
+            return Err(internal("an image without pixels cannot be doubled"));
+        }
+        let x = operands(x)?;
+        let input = ConvInput {
+            numbers: x.numbers(),
+            elements,
+            height,
+            width,
+            channels,
+            seen_as: (2 * height, 2 * width),
+        };
+        let extras = Extras {
+            bias: Some(&self.bias),
+            ..Extras::NONE
+        };
+        tensor(
+            cpu::conv2d_doubled(&input, &self.weights, &extras),
+            &[elements, 2 * height, 2 * width, self.bias.len()],
+        )
     }
 }

@@ -2,11 +2,14 @@
 
 use candle_core::Tensor;
 
-use super::memory::{batch_and_rows, check_channels, internal, numbers, tensor, weight};
+use super::format;
+use super::memory::{
+    batch_and_rows, check_channels, internal, numbers, operands, tensor_of, weight,
+};
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, Extras, MatmulShape, Panels};
+use crate::kernels::cpu::{self, Extras, Format, MatmulShape, Panels};
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Debug, Clone)]
@@ -22,6 +25,14 @@ pub struct LinearExtras<'a> {
     pub activation: Activation,
     /// Added at last; the shape of the result.
     pub residual: Option<&'a Tensor>,
+}
+
+impl LinearExtras<'_> {
+    /// Nothing is done.
+    pub const NONE: Self = Self {
+        activation: Activation::Identity,
+        residual: None,
+    };
 }
 
 impl Linear {
@@ -48,46 +59,50 @@ impl Linear {
         };
         let numbers = weight(&loader.get(shape, "weight")?)?;
         Ok(Self {
-            weight: Panels::from_linear(&numbers, shape[0], shape[1]),
+            weight: Panels::from_linear(
+                &numbers,
+                shape[0],
+                shape[1],
+                format::of_products(loader, shape[1]),
+            ),
             bias,
         })
     }
 
-    /// `x`: `(..., in_dim)`; gives `(..., out_dim)`.
+    /// `x`: `(..., in_dim)`; gives `(..., out_dim)`, in single precision.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(
-            x,
-            LinearExtras {
-                activation: Activation::Identity,
-                residual: None,
-            },
-        )
+        self.forward_with(x, LinearExtras::NONE)
+    }
+
+    /// As [`Self::forward`], in the format of products: for the input of the next product.
+    pub fn forward_for_product(&self, x: &Tensor) -> Result<Tensor> {
+        self.run(x, LinearExtras::NONE, self.weight.format())
     }
 
     /// As [`Self::forward`], then adds `residual`, which has the shape of the result.
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.forward_with(
-            x,
-            LinearExtras {
-                activation: Activation::Identity,
-                residual: Some(residual),
-            },
-        )
+        let extras = LinearExtras {
+            residual: Some(residual),
+            ..LinearExtras::NONE
+        };
+        self.forward_with(x, extras)
     }
 
-    /// As [`Self::forward`], then `activation`.
+    /// As [`Self::forward_for_product`], then `activation`.
     pub fn forward_activate(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        self.forward_with(
-            x,
-            LinearExtras {
-                activation,
-                residual: None,
-            },
-        )
+        let extras = LinearExtras {
+            activation,
+            ..LinearExtras::NONE
+        };
+        self.run(x, extras, self.weight.format())
     }
 
     /// As [`Self::forward`], then what `extras` says.
     pub fn forward_with(&self, x: &Tensor, extras: LinearExtras<'_>) -> Result<Tensor> {
+        self.run(x, extras, Format::F32)
+    }
+
+    fn run(&self, x: &Tensor, extras: LinearExtras<'_>, to: Format) -> Result<Tensor> {
         check_channels(x, self.weight.depth(), "linear layer")?;
         let mut dims = x.dims().to_vec();
         if let Some(last) = dims.last_mut() {
@@ -109,13 +124,10 @@ impl Linear {
             activation: extras.activation,
             residual: residual.as_deref(),
         };
-        tensor(
-            cpu::matmul(
-                &numbers(x)?,
-                MatmulShape { elements, rows },
-                &self.weight,
-                &extras,
-            ),
+        let shape = MatmulShape { elements, rows };
+        let x = operands(x)?;
+        tensor_of(
+            cpu::matmul(x.numbers(), shape, &self.weight, &extras, to),
             &dims,
         )
     }
@@ -136,13 +148,18 @@ impl Geglu {
         let bias = weight(&proj.get(&[2 * out_dim], "bias")?)?;
         let numbers = weight(&proj.get(&[2 * out_dim, in_dim], "weight")?)?;
         Ok(Self {
-            weight: Panels::from_gated_linear(&numbers, out_dim, in_dim),
+            weight: Panels::from_gated_linear(
+                &numbers,
+                out_dim,
+                in_dim,
+                format::of_products(loader, in_dim),
+            ),
             bias,
             out_dim,
         })
     }
 
-    /// `x`: `(b, n, in_dim)`; gives `(b, n, out_dim)`.
+    /// `x`: `(b, n, in_dim)`; gives `(b, n, out_dim)`, in the format of products.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         check_channels(x, self.weight.depth(), "gated linear layer")?;
         let (elements, rows) = batch_and_rows(x);
@@ -151,8 +168,16 @@ impl Geglu {
             *last = self.out_dim;
         }
         let shape = MatmulShape { elements, rows };
-        tensor(
-            cpu::geglu(&numbers(x)?, shape, &self.weight, &self.bias, self.out_dim),
+        let x = operands(x)?;
+        tensor_of(
+            cpu::geglu(
+                x.numbers(),
+                shape,
+                &self.weight,
+                &self.bias,
+                self.out_dim,
+                self.weight.format(),
+            ),
             &dims,
         )
     }

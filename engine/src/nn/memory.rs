@@ -2,8 +2,9 @@
 
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, Device, Storage, Tensor};
+use candle_core::{CpuStorage, Device, Layout, Storage, Tensor};
 
+use crate::kernels::cpu::{Buffer, Numbers};
 use crate::{Error, ErrorKind, Result};
 
 /// Borrows the numbers of a contiguous `f32` tensor in main memory.
@@ -14,22 +15,48 @@ pub(super) fn numbers(tensor: &Tensor) -> Result<impl Deref<Target = [f32]> + '_
     if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
         return Err(unsupported(tensor));
     }
+    let range = contiguous(layout)?;
+    Ok(Borrowed { storage, range })
+}
+
+/// Borrows the numbers of a contiguous tensor in main memory that products are made of: `f32` or `bf16`.
+///
+/// Fails for other devices, other types and tensors that are not contiguous.
+pub(super) fn operands(tensor: &Tensor) -> Result<Borrowed<impl Deref<Target = Storage> + '_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if !matches!(
+        &*storage,
+        Storage::Cpu(CpuStorage::F32(_) | CpuStorage::BF16(_))
+    ) {
+        return Err(unsupported(tensor));
+    }
+    let range = contiguous(layout)?;
+    Ok(Borrowed { storage, range })
+}
+
+fn contiguous(layout: &Layout) -> Result<Range<usize>> {
     let (from, to) = layout
         .contiguous_offsets()
         .ok_or_else(|| internal("a layer was given a tensor that is not contiguous"))?;
-    Ok(Numbers {
-        storage,
-        range: from..to,
-    })
+    Ok(from..to)
 }
 
 /// A guard of a tensor's storage, and which part of it is the tensor.
-struct Numbers<G> {
+pub(super) struct Borrowed<G> {
     storage: G,
     range: Range<usize>,
 }
 
-impl<G: Deref<Target = Storage>> Deref for Numbers<G> {
+impl<G: Deref<Target = Storage>> Borrowed<G> {
+    pub(super) fn numbers(&self) -> Numbers<'_> {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::BF16(all)) => Numbers::Bf16(&all[self.range.clone()]),
+            _ => Numbers::F32(self),
+        }
+    }
+}
+
+impl<G: Deref<Target = Storage>> Deref for Borrowed<G> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
@@ -44,6 +71,14 @@ impl<G: Deref<Target = Storage>> Deref for Numbers<G> {
 /// A tensor in main memory from the numbers that a kernel made.
 pub(super) fn tensor(numbers: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(numbers, shape, &Device::Cpu)?)
+}
+
+/// The same, in the format that the kernel wrote.
+pub(super) fn tensor_of(buffer: Buffer, shape: &[usize]) -> Result<Tensor> {
+    Ok(match buffer {
+        Buffer::F32(numbers) => Tensor::from_vec(numbers, shape, &Device::Cpu)?,
+        Buffer::Bf16(numbers) => Tensor::from_vec(numbers, shape, &Device::Cpu)?,
+    })
 }
 
 /// A weight, as a plain vector.

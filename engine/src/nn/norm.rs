@@ -2,10 +2,11 @@
 
 use candle_core::Tensor;
 
-use super::memory::{batch_and_rows, check_channels, numbers, tensor, weight};
+use super::format;
+use super::memory::{batch_and_rows, check_channels, numbers, tensor_of, weight};
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, GroupNormShape};
+use crate::kernels::cpu::{self, Format, GroupNormShape};
 use crate::{Error, Result};
 
 /// Group normalisation with a weight and a bias for each channel.
@@ -15,6 +16,7 @@ pub struct GroupNorm {
     bias: Vec<f32>,
     groups: usize,
     epsilon: f64,
+    products: Format,
 }
 
 impl GroupNorm {
@@ -34,10 +36,11 @@ impl GroupNorm {
             bias: weight(&b)?,
             groups,
             epsilon,
+            products: format::of_products(loader, channels),
         })
     }
 
-    /// `x`: `(b, ..., channels)`; gives the same shape.
+    /// `x`: `(b, ..., channels)`; gives the same shape, in the format of products: a product always comes next.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_activate(x, Activation::Identity)
     }
@@ -54,8 +57,15 @@ impl GroupNorm {
             groups: self.groups,
             epsilon: self.epsilon,
         };
-        tensor(
-            cpu::group_norm(&numbers(x)?, shape, &self.weight, &self.bias, activation),
+        tensor_of(
+            cpu::group_norm(
+                &numbers(x)?,
+                shape,
+                &self.weight,
+                &self.bias,
+                activation,
+                self.products,
+            ),
             x.dims(),
         )
     }
@@ -67,6 +77,7 @@ pub struct LayerNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     epsilon: f64,
+    products: Format,
 }
 
 impl LayerNorm {
@@ -80,20 +91,31 @@ impl LayerNorm {
             weight: weight(&w)?,
             bias: weight(&b)?,
             epsilon,
+            products: format::of_products(loader, channels),
         })
     }
 
-    /// `x`: `(..., channels)`; gives the same shape.
+    /// `x`: `(..., channels)`; gives the same shape, in the format of products.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_to(x, self.products)
+    }
+
+    /// As [`Self::forward`] in single precision: for what is a result, not the input of a product.
+    pub fn forward_f32(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_to(x, Format::F32)
+    }
+
+    fn forward_to(&self, x: &Tensor, to: Format) -> Result<Tensor> {
         let channels = self.weight.len();
         check_channels(x, channels, "layer norm")?;
-        tensor(
+        tensor_of(
             cpu::layer_norm(
                 &numbers(x)?,
                 channels,
                 self.epsilon,
                 &self.weight,
                 &self.bias,
+                to,
             ),
             x.dims(),
         )

@@ -5,7 +5,7 @@
 
 use candle_core::Tensor;
 
-use super::{Activation, Conv2d, Conv2dConfig, ConvExtras, GroupNorm, Linear};
+use super::{Activation, Conv2d, Conv2dConfig, ConvExtras, DoublingConv2d, GroupNorm, Linear};
 use crate::Result;
 use crate::checkpoint::Loader;
 
@@ -128,7 +128,7 @@ impl Downsample2D {
     }
 }
 
-/// Enlarges by repeating pixels, then a convolution.
+/// Enlarges to any size by repeating pixels, then a convolution.
 #[derive(Debug, Clone)]
 pub struct Upsample2D {
     conv: Conv2d,
@@ -154,5 +154,25 @@ impl Upsample2D {
                 ..Default::default()
             },
         )
+    }
+}
+
+/// As [`Upsample2D`] to twice the height and width, in less than half of the arithmetic.
+#[derive(Debug, Clone)]
+pub struct Double2D {
+    conv: DoublingConv2d,
+}
+
+impl Double2D {
+    /// Reads `conv`.
+    pub fn load(loader: &Loader, channels: usize) -> Result<Self> {
+        Ok(Self {
+            conv: DoublingConv2d::load(&loader.pp("conv"), channels, channels)?,
+        })
+    }
+
+    /// `(b, h, w, c)` to `(b, 2 h, 2 w, c)`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.conv.forward(x)
     }
 }

@@ -94,7 +94,7 @@ impl ClipTextModel {
             hidden = layer.forward(&hidden)?;
             hidden_states.push(hidden.clone());
         }
-        let last_hidden_state = self.final_layer_norm.forward(&hidden)?;
+        let last_hidden_state = self.final_layer_norm.forward_f32(&hidden)?;
         let end = self.eos_token_id.position(ids);
         let pooled = last_hidden_state
             .narrow(1, end, 1)?
@@ -113,7 +113,7 @@ impl ClipTextModel {
 
     /// The layer norm after the last layer, for a hidden state that was taken earlier: `(..., hidden_size)`.
     pub fn final_layer_norm(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.final_layer_norm.forward(hidden)
+        self.final_layer_norm.forward_f32(hidden)
     }
 
     fn embed(&self, ids: &[u32]) -> Result<Tensor> {

@@ -61,6 +61,7 @@ fn of_record(json: &str) -> Result<Recipe, String> {
     let required = |name: &str| small(name).ok_or_else(|| missing(name));
     let precision = match text("precision").as_deref() {
         Some("f32") => Precision::F32,
+        Some("bf16") => Precision::Bf16,
         Some("auto") | None => Precision::Auto,
         Some(other) => {
             guesses.push(format!(

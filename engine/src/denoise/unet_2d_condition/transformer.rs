@@ -139,8 +139,9 @@ impl Attention {
 
     /// `x` looks at `context`; the result is added to `residual`.
     fn forward(&self, x: &Tensor, context: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let (query, key) = (self.to_q.forward(x)?, self.to_k.forward(context)?);
-        let value = self.to_v.forward(context)?;
+        let query = self.to_q.forward_for_product(x)?;
+        let key = self.to_k.forward_for_product(context)?;
+        let value = self.to_v.forward_for_product(context)?;
         let seen = scaled_dot_product_attention(&query, &key, &value, self.heads, false)?;
         self.to_out.forward_add(&seen, residual)
     }

@@ -47,10 +47,10 @@ fn scheduler(files: &ModelFiles) -> Result<SchedulerConfig> {
     Ok(files.scheduler_config()?.corrected(&corrections))
 }
 
-fn open(files: &ModelFiles, device: &Device, _precision: Precision) -> Result<Box<dyn Family>> {
+fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box<dyn Family>> {
     Ok(Box::new(StableDiffusion {
-        text: ClipPrompt::open(files, "tokenizer", "text_encoder", false, device)?,
-        networks: LatentDiffusion::open(files, device, known_preview)?,
+        text: ClipPrompt::open(files, "tokenizer", "text_encoder", false, device, precision)?,
+        networks: LatentDiffusion::open(files, device, precision, known_preview)?,
     }))
 }
 

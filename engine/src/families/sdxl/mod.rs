@@ -39,11 +39,18 @@ fn describe(files: &ModelFiles) -> Result<Description> {
     })
 }
 
-fn open(files: &ModelFiles, device: &Device, _precision: Precision) -> Result<Box<dyn Family>> {
+fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box<dyn Family>> {
     Ok(Box::new(StableDiffusionXl {
-        text: ClipPrompt::open(files, "tokenizer", "text_encoder", false, device)?,
-        text_2: ClipPrompt::open(files, "tokenizer_2", "text_encoder_2", true, device)?,
-        networks: LatentDiffusion::open(files, device, known_preview)?,
+        text: ClipPrompt::open(files, "tokenizer", "text_encoder", false, device, precision)?,
+        text_2: ClipPrompt::open(
+            files,
+            "tokenizer_2",
+            "text_encoder_2",
+            true,
+            device,
+            precision,
+        )?,
+        networks: LatentDiffusion::open(files, device, precision, known_preview)?,
         force_zeros_for_empty_prompt: files
             .index_value("force_zeros_for_empty_prompt")
             .and_then(Value::as_bool)

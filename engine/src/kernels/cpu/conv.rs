@@ -1,13 +1,16 @@
 //! Convolutions over channels-last images, as matrix products.
 //!
-//! The usual one (3x3, stride 1) copies some rows of the image with their border into a buffer whose rows have two
-//! pixels of zeros more; there, the nine taps of a pixel are nine constant distances, so the product reads overlapping
-//! rows and nothing is copied nine times. All others gather the pixels under the kernel first.
+//! The usual one (stride 1) copies some rows of the image with their border of zeros into a buffer; there, the taps of
+//! a pixel are constant distances, so the product reads overlapping rows and nothing is copied once for each tap. All
+//! others gather the pixels under the kernel first.
 
-use super::matmul::{Blocks, Extras, add_bias_and_activate, add_residual};
-use super::output::{Output, Scratch, room, with_scratch};
-use super::panels::{PANEL, Panels};
-use super::tile::{Rows, multiply};
+use std::ops::Range;
+
+use super::bands::{Band, Bands, Lines};
+use super::epilogue::{Extras, Place, finish};
+use super::operand::{Numbers, Operand};
+use super::output::{Parts, fill};
+use super::panels::{PANEL, PanelVisitor, Panels, TypedPanels};
 
 /// Square kernel, the same stride and padding in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,23 +35,13 @@ impl ConvGeometry {
             (padded - self.kernel) / self.stride + 1
         }
     }
-
-    fn is_plain_3x3(&self) -> bool {
-        *self
-            == Self {
-                kernel: 3,
-                stride: 1,
-                padding_before: 1,
-                padding_after: 1,
-            }
-    }
 }
 
 /// A batch of channels-last images, seen through a nearest-neighbour enlargement if sizes differ.
 #[derive(Debug, Clone, Copy)]
 pub struct ConvInput<'a> {
     /// `(elements, height, width, channels)`.
-    pub numbers: &'a [f32],
+    pub numbers: Numbers<'a>,
     /// Elements of the batch.
     pub elements: usize,
     /// Rows in memory.
@@ -61,7 +54,18 @@ pub struct ConvInput<'a> {
     pub seen_as: (usize, usize),
 }
 
-/// `(elements, h, w, channels) -> (elements, h', w', columns)` with `h'` and `w'` from [`ConvGeometry::output_size`].
+impl ConvInput<'_> {
+    fn check(&self) {
+        assert_eq!(
+            self.numbers.len(),
+            self.elements * self.height * self.width * self.channels,
+            "images of a convolution"
+        );
+    }
+}
+
+/// `(elements, h, w, channels) -> (elements, h', w', columns)` with `h'` and `w'` from [`ConvGeometry::output_size`],
+/// in single precision.
 ///
 /// `weight`: from [`Panels::from_conv2d`] with the geometry's kernel. Panics when sizes contradict each other.
 pub fn conv2d(
@@ -70,12 +74,7 @@ pub fn conv2d(
     weight: &Panels,
     extras: &Extras<'_>,
 ) -> Vec<f32> {
-    let image = input.height * input.width * input.channels;
-    assert_eq!(
-        input.numbers.len(),
-        input.elements * image,
-        "images of a convolution"
-    );
+    input.check();
     assert_eq!(
         weight.depth(),
         geometry.kernel * geometry.kernel * input.channels,
@@ -86,76 +85,270 @@ pub fn conv2d(
         geometry.output_size(input.seen_as.0),
         geometry.output_size(input.seen_as.1),
     );
-    let columns = weight.columns();
-    extras.check(
-        input.elements,
-        columns,
-        input.elements * height * width * columns,
-    );
-    let seen = Seen {
-        rows: nearest(input.height, input.seen_as.0),
-        pixels: nearest(input.width, input.seen_as.1),
-    };
-
-    // Few channels make short runs: then gathering costs less than the sums over pixels that are thrown away.
-    let in_place = geometry.is_plain_3x3() && input.channels >= 16;
-    let rows_per_block = if in_place {
-        // Input rows and sums of a block stay in the second-level cache.
-        (128 * 1024 / (width.max(1) * input.channels)).clamp(2, 18) - 1
-    } else {
-        (128 * 1024 / (width.max(1) * weight.depth().max(1))).clamp(1, 16)
-    };
-    let rows_per_block = rows_per_block.min(height.div_ceil(2)).max(1);
-    let blocks = Blocks::with_rows(
+    let result = input.elements * height * width * weight.columns();
+    extras.check(input.elements, weight.columns(), result);
+    weight.visit(Conv {
+        input,
+        geometry,
+        seen: &Seen::new(input, geometry.padding_before),
         height,
-        rows_per_block,
-        weight.count(),
-        if height * width >= 64 { 8 } else { 4 },
-    );
-    // SAFETY: the blocks of an element cover its rows and panels once each, and every pixel of a row is written.
-    unsafe {
-        Output::fill(input.elements * height * width * columns, |output| {
-            blocks.for_each(input.elements, |element, rows, panels| {
-                let block = Block {
-                    image: &input.numbers[element * image..][..image],
-                    source_width: input.width,
-                    channels: input.channels,
-                    seen: &seen,
-                    geometry,
-                    width,
-                    first_row: rows.start,
-                    row_count: rows.len(),
-                };
-                with_scratch(|Scratch { input, sums }| {
-                    let mut taps = [0; 9];
-                    let product = if in_place {
-                        block.pad(input, &mut taps)
-                    } else {
-                        block.gather(input)
-                    };
-                    let sums = room(sums, product.rows.count * PANEL);
-                    for p in panels {
-                        multiply(product.rows, weight.panel(p), sums, PANEL);
-                        add_bias_and_activate(
+        width,
+        extras,
+    })
+}
+
+struct Conv<'a> {
+    input: &'a ConvInput<'a>,
+    geometry: ConvGeometry,
+    seen: &'a Seen,
+    /// Of the result.
+    height: usize,
+    width: usize,
+    extras: &'a Extras<'a>,
+}
+
+impl PanelVisitor<Vec<f32>> for Conv<'_> {
+    fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Vec<f32> {
+        let ConvGeometry { kernel, stride, .. } = self.geometry;
+        let channels = panels.padded_channels;
+        // Few channels make short runs: then gathering costs less than the sums over pixels that are thrown away.
+        let in_place = stride == 1 && self.input.channels >= 16;
+        let (halo, pitch, depth) = if in_place {
+            (kernel - 1, self.width + kernel - 1, channels)
+        } else {
+            (0, self.width, panels.padded_depth())
+        };
+        let taps: Vec<usize> = if in_place {
+            (0..kernel * kernel)
+                .map(|t| (t / kernel * pitch + t % kernel) * channels)
+                .collect()
+        } else {
+            vec![0]
+        };
+        let bands = Bands::new(
+            self.input.elements,
+            self.height,
+            halo,
+            pitch * depth * size_of::<T>(),
+            panels.count(),
+        );
+        let lines = Lines {
+            width: self.width,
+            pitch,
+            taps: &taps,
+            depth,
+        };
+        let columns = panels.columns;
+        let result = self.input.elements * self.height * self.width * columns;
+        let fill_band = |band: &Band, room: &mut [T]| {
+            if in_place {
+                self.seen
+                    .copy(self.input, band, kernel - 1, pitch, channels, room);
+            } else {
+                self.gather(band, channels, room);
+            }
+        };
+        // SAFETY: the bands and panels of all tasks cover the result once, and every row of a band is written.
+        unsafe {
+            fill(result, |output| {
+                bands.for_each(fill_band, |band, numbers, panel_range, sums| {
+                    for p in panel_range {
+                        let bias = self.extras.panel_bias(band.element, columns, p);
+                        let width = PANEL.min(columns - p * PANEL);
+                        lines.multiply(
+                            numbers,
+                            band.rows.len(),
+                            panels.panel(p),
+                            width,
                             sums,
-                            &extras.panel_bias(element, columns, p),
-                            extras.activation,
+                            |sums, part| {
+                                let first_line =
+                                    band.element * self.height + band.rows.start + part.first_line;
+                                let place = Place {
+                                    output,
+                                    columns,
+                                    panel: p,
+                                    first_row: first_line * self.width + part.from,
+                                    lines: part.lines,
+                                    line: part.line,
+                                    sums_pitch: part.sums_pitch,
+                                    line_step: self.width,
+                                    row_step: 1,
+                                };
+                                finish(sums, &bias, self.extras, &place);
+                            },
                         );
-                        let columns_here = PANEL.min(columns - p * PANEL);
-                        for y in 0..block.row_count {
-                            let first = (element * height + block.first_row + y) * width;
-                            for x in 0..width {
-                                let sums = &mut sums[(y * product.row_pitch + x) * PANEL..]
-                                    [..columns_here];
-                                let at = (first + x) * columns + p * PANEL;
-                                add_residual(sums, extras.residual, at);
-                                output.write(at, sums);
-                            }
-                        }
                     }
                 });
-            });
+            })
+        }
+    }
+}
+
+impl Conv<'_> {
+    /// For any kernel: for each pixel of the band, the pixels under the kernel, filled up with zeros.
+    fn gather<T: Operand>(&self, band: &Band, channels: usize, room: &mut [T]) {
+        let ConvGeometry { kernel, stride, .. } = self.geometry;
+        if channels == 0 {
+            return;
+        }
+        for (i, to) in room.chunks_exact_mut(channels).enumerate() {
+            let (pixel, tap) = (i / (kernel * kernel), i % (kernel * kernel));
+            let y = (band.rows.start + pixel / self.width) * stride + tap / kernel;
+            let x = pixel % self.width * stride + tap % kernel;
+            self.seen.pixel(self.input, band.element, y, x, to);
+        }
+    }
+}
+
+/// A 3x3 convolution of the image at twice its height and width: what [`conv2d`] makes of it with `seen_as` the double
+/// and one pixel of padding, in four ninths of the multiplications.
+///
+/// Of the three pixels that the kernel sees in a row of the doubled image, two are the same; so each of the four pixels
+/// that come from one sees two by two pixels, with sums of the kernel's numbers.
+///
+/// `weights`: from [`double_weights`]. Panics when sizes contradict each other.
+pub fn conv2d_doubled(
+    input: &ConvInput<'_>,
+    weights: &[Panels; 4],
+    extras: &Extras<'_>,
+) -> Vec<f32> {
+    input.check();
+    assert_eq!(
+        input.seen_as,
+        (2 * input.height, 2 * input.width),
+        "twice the size"
+    );
+    for weight in weights {
+        assert_eq!(
+            weight.depth(),
+            4 * input.channels,
+            "kernel of a doubled convolution"
+        );
+    }
+    let columns = weights[0].columns();
+    let result = input.elements * 4 * input.height * input.width * columns;
+    extras.check(input.elements, columns, result);
+    let plain = ConvInput {
+        seen_as: (input.height, input.width),
+        ..*input
+    };
+    let seen = Seen::new(&plain, 1);
+    // SAFETY: each quarter writes every second pixel of every second line, beginning at another one.
+    unsafe {
+        fill(result, |output| {
+            for (quarter, weight) in weights.iter().enumerate() {
+                weight.visit(Quarter {
+                    input: &plain,
+                    seen: &seen,
+                    below: quarter / 2,
+                    right: quarter % 2,
+                    extras,
+                    output,
+                });
+            }
         })
+    }
+}
+
+/// The kernels of [`conv2d_doubled`] from a weight `(columns, channels, 3, 3)`: above left, above right, below left, below right.
+pub fn double_weights(
+    weight: &[f32],
+    columns: usize,
+    channels: usize,
+    format: super::Format,
+) -> [Panels; 4] {
+    assert_eq!(
+        weight.len(),
+        columns * channels * 9,
+        "weight of a convolution"
+    );
+    // Which of three rows (or columns) of the kernel fall on the first and on the second pixel.
+    const SHARES: [[Range<usize>; 2]; 2] = [[0..1, 1..3], [0..2, 2..3]];
+    std::array::from_fn(|quarter| {
+        let (rows, pixels) = (&SHARES[quarter / 2], &SHARES[quarter % 2]);
+        let summed: Vec<f32> = weight
+            .as_chunks::<9>()
+            .0
+            .iter()
+            .flat_map(|kernel| {
+                [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(y, x): (usize, usize)| {
+                    let share = rows[y].clone().flat_map(|y| {
+                        let pixels = pixels[x].clone();
+                        pixels.map(move |x| kernel[y * 3 + x])
+                    });
+                    share.sum()
+                })
+            })
+            .collect();
+        Panels::from_conv2d(&summed, columns, channels, 2, format)
+    })
+}
+
+/// One of the four pixels that each pixel becomes.
+struct Quarter<'a> {
+    input: &'a ConvInput<'a>,
+    seen: &'a Seen,
+    below: usize,
+    right: usize,
+    extras: &'a Extras<'a>,
+    output: &'a Parts<f32>,
+}
+
+impl PanelVisitor<()> for Quarter<'_> {
+    fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) {
+        let ConvInput {
+            elements,
+            height,
+            width,
+            ..
+        } = *self.input;
+        let (columns, channels) = (panels.columns, panels.padded_channels);
+        let pitch = width + 2;
+        let taps = [(0, 0), (0, 1), (1, 0), (1, 1)]
+            .map(|(y, x)| ((self.below + y) * pitch + self.right + x) * channels);
+        let lines = Lines {
+            width,
+            pitch,
+            taps: &taps,
+            depth: channels,
+        };
+        let row_bytes = pitch * channels * size_of::<T>();
+        let bands = Bands::new(elements, height, 2, row_bytes, panels.count());
+        let fill_band = |band: &Band, room: &mut [T]| {
+            self.seen.copy(self.input, band, 2, pitch, channels, room)
+        };
+        bands.for_each(fill_band, |band, numbers, panel_range, sums| {
+            for p in panel_range {
+                let bias = self.extras.panel_bias(band.element, columns, p);
+                let panel_width = PANEL.min(columns - p * PANEL);
+                lines.multiply(
+                    numbers,
+                    band.rows.len(),
+                    panels.panel(p),
+                    panel_width,
+                    sums,
+                    |sums, part| {
+                        let line = band.element * height + band.rows.start + part.first_line;
+                        let place = Place {
+                            output: self.output,
+                            columns,
+                            panel: p,
+                            first_row: (2 * line + self.below) * 2 * width
+                                + 2 * part.from
+                                + self.right,
+                            lines: part.lines,
+                            line: part.line,
+                            sums_pitch: part.sums_pitch,
+                            line_step: 4 * width,
+                            row_step: 2,
+                        };
+                        // SAFETY: see `conv2d_doubled`; bands and panels of one quarter do not overlap.
+                        unsafe { finish(sums, &bias, self.extras, &place) };
+                    },
+                );
+            }
+        });
     }
 }
 
@@ -163,6 +356,73 @@ pub fn conv2d(
 struct Seen {
     rows: Vec<usize>,
     pixels: Vec<usize>,
+    padding_before: usize,
+}
+
+impl Seen {
+    fn new(input: &ConvInput<'_>, padding_before: usize) -> Self {
+        Self {
+            rows: nearest(input.height, input.seen_as.0),
+            pixels: nearest(input.width, input.seen_as.1),
+            padding_before,
+        }
+    }
+
+    /// Pixel `(y, x)` of the padded image, filled up with zeros; zeros outside.
+    #[inline]
+    fn pixel<T: Operand>(
+        &self,
+        input: &ConvInput<'_>,
+        element: usize,
+        y: usize,
+        x: usize,
+        to: &mut [T],
+    ) {
+        let before = self.padding_before;
+        let row = y.checked_sub(before).and_then(|y| self.rows.get(y));
+        let pixel = x.checked_sub(before).and_then(|x| self.pixels.get(x));
+        let (Some(row), Some(pixel)) = (row, pixel) else {
+            to.fill(T::ZERO);
+            return;
+        };
+        let (numbers, filling) = to.split_at_mut(input.channels);
+        let at = ((element * input.height + row) * input.width + pixel) * input.channels;
+        input.numbers.copy(at, numbers);
+        filling.fill(T::ZERO);
+    }
+
+    /// The rows of a band and `halo` more, each `pitch` pixels, filled up to `channels` and with zeros outside.
+    fn copy<T: Operand>(
+        &self,
+        input: &ConvInput<'_>,
+        band: &Band,
+        halo: usize,
+        pitch: usize,
+        channels: usize,
+        room: &mut [T],
+    ) {
+        let before = self.padding_before;
+        let is_plain = self.pixels.len() == input.width && channels == input.channels;
+        let rows = room.chunks_exact_mut(pitch * channels);
+        for (y, row) in rows.enumerate().take(band.rows.len() + halo) {
+            let y = band.rows.start + y;
+            let in_memory = y.checked_sub(before).and_then(|y| self.rows.get(y));
+            if let (Some(source), true) = (in_memory, is_plain) {
+                let run = input.width * channels;
+                let (left, rest) = row.split_at_mut(before * channels);
+                let (middle, right) = rest.split_at_mut(run);
+                left.fill(T::ZERO);
+                input
+                    .numbers
+                    .copy((band.element * input.height + source) * run, middle);
+                right.fill(T::ZERO);
+            } else {
+                for (x, to) in row.chunks_exact_mut(channels).enumerate() {
+                    self.pixel(input, band.element, y, x, to);
+                }
+            }
+        }
+    }
 }
 
 /// Torch's `nearest`: `floor(index * (from / to))`, the factor in `f32`.
@@ -180,108 +440,4 @@ fn nearest(from: usize, to: usize) -> Vec<usize> {
     (0..to)
         .map(|i| ((i as f32 * factor) as usize).min(from.saturating_sub(1)))
         .collect()
-}
-
-/// Some rows of the result of one element.
-struct Block<'a> {
-    image: &'a [f32],
-    source_width: usize,
-    channels: usize,
-    seen: &'a Seen,
-    geometry: ConvGeometry,
-    width: usize,
-    first_row: usize,
-    row_count: usize,
-}
-
-/// The left-hand side of a block's product.
-struct Product<'a> {
-    rows: Rows<'a>,
-    /// Rows of the product from one row of the image to the next.
-    row_pitch: usize,
-}
-
-impl Block<'_> {
-    /// Pixel `(y, x)` of the padded image; none outside.
-    #[inline]
-    fn pixel(&self, y: usize, x: usize) -> Option<&[f32]> {
-        let y = self
-            .seen
-            .rows
-            .get(y.checked_sub(self.geometry.padding_before)?)?;
-        let x = self
-            .seen
-            .pixels
-            .get(x.checked_sub(self.geometry.padding_before)?)?;
-        Some(&self.image[(y * self.source_width + x) * self.channels..][..self.channels])
-    }
-
-    /// For 3x3 with stride 1: the rows under the block with their border of zeros.
-    fn pad<'b>(&self, buffer: &'b mut Vec<f32>, taps: &'b mut [usize; 9]) -> Product<'b> {
-        let (channels, pitch) = (self.channels, self.width + 2);
-        let numbers = room(buffer, (self.row_count + 2) * pitch * channels);
-        for (y, row) in numbers.chunks_exact_mut(pitch * channels).enumerate() {
-            let y = self.first_row + y;
-            let in_memory = y.checked_sub(1).and_then(|y| self.seen.rows.get(y));
-            if let (Some(source), true) = (in_memory, self.seen.pixels.len() == self.source_width) {
-                let run = self.width * channels;
-                row[..channels].fill(0.0);
-                row[channels..][..run].copy_from_slice(&self.image[source * run..][..run]);
-                row[channels + run..].fill(0.0);
-            } else {
-                for (x, to) in row.chunks_exact_mut(channels).enumerate() {
-                    copy_or_zero(to, self.pixel(y, x));
-                }
-            }
-        }
-        *taps = std::array::from_fn(|t| ((t / 3) * pitch + t % 3) * channels);
-        // The last two rows of the product would lie in the border.
-        let count = (self.row_count * pitch).saturating_sub(2);
-        Product {
-            rows: Rows {
-                numbers,
-                stride: channels,
-                count,
-                taps,
-                depth: channels,
-            },
-            row_pitch: pitch,
-        }
-    }
-
-    /// For any kernel: for each pixel of the result, the pixels under the kernel.
-    fn gather<'b>(&self, buffer: &'b mut Vec<f32>) -> Product<'b> {
-        let ConvGeometry { kernel, stride, .. } = self.geometry;
-        let depth = kernel * kernel * self.channels;
-        let count = self.row_count * self.width;
-        let numbers = room(buffer, count * depth);
-        if self.channels > 0 {
-            for (i, to) in numbers.chunks_exact_mut(self.channels).enumerate() {
-                let (pixel, tap) = (i / (kernel * kernel), i % (kernel * kernel));
-                let y = (self.first_row + pixel / self.width) * stride + tap / kernel;
-                copy_or_zero(
-                    to,
-                    self.pixel(y, pixel % self.width * stride + tap % kernel),
-                );
-            }
-        }
-        Product {
-            rows: Rows {
-                numbers,
-                stride: depth,
-                count,
-                taps: &[0],
-                depth,
-            },
-            row_pitch: self.width,
-        }
-    }
-}
-
-#[inline]
-fn copy_or_zero(to: &mut [f32], from: Option<&[f32]>) {
-    match from {
-        Some(from) => to.copy_from_slice(from),
-        None => to.fill(0.0),
-    }
 }

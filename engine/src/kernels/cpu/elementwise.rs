@@ -1,9 +1,8 @@
 //! What is done number by number, where no other kernel can do it on the way.
 
-use rayon::prelude::*;
-
 use super::math;
-use super::output::Output;
+use super::output::fill;
+use super::parallel;
 use super::simd::for_each_instruction_set;
 use crate::kernels::Activation;
 
@@ -27,18 +26,15 @@ pub fn concat_channels(a: &[f32], a_channels: usize, b: &[f32], b_channels: usiz
     let block = (32 * 1024 / channels).max(1);
     // SAFETY: the blocks cover the pixels once, and both parts of each pixel are written.
     unsafe {
-        Output::fill(pixels * channels, |output| {
-            (0..pixels.div_ceil(block))
-                .into_par_iter()
-                .for_each(|index| {
-                    for pixel in index * block..pixels.min((index + 1) * block) {
-                        output.write(pixel * channels, &a[pixel * a_channels..][..a_channels]);
-                        output.write(
-                            pixel * channels + a_channels,
-                            &b[pixel * b_channels..][..b_channels],
-                        );
-                    }
-                });
+        fill(pixels * channels, |output| {
+            parallel::for_each(pixels.div_ceil(block), |index| {
+                for pixel in index * block..pixels.min((index + 1) * block) {
+                    let to = output.part(pixel * channels, channels);
+                    let (to_a, to_b) = to.split_at_mut(a_channels);
+                    to_a.copy_from_slice(&a[pixel * a_channels..][..a_channels]);
+                    to_b.copy_from_slice(&b[pixel * b_channels..][..b_channels]);
+                }
+            });
         })
     }
 }

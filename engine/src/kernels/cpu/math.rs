@@ -2,7 +2,29 @@
 //!
 //! All of them pass NaN on: a network that has gone wrong must be seen to have gone wrong.
 
+use half::bf16;
+
 use crate::kernels::Activation;
+
+/// The nearest bf16, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(super) fn to_bf16(x: f32) -> bf16 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    // A NaN whose upper half is that of infinity would become infinity.
+    let bits = if x.is_nan() {
+        bits >> 16 | 0x40
+    } else {
+        rounded
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half is empty")]
+    bf16::from_bits(bits as u16)
+}
+
+#[inline(always)]
+pub(super) fn from_bf16(x: bf16) -> f32 {
+    f32::from_bits(u32::from(x.to_bits()) << 16)
+}
 
 /// `e^x` within 2 units in the last place; arguments beyond the range of `f32` give its ends (about 1e-38 and 1e38).
 ///
@@ -28,6 +50,58 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * r + 0.5;
     let power_of_two = f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000));
     (p * r * r + r + 1.0) * power_of_two
+}
+
+/// `e^x` as exact as a bf16 can show: within 1e-5 of it.
+#[inline(always)]
+pub(super) fn exp_to_bf16(x: f32) -> f32 {
+    const LOWEST: f32 = -87.33;
+    const HIGHEST: f32 = 88.37;
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x < LOWEST { LOWEST } else { x };
+    let x = if x > HIGHEST { HIGHEST } else { x };
+    let scaled = x * std::f32::consts::LOG2_E;
+    let shifted = scaled + ROUND;
+    // Between -1/2 and 1/2; a minimax polynomial of 2^r there.
+    let r = scaled - (shifted - ROUND);
+    let p = 9.582_83e-3;
+    let p = p * r + 5.590_642e-2;
+    let p = p * r + 2.402_41e-1;
+    let p = p * r + 6.931_242e-1;
+    let p = p * r + 1.0;
+    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
+}
+
+/// `1 / x` for `x` from 1 to 1e37, within 1e-5 of it: a guess from the exponent's bits, and Newton's steps.
+#[inline(always)]
+fn reciprocal_to_bf16(x: f32) -> f32 {
+    let r = f32::from_bits(0x7ef3_11c7_u32.wrapping_sub(x.to_bits()));
+    let r = r * (2.0 - x * r);
+    let r = r * (2.0 - x * r);
+    r * (2.0 - x * r)
+}
+
+/// [`silu`] as exact as a bf16 can show.
+#[inline(always)]
+pub(super) fn silu_to_bf16(x: f32) -> f32 {
+    // Beyond this it is 0 to a bf16, and the reciprocal of a number too great is none.
+    const LOWEST: f32 = -80.0;
+    let limited = if x < LOWEST { LOWEST } else { x };
+    x * reciprocal_to_bf16(1.0 + exp_to_bf16(-limited))
+}
+
+/// [`gelu`] as exact as a bf16 can show. The normal distribution by Abramowitz and Stegun 7.1.26.
+#[inline(always)]
+pub(super) fn gelu_to_bf16(x: f32) -> f32 {
+    let a = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = reciprocal_to_bf16(1.0 + 0.327_591_1 * a);
+    let p = 1.061_405_4;
+    let p = p * t + -1.453_152;
+    let p = p * t + 1.421_413_7;
+    let p = p * t + -0.284_496_7;
+    let p = p * t + 0.254_829_6;
+    let below = 0.5 * x.abs() * p * t * exp_to_bf16(-a * a);
+    if x < 0.0 { -below } else { x - below }
 }
 
 /// `1 - erf(x)` for `x >= 0`, with a small relative error however small it gets.
@@ -119,6 +193,37 @@ mod tests {
             1.0 - (-a * a).exp() / fraction / std::f64::consts::PI.sqrt()
         };
         value.copysign(x)
+    }
+
+    #[test]
+    fn functions_for_bf16_are_exact_enough_for_it() {
+        for x in span(-20.0, 20.0) {
+            let d = f64::from(x);
+            let close = |got: f32, exact: f64, least: f64| {
+                assert!(
+                    (f64::from(got) - exact).abs() < 1e-4 * exact.abs() + least,
+                    "{x}: {got} not {exact}"
+                );
+            };
+            close(exp_to_bf16(x), d.exp(), 0.0);
+            close(silu_to_bf16(x), d / (1.0 + (-d).exp()), 1e-9);
+            close(gelu_to_bf16(x), f64::from(gelu(x)), 1e-6);
+        }
+        assert!(exp_to_bf16(f32::NAN).is_nan());
+        assert!(silu_to_bf16(f32::NAN).is_nan() && gelu_to_bf16(f32::NAN).is_nan());
+        assert!(silu_to_bf16(-1e30).abs() < 1e-3 && (silu_to_bf16(1e30) / 1e30 - 1.0).abs() < 1e-5);
+        assert!(exp_to_bf16(-1e30) < 1e-37);
+    }
+
+    #[test]
+    fn bf16_is_rounded_as_half_rounds_it() {
+        for bits in (0..u32::MAX).step_by(65_521) {
+            let x = f32::from_bits(bits);
+            let (ours, theirs) = (to_bf16(x), bf16::from_f32(x));
+            assert!(ours == theirs || (ours.is_nan() && theirs.is_nan()), "{x}");
+            assert_eq!(from_bf16(theirs).to_bits(), theirs.to_f32().to_bits());
+        }
+        assert!(to_bf16(f32::from_bits(0x7f80_0001)).is_nan());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Matrix products: rows of activations times a packed weight, with what follows done while the result is in cache.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::math;
-use super::output::{Output, room, with_scratch};
-use super::panels::{PANEL, Panels};
-use super::simd::for_each_instruction_set;
-use super::tile::{Rows, multiply};
+use super::epilogue::{Extras, Place, finish, finish_gated};
+use super::operand::{Buffer, Numbers, Operand};
+use super::output::{fill, with_scratch};
+use super::panels::{Format, PANEL, PanelVisitor, Panels, TypedPanels};
+use super::parallel;
+use super::tile::Rows;
 use crate::kernels::Activation;
 
 /// The left-hand side: `elements` independent matrices of `rows` rows, one after the other.
@@ -18,123 +19,97 @@ pub struct MatmulShape {
     pub rows: usize,
 }
 
-/// What is done to each number of a product before it is written, in this order.
-#[derive(Debug, Clone, Copy)]
-pub struct Extras<'a> {
-    /// Added to every row; `columns` numbers.
-    pub bias: Option<&'a [f32]>,
-    /// Added to every row of one element; `elements * columns` numbers.
-    pub element_bias: Option<&'a [f32]>,
-    /// Applied to each number.
-    pub activation: Activation,
-    /// Added at last; as large as the result.
-    pub residual: Option<&'a [f32]>,
-}
-
-impl Extras<'_> {
-    /// Nothing is done.
-    pub const NONE: Self = Self {
-        bias: None,
-        element_bias: None,
-        activation: Activation::Identity,
-        residual: None,
-    };
-
-    pub(super) fn check(&self, elements: usize, columns: usize, result: usize) {
-        assert!(
-            self.bias.is_none_or(|b| b.len() == columns),
-            "a bias has one number for each column"
-        );
-        assert!(
-            self.element_bias
-                .is_none_or(|b| b.len() == elements * columns),
-            "one number for element and column"
-        );
-        assert!(
-            self.residual.is_none_or(|r| r.len() == result),
-            "a residual is as large as the result"
-        );
-    }
-
-    /// Both biases of one element for the columns of one panel.
-    pub(super) fn panel_bias(&self, element: usize, columns: usize, panel: usize) -> [f32; PANEL] {
-        let mut sum = [0.0; PANEL];
-        let (from, to) = (panel * PANEL, columns.min((panel + 1) * PANEL));
-        let of_element = self
-            .element_bias
-            .map(|b| &b[element * columns..][..columns]);
-        for bias in [self.bias, of_element].into_iter().flatten() {
-            for (s, b) in sum.iter_mut().zip(&bias[from..to]) {
-                *s += b;
-            }
-        }
-        sum
-    }
-}
-
-/// `x (elements, rows, depth) -> (elements, rows, columns)`.
+/// `x (elements, rows, depth) -> (elements, rows, columns)` in the format `to`.
 ///
 /// Panics when `x` or an extra is not as large as the shapes say.
-pub fn matmul(x: &[f32], shape: MatmulShape, weight: &Panels, extras: &Extras<'_>) -> Vec<f32> {
+pub fn matmul(
+    x: Numbers<'_>,
+    shape: MatmulShape,
+    weight: &Panels,
+    extras: &Extras<'_>,
+    to: Format,
+) -> Buffer {
     let MatmulShape { elements, rows } = shape;
-    let (depth, columns) = (weight.depth(), weight.columns());
     assert_eq!(
         x.len(),
-        elements * rows * depth,
+        elements * rows * weight.depth(),
         "left-hand side of a product"
     );
-    extras.check(elements, columns, elements * rows * columns);
-    let blocks = Blocks::new(rows, depth, weight.count());
-    // SAFETY: the blocks of an element cover its rows and panels once each, and every row is written in its columns.
-    unsafe {
-        Output::fill(elements * rows * columns, |output| {
-            blocks.for_each(elements, |element, rows_of_block, panels| {
-                let from = element * rows + rows_of_block.start;
-                let rows = Rows {
-                    numbers: &x[from * depth..][..rows_of_block.len() * depth],
-                    stride: depth,
-                    count: rows_of_block.len(),
-                    taps: &[0],
-                    depth,
-                };
-                with_scratch(|scratch| {
-                    let sums = room(&mut scratch.sums, rows.count * PANEL);
-                    for p in panels {
-                        multiply(rows, weight.panel(p), sums, PANEL);
-                        add_bias_and_activate(
-                            sums,
-                            &extras.panel_bias(element, columns, p),
-                            extras.activation,
-                        );
-                        let width = PANEL.min(columns - p * PANEL);
-                        for (r, sums) in sums.chunks_exact_mut(PANEL).enumerate() {
-                            let at = (from + r) * columns + p * PANEL;
-                            add_residual(&mut sums[..width], extras.residual, at);
-                            output.write(at, &sums[..width]);
+    extras.check(
+        elements,
+        weight.columns(),
+        elements * rows * weight.columns(),
+    );
+    assert!(
+        extras.element_bias.is_none(),
+        "an element's bias is a convolution's"
+    );
+    weight.visit(Matmul {
+        x,
+        rows: elements * rows,
+        extras,
+        to,
+    })
+}
+
+struct Matmul<'a> {
+    x: Numbers<'a>,
+    rows: usize,
+    extras: &'a Extras<'a>,
+    to: Format,
+}
+
+impl PanelVisitor<Buffer> for Matmul<'_> {
+    fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Buffer {
+        match self.to {
+            Format::F32 => f32::buffer(self.run(panels)),
+            Format::Bf16 => half::bf16::buffer(self.run(panels)),
+        }
+    }
+}
+
+impl Matmul<'_> {
+    fn run<T: Operand, U: Operand>(&self, panels: TypedPanels<'_, T>) -> Vec<U> {
+        let columns = panels.columns;
+        let blocks = Blocks::new::<T>(self.rows, panels.padded_depth(), panels.count());
+        // SAFETY: the blocks cover rows and panels once each, and every row is written in its columns.
+        unsafe {
+            fill(self.rows * columns, |output| {
+                blocks.for_each(|rows, panel_range| {
+                    left_hand(self.x, rows, &panels, |block, sums| {
+                        for p in panel_range {
+                            let width = PANEL.min(columns - p * PANEL);
+                            let bias = self.extras.panel_bias(0, columns, p);
+                            for (first, rows) in block.parts() {
+                                let sums = &mut sums[..rows.count * PANEL];
+                                T::multiply(rows, panels.panel(p), sums, PANEL, width);
+                                let place = Place::rows(output, columns, p, first, rows.count);
+                                finish(sums, &bias, self.extras, &place);
+                            }
                         }
-                    }
+                    });
                 });
-            });
-        })
+            })
+        }
     }
 }
 
 /// A gated product, `(a + bias_a) * gelu(b + bias_b)` with `(a, b)` the two halves of the columns.
 ///
 /// `weight`: from [`Panels::from_gated_linear`]. `bias`: `2 * columns` numbers as torch keeps them.
-/// `x (elements, rows, depth) -> (elements, rows, columns)`.
+/// `x (elements, rows, depth) -> (elements, rows, columns)` in the format `to`.
 pub fn geglu(
-    x: &[f32],
+    x: Numbers<'_>,
     shape: MatmulShape,
     weight: &Panels,
     bias: &[f32],
     columns: usize,
-) -> Vec<f32> {
+    to: Format,
+) -> Buffer {
     let MatmulShape { elements, rows } = shape;
-    let depth = weight.depth();
     assert_eq!(
         x.len(),
-        elements * rows * depth,
+        elements * rows * weight.depth(),
         "left-hand side of a product"
     );
     assert_eq!(
@@ -142,85 +117,132 @@ pub fn geglu(
         (2 * columns, 2 * columns.div_ceil(PANEL)),
         "a gated layer has two halves"
     );
-    let (bias_a, bias_b) = bias.split_at(columns);
-    let a_extras = Extras {
-        bias: Some(bias_a),
-        ..Extras::NONE
-    };
-    let b_extras = Extras {
-        bias: Some(bias_b),
-        ..Extras::NONE
-    };
-    let blocks = Blocks::new(rows, 2 * depth, columns.div_ceil(PANEL));
-    // SAFETY: as in `matmul`.
-    unsafe {
-        Output::fill(elements * rows * columns, |output| {
-            blocks.for_each(elements, |element, rows_of_block, panels| {
-                let from = element * rows + rows_of_block.start;
-                let count = rows_of_block.len();
-                let numbers = &x[from * depth..][..count * depth];
-                let rows = Rows {
-                    numbers,
-                    stride: depth,
-                    count,
-                    taps: &[0],
-                    depth,
-                };
-                with_scratch(|scratch| {
-                    let (a, b) =
-                        room(&mut scratch.sums, 2 * count * PANEL).split_at_mut(count * PANEL);
-                    for p in panels {
-                        multiply(rows, weight.panel(2 * p), a, PANEL);
-                        multiply(rows, weight.panel(2 * p + 1), b, PANEL);
-                        add_bias_and_activate(
-                            a,
-                            &a_extras.panel_bias(0, columns, p),
-                            Activation::Identity,
-                        );
-                        add_bias_and_activate(
-                            b,
-                            &b_extras.panel_bias(0, columns, p),
-                            Activation::Gelu,
-                        );
-                        let width = PANEL.min(columns - p * PANEL);
-                        for (r, (a, b)) in a
-                            .chunks_exact_mut(PANEL)
-                            .zip(b.chunks_exact(PANEL))
-                            .enumerate()
-                        {
-                            a.iter_mut().zip(b).for_each(|(a, b)| *a *= b);
-                            output.write((from + r) * columns + p * PANEL, &a[..width]);
+    weight.visit(Geglu {
+        x,
+        rows: elements * rows,
+        bias,
+        columns,
+        to,
+    })
+}
+
+struct Geglu<'a> {
+    x: Numbers<'a>,
+    rows: usize,
+    bias: &'a [f32],
+    columns: usize,
+    to: Format,
+}
+
+impl PanelVisitor<Buffer> for Geglu<'_> {
+    fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Buffer {
+        match self.to {
+            Format::F32 => f32::buffer(self.run(panels)),
+            Format::Bf16 => half::bf16::buffer(self.run(panels)),
+        }
+    }
+}
+
+impl Geglu<'_> {
+    fn run<T: Operand, U: Operand>(&self, panels: TypedPanels<'_, T>) -> Vec<U> {
+        let columns = self.columns;
+        let (a_bias, b_bias) = self.bias.split_at(columns);
+        let half = |bias| Extras {
+            bias: Some(bias),
+            activation: Activation::Identity,
+            ..Extras::NONE
+        };
+        let (a_extras, b_extras) = (half(a_bias), half(b_bias));
+        let pairs = columns.div_ceil(PANEL);
+        let blocks = Blocks::new::<T>(self.rows, 2 * panels.padded_depth(), pairs);
+        // SAFETY: as in `matmul`.
+        unsafe {
+            fill(self.rows * columns, |output| {
+                blocks.for_each(|rows, pair_range| {
+                    left_hand(self.x, rows, &panels, |block, sums| {
+                        for p in pair_range {
+                            let a_bias = a_extras.panel_bias(0, columns, p);
+                            let b_bias = b_extras.panel_bias(0, columns, p);
+                            for (first, rows) in block.parts() {
+                                let (a, b) =
+                                    sums[..2 * rows.count * PANEL].split_at_mut(rows.count * PANEL);
+                                T::multiply(rows, panels.panel(2 * p), a, PANEL, PANEL);
+                                T::multiply(rows, panels.panel(2 * p + 1), b, PANEL, PANEL);
+                                let place = Place::rows(output, columns, p, first, rows.count);
+                                finish_gated(a, b, &a_bias, &b_bias, &place);
+                            }
                         }
-                    }
+                    });
                 });
-            });
+            })
+        }
+    }
+}
+
+/// Rows whose sums of one panel are made at once: they stay in the first-level cache until they are written.
+const ROWS_AT_ONCE: usize = 112;
+
+/// Some rows of the left-hand side.
+struct LeftHand<'a, T> {
+    first: usize,
+    count: usize,
+    depth: usize,
+    numbers: &'a [T],
+}
+
+impl<'a, T> LeftHand<'a, T> {
+    /// The rows, some at a time, each time with the number of the first one.
+    fn parts(&self) -> impl Iterator<Item = (usize, Rows<'a, T>)> {
+        (0..self.count).step_by(ROWS_AT_ONCE).map(|from| {
+            let count = ROWS_AT_ONCE.min(self.count - from);
+            let numbers = &self.numbers[from * self.depth..][..count * self.depth];
+            (
+                self.first + from,
+                Rows::matrix(numbers, count, self.depth, self.depth),
+            )
         })
     }
 }
 
-for_each_instruction_set! {
-    /// For each row of 32 sums: adds `bias`, then applies `activation`.
-    pub(super) fn add_bias_and_activate(sums: &mut [f32], bias: &[f32; PANEL], activation: Activation) {
-        for row in sums.chunks_exact_mut(PANEL) {
-            row.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
-        }
-        math::activate_slice(sums, activation);
-    }
+/// Calls `with(rows of a block, room for two panels' sums of a part)`; the rows are in the format and filled up as the
+/// panels ask.
+fn left_hand<T: Operand>(
+    x: Numbers<'_>,
+    rows: Range<usize>,
+    panels: &TypedPanels<'_, T>,
+    with: impl FnOnce(LeftHand<'_, T>, &mut [f32]),
+) {
+    let (depth, padded) = (panels.taps * panels.channels, panels.padded_depth());
+    with_scratch(|scratch| {
+        let (input, sums) = T::scratch(scratch);
+        let numbers = match x.as_typed::<T>().filter(|_| depth == padded) {
+            Some(typed) => &typed[rows.start * depth..rows.end * depth],
+            None => {
+                let copy = input.room(rows.len() * padded);
+                if depth == padded {
+                    x.copy(rows.start * depth, copy);
+                } else {
+                    for (r, row) in rows.clone().zip(copy.chunks_exact_mut(padded)) {
+                        let (row, filling) = row.split_at_mut(depth);
+                        x.copy(r * depth, row);
+                        filling.fill(T::ZERO);
+                    }
+                }
+                &*copy
+            }
+        };
+        let block = LeftHand {
+            first: rows.start,
+            count: rows.len(),
+            depth: padded,
+            numbers,
+        };
+        with(block, sums.room(2 * ROWS_AT_ONCE * PANEL));
+    });
 }
 
-/// Adds to `sums` the part of the residual that begins `at` its place in the result.
-#[inline]
-pub(super) fn add_residual(sums: &mut [f32], residual: Option<&[f32]>, at: usize) {
-    if let Some(residual) = residual {
-        let width = sums.len();
-        sums.iter_mut()
-            .zip(&residual[at..at + width])
-            .for_each(|(s, r)| *s += r);
-    }
-}
-
-/// How one element's product is cut into tasks. Depends on the shape of one element only.
-pub(super) struct Blocks {
+/// How a product is cut into tasks. Nothing in its result depends on it.
+struct Blocks {
     rows: usize,
     panels: usize,
     rows_per_block: usize,
@@ -228,66 +250,85 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Numbers of the left-hand side in a block: they stay in the second-level cache while the panels pass by.
-    const INPUT: usize = 96 * 1024;
-    /// Tasks that an element should give, so that a few threads end at about the same time.
-    const WANTED: usize = 8;
-    /// Multiplications below which another task is not worth its start (about 10 microseconds).
-    const SMALLEST: usize = 1 << 20;
+    /// Bytes of the left-hand side in a block: they stay in the second-level cache while the panels pass by.
+    const INPUT: usize = 512 * 1024;
+    /// Tasks that each thread should get, so that all end at about the same time.
+    const TASKS: usize = 3;
+    /// Multiplications below which another task is not worth its start (about a microsecond).
+    const SMALLEST: usize = 1 << 18;
 
     /// For a product of `rows` rows of `depth` numbers with `panels` panels.
-    fn new(rows: usize, depth: usize, panels: usize) -> Self {
+    fn new<T>(rows: usize, depth: usize, panels: usize) -> Self {
         let work = rows.saturating_mul(depth).saturating_mul(panels * PANEL);
-        let wanted = (work / Self::SMALLEST).clamp(1, Self::WANTED);
-        // Multiples of 14 rows and of 6 keep the inner loop full.
-        let fitting = (Self::INPUT / depth.max(1)).clamp(42, 420) / 42 * 42;
-        let evenly = rows.div_ceil(wanted).next_multiple_of(42);
-        Self::with_rows(rows, fitting.min(evenly), panels, wanted)
-    }
-
-    /// With `rows_per_block` given.
-    pub(super) fn with_rows(
-        rows: usize,
-        rows_per_block: usize,
-        panels: usize,
-        wanted: usize,
-    ) -> Self {
-        let row_blocks = rows.div_ceil(rows_per_block).max(1);
-        let panel_blocks = (wanted / row_blocks).clamp(1, panels.max(1));
+        let threads = rayon::current_num_threads();
+        let wanted = if threads == 1 {
+            1
+        } else {
+            (work / Self::SMALLEST).clamp(1, Self::TASKS * threads)
+        };
+        let fitting = (Self::INPUT / (depth.max(1) * size_of::<T>())).max(ROWS_AT_ONCE);
+        let mut row_blocks = rows.div_ceil(fitting).max(1);
+        // Weights are read once if each is one task's: rows are cut only when there are not panels enough.
+        let mut panel_blocks = 1;
+        if row_blocks < wanted {
+            if rows * size_of::<T>() * depth > 2 * Self::INPUT || panels < wanted {
+                row_blocks = wanted.min(rows.div_ceil(ROWS_AT_ONCE)).max(row_blocks);
+            }
+            panel_blocks = wanted.div_ceil(row_blocks).min(panels.max(1));
+        }
         Self {
             rows,
             panels,
-            rows_per_block,
+            rows_per_block: rows.div_ceil(row_blocks).next_multiple_of(16).max(1),
             panels_per_block: panels.div_ceil(panel_blocks).max(1),
         }
     }
 
-    /// Calls `task(element, rows, panels)` for every block of every element, on the threads of the current pool.
-    pub(super) fn for_each(
-        &self,
-        elements: usize,
-        task: impl Fn(usize, std::ops::Range<usize>, std::ops::Range<usize>) + Sync,
-    ) {
-        let row_blocks = self.rows.div_ceil(self.rows_per_block);
-        let panel_blocks = self.panels.div_ceil(self.panels_per_block);
+    /// Calls `task(rows, panels)` for every block.
+    fn for_each(&self, task: impl Fn(Range<usize>, Range<usize>) + Sync) {
         let part =
             |index: usize, size: usize, end: usize| index * size..end.min((index + 1) * size);
-        let run = |index: usize| {
-            let (element, within) = (
-                index / (row_blocks * panel_blocks),
-                index % (row_blocks * panel_blocks),
-            );
-            let rows = part(within / panel_blocks, self.rows_per_block, self.rows);
+        let panel_blocks = self.panels.div_ceil(self.panels_per_block);
+        let row_blocks = self.rows.div_ceil(self.rows_per_block);
+        parallel::for_each(row_blocks * panel_blocks, |index| {
             task(
-                element,
-                rows,
-                part(within % panel_blocks, self.panels_per_block, self.panels),
+                part(index / panel_blocks, self.rows_per_block, self.rows),
+                part(index % panel_blocks, self.panels_per_block, self.panels),
             );
-        };
-        match elements * row_blocks * panel_blocks {
-            0 => {}
-            1 => run(0),
-            count => (0..count).into_par_iter().with_max_len(1).for_each(run),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_cover_rows_and_panels_once() {
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            pool.build().unwrap().install(|| {
+                for (rows, depth, panels) in [
+                    (1, 1280, 40),
+                    (77, 768, 10),
+                    (4096, 320, 80),
+                    (8192, 320, 1),
+                    (128, 5120, 40),
+                    (0, 5, 3),
+                ] {
+                    let seen: Vec<std::sync::atomic::AtomicU32> =
+                        (0..rows * panels).map(|_| 0.into()).collect();
+                    Blocks::new::<f32>(rows, depth, panels).for_each(|rows, of_panels| {
+                        for (r, p) in rows.flat_map(|r| of_panels.clone().map(move |p| (r, p))) {
+                            seen[r * panels + p].fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                    });
+                    assert!(
+                        seen.into_iter().all(|n| n.into_inner() == 1),
+                        "{rows} {panels}"
+                    );
+                }
+            });
         }
     }
 }

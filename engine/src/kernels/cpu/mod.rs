@@ -1,4 +1,4 @@
-//! Kernels for the CPU on plain `f32` slices, channels-last.
+//! Kernels for the CPU on plain slices, channels-last.
 //!
 //! The law that all of them keep: an element's result depends on the shape and the numbers of that element alone, bit
 //! for bit. Never on the batch it travels in, its place there, or the number of threads. It holds by construction:
@@ -11,21 +11,31 @@
     reason = "vector instructions and outputs shared between threads; each block says why it is sound"
 )]
 
+mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
+mod bands;
 mod conv;
 mod elementwise;
+mod epilogue;
 mod math;
 mod matmul;
 mod norm;
+mod operand;
 mod output;
 mod panels;
+mod parallel;
 mod simd;
 mod tile;
+mod tile_bf16;
 
 pub use attention::{AttentionShape, attention};
-pub use conv::{ConvGeometry, ConvInput, conv2d};
+pub use conv::{ConvGeometry, ConvInput, conv2d, conv2d_doubled, double_weights};
 pub use elementwise::{activate, concat_channels};
-pub use matmul::{Extras, MatmulShape, geglu, matmul};
+pub use epilogue::Extras;
+pub use matmul::{MatmulShape, geglu, matmul};
 pub use norm::{GroupNormShape, group_norm, layer_norm};
-pub use panels::Panels;
+pub use operand::{Buffer, Numbers};
+pub use panels::{Format, Panels};
 pub use simd::{InstructionSet, instruction_set};

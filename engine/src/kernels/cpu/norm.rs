@@ -1,9 +1,12 @@
 //! Normalisation: over groups of channels of one image, or over the channels of one token.
 
-use rayon::prelude::*;
+use half::bf16;
 
 use super::math;
-use super::output::Output;
+use super::operand::{Buffer, Operand};
+use super::output::{Parts, fill};
+use super::panels::Format;
+use super::parallel;
 use super::simd::for_each_instruction_set;
 use crate::kernels::Activation;
 
@@ -26,14 +29,28 @@ pub struct GroupNormShape {
 const BLOCK: usize = 32 * 1024;
 
 /// `(elements, pixels, channels)` normalised over the pixels and channels of each group, then scaled by `weight` and
-/// shifted by `bias` (one number a channel), then activated.
+/// shifted by `bias` (one number a channel), then activated, in the format `to`.
 pub fn group_norm(
     x: &[f32],
     shape: GroupNormShape,
     weight: &[f32],
     bias: &[f32],
     activation: Activation,
-) -> Vec<f32> {
+    to: Format,
+) -> Buffer {
+    match to {
+        Format::F32 => f32::buffer(normalise_groups(x, shape, weight, bias, activation)),
+        Format::Bf16 => bf16::buffer(normalise_groups(x, shape, weight, bias, activation)),
+    }
+}
+
+fn normalise_groups<U: Operand>(
+    x: &[f32],
+    shape: GroupNormShape,
+    weight: &[f32],
+    bias: &[f32],
+    activation: Activation,
+) -> Vec<U> {
     let GroupNormShape {
         elements,
         pixels,
@@ -61,26 +78,22 @@ pub fn group_norm(
     let image = pixels * channels;
     let block = (BLOCK / channels).max(1) * channels;
     let blocks = image.div_ceil(block);
-    let part = |index: usize| {
+    let range = |index: usize| {
         let from = index % blocks * block;
-        let element = &x[index / blocks * image..][..image];
-        (
-            &element[..channels],
-            &element[from..image.min(from + block)],
-        )
+        let element = index / blocks * image;
+        element + from..element + image.min(from + block)
     };
 
-    let sums: Vec<Vec<f64>> = (0..elements * blocks)
-        .into_par_iter()
-        .map(|index| {
-            let (origin, part) = part(index);
-            let mut sums = vec![0.0; 2 * channels];
-            sum_channels(part, origin, &mut sums);
-            sums
-        })
-        .collect();
+    let mut sums = vec![0.0; elements * blocks * 2 * channels];
+    let parts = Parts::new(&mut sums);
+    parallel::for_each(elements * blocks, |index| {
+        let origin = &x[index / blocks * image..][..channels];
+        // SAFETY: each block's sums are one task's.
+        let sums = unsafe { parts.part(index * 2 * channels, 2 * channels) };
+        sum_channels(&x[range(index)], origin, sums);
+    });
     let maps: Vec<Vec<f32>> = sums
-        .chunks_exact(blocks)
+        .chunks_exact(blocks * 2 * channels)
         .enumerate()
         .map(|(element, sums)| {
             channel_maps(&x[element * image..][..channels], sums, shape, weight, bias)
@@ -89,18 +102,12 @@ pub fn group_norm(
 
     // SAFETY: the blocks cover each image once, and each is written whole.
     unsafe {
-        Output::fill(x.len(), |output| {
-            (0..elements * blocks).into_par_iter().for_each(|index| {
-                let (_, part) = part(index);
+        fill(x.len(), |output| {
+            parallel::for_each(elements * blocks, |index| {
+                let range = range(index);
                 let (scale, shift) = maps[index / blocks].split_at(channels);
-                let mut row = vec![0.0; part.len().min(channels.max(1024 / channels * channels))];
-                let first = index / blocks * image + index % blocks * block;
-                let rows = row.len();
-                for (i, part) in part.chunks(rows).enumerate() {
-                    let row = &mut row[..part.len()];
-                    scale_and_activate(part, scale, shift, row, activation);
-                    output.write(first + i * rows, row);
-                }
+                let to = output.part(range.start, range.len());
+                scale_and_activate(&x[range], scale, shift, to, activation);
             });
         })
     }
@@ -138,7 +145,7 @@ for_each_instruction_set! {
 )]
 fn channel_maps(
     origin: &[f32],
-    blocks: &[Vec<f64>],
+    sums: &[f64],
     shape: GroupNormShape,
     weight: &[f32],
     bias: &[f32],
@@ -151,7 +158,11 @@ fn channel_maps(
         ..
     } = shape;
     let pixels = pixels as f64;
-    let total = |index: usize| blocks.iter().map(|sums| sums[index]).sum::<f64>();
+    let total = |index: usize| {
+        sums.chunks_exact(2 * channels)
+            .map(|sums| sums[index])
+            .sum::<f64>()
+    };
     // Mean and sum of squared distances from it, for each channel.
     let moments: Vec<(f64, f64)> = (0..channels)
         .map(|c| {
@@ -184,24 +195,43 @@ fn channel_maps(
 }
 
 for_each_instruction_set! {
-    fn scale_and_activate(pixels: &[f32], scale: &[f32], shift: &[f32], to: &mut [f32], activation: Activation) {
-        for (pixel, to) in pixels.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len())) {
-            for (((x, scale), shift), to) in pixel.iter().zip(scale).zip(shift).zip(to) {
-                *to = x * scale + shift;
-            }
+    fn scale_and_activate<U: Operand>(pixels: &[f32], scale: &[f32], shift: &[f32], to: &mut [U], activation: Activation) {
+        match activation {
+            Activation::Identity => each(pixels, scale, shift, to, |x| x),
+            Activation::Silu => each(pixels, scale, shift, to, U::silu),
+            Activation::Gelu => each(pixels, scale, shift, to, U::gelu),
+            Activation::QuickGelu => each(pixels, scale, shift, to, math::quick_gelu),
         }
-        math::activate_slice(to, activation);
     }
 }
 
-/// `(rows, channels)`, each row normalised to mean 0 and variance 1, scaled by `weight` and shifted by `bias`.
+#[inline(always)]
+fn each<U: Operand>(
+    pixels: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    to: &mut [U],
+    activate: impl Fn(f32) -> f32,
+) {
+    let channels = scale.len();
+    let pixels = pixels.chunks_exact(channels);
+    for (pixel, to) in pixels.zip(to.chunks_exact_mut(channels)) {
+        for (((x, scale), shift), to) in pixel.iter().zip(scale).zip(shift).zip(to) {
+            *to = U::from_f32(activate(x * scale + shift));
+        }
+    }
+}
+
+/// `(rows, channels)`, each row normalised to mean 0 and variance 1, scaled by `weight` and shifted by `bias`, in the
+/// format `to`.
 pub fn layer_norm(
     x: &[f32],
     channels: usize,
     epsilon: f64,
     weight: &[f32],
     bias: &[f32],
-) -> Vec<f32> {
+    to: Format,
+) -> Buffer {
     assert!(
         channels > 0 && x.len().is_multiple_of(channels),
         "rows of a layer norm"
@@ -211,14 +241,22 @@ pub fn layer_norm(
         (channels, channels),
         "one weight and bias for each channel"
     );
+    match to {
+        Format::F32 => f32::buffer(normalise_all(x, epsilon, weight, bias)),
+        Format::Bf16 => bf16::buffer(normalise_all(x, epsilon, weight, bias)),
+    }
+}
+
+fn normalise_all<U: Operand>(x: &[f32], epsilon: f64, weight: &[f32], bias: &[f32]) -> Vec<U> {
+    let channels = weight.len();
     let block = (BLOCK / channels).max(1) * channels;
-    // SAFETY: the blocks cover `x` once, and each is written row by row.
+    // SAFETY: the blocks cover `x` once, and each is written whole.
     unsafe {
-        Output::fill(x.len(), |output| {
-            x.par_chunks(block).enumerate().for_each(|(index, rows)| {
-                let mut result = vec![0.0; rows.len()];
-                normalise_rows(rows, epsilon, weight, bias, &mut result);
-                output.write(index * block, &result);
+        fill(x.len(), |output| {
+            parallel::for_each(x.len().div_ceil(block), |index| {
+                let range = index * block..x.len().min((index + 1) * block);
+                let to = output.part(range.start, range.len());
+                normalise_rows(&x[range], epsilon, weight, bias, to);
             });
         })
     }
@@ -226,7 +264,7 @@ pub fn layer_norm(
 
 for_each_instruction_set! {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "channels are far below 2^24; f32 is wanted")]
-    fn normalise_rows(rows: &[f32], epsilon: f64, weight: &[f32], bias: &[f32], to: &mut [f32]) {
+    fn normalise_rows<U: Operand>(rows: &[f32], epsilon: f64, weight: &[f32], bias: &[f32], to: &mut [U]) {
         let channels = weight.len();
         for (row, to) in rows.chunks_exact(channels).zip(to.chunks_exact_mut(channels)) {
             let mean = math::sum(row, |x| x) / channels as f64;
@@ -234,7 +272,7 @@ for_each_instruction_set! {
             let variance = math::sum(row, |x| (x - center) * (x - center)) / channels as f64;
             let factor = (1.0 / (variance + epsilon).sqrt()) as f32;
             for (((x, weight), bias), to) in row.iter().zip(weight).zip(bias).zip(to) {
-                *to = (x - center) * factor * weight + bias;
+                *to = U::from_f32((x - center) * factor * weight + bias);
             }
         }
     }

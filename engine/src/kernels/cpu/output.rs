@@ -2,49 +2,66 @@
 
 use std::cell::RefCell;
 
-/// Room for a result while it is being written. Every number is written exactly once, by one task.
-pub(super) struct Output {
-    start: *mut f32,
+use half::bf16;
+
+use super::aligned::Aligned;
+
+/// Numbers that several tasks write, each its own part.
+pub(super) struct Parts<T> {
+    start: *mut T,
     len: usize,
 }
 
-// SAFETY: the pointer is only used by `write`, whose callers write disjoint ranges (the contract of `fill`).
-unsafe impl Sync for Output {}
+// SAFETY: the pointer is only used by `part`, whose callers take disjoint parts.
+unsafe impl<T: Send> Sync for Parts<T> {}
 
-impl Output {
-    /// Makes a vector of `len` numbers that `tasks` fills. No zeroing before.
+impl<T> Parts<T> {
+    /// Of numbers that exist already.
+    pub(super) fn new(numbers: &mut [T]) -> Self {
+        Self {
+            start: numbers.as_mut_ptr(),
+            len: numbers.len(),
+        }
+    }
+
+    /// The `len` numbers from `at` on. Panics when they are not there.
     ///
     /// # Safety
-    /// `tasks` must write every index below `len`, and no two threads may write the same index at the same time.
-    pub(super) unsafe fn fill(len: usize, tasks: impl FnOnce(&Self)) -> Vec<f32> {
-        let mut room = Vec::with_capacity(len);
-        tasks(&Self {
-            start: room.as_mut_ptr(),
-            len,
-        });
-        // SAFETY: the capacity is at least `len`, and the caller promises that all of it is written.
-        unsafe { room.set_len(len) };
-        room
-    }
-
-    /// Copies `values` to the indices from `at` on.
+    /// No two parts that are in use at the same time may overlap, and what the parts belong to is still there.
     #[inline]
-    pub(super) fn write(&self, at: usize, values: &[f32]) {
+    #[expect(clippy::mut_from_ref, reason = "parts do not overlap")]
+    pub(super) unsafe fn part(&self, at: usize, len: usize) -> &mut [T] {
         assert!(
-            at.checked_add(values.len())
-                .is_some_and(|end| end <= self.len),
+            at.checked_add(len).is_some_and(|end| end <= self.len),
             "a kernel wrote beyond its output"
         );
-        // SAFETY: the range is inside the allocation (asserted), and no one else writes it (contract of `fill`).
-        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.start.add(at), values.len()) };
+        // SAFETY: the range is inside the allocation (asserted), and no one else uses it (this function's contract).
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
     }
+}
+
+/// Makes a vector of `len` numbers that `tasks` fills. No zeroing before.
+///
+/// # Safety
+/// `tasks` must write every number below `len` and read none that it has not written, and parts that are in use at
+/// the same time must not overlap.
+pub(super) unsafe fn fill<T: Copy>(len: usize, tasks: impl FnOnce(&Parts<T>)) -> Vec<T> {
+    let mut room = Vec::with_capacity(len);
+    tasks(&Parts {
+        start: room.as_mut_ptr(),
+        len,
+    });
+    // SAFETY: the capacity is at least `len`, and the caller promises that all of it is written.
+    unsafe { room.set_len(len) };
+    room
 }
 
 /// Working memory of one thread, kept between calls.
 #[derive(Default)]
 pub(super) struct Scratch {
-    pub(super) input: Vec<f32>,
-    pub(super) sums: Vec<f32>,
+    pub(super) input: Aligned<f32>,
+    pub(super) input_bf16: Aligned<bf16>,
+    pub(super) sums: Aligned<f32>,
 }
 
 thread_local! {
@@ -54,12 +71,4 @@ thread_local! {
 /// Lends this thread's working memory to `task`, which must not start parallel work (it could be asked for twice).
 pub(super) fn with_scratch<R>(task: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with_borrow_mut(task)
-}
-
-/// The first `len` numbers of `buffer`, which grows when needed; their contents are whatever they were.
-pub(super) fn room(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
 }

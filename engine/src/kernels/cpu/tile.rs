@@ -6,15 +6,79 @@
 use super::panels::PANEL;
 use super::simd::{InstructionSet, instruction_set};
 
-/// Rows of the left-hand matrix as they lie in memory: row `r` is, for each tap in turn, the `depth` numbers from
-/// `r * stride + tap` on. One tap of 0 is an ordinary matrix; the taps of a convolution make its rows overlap.
+/// Rows of the left-hand matrix as they lie in memory: row `r` begins at
+/// `r / line * line_stride + r % line * stride` and is, for each tap in turn, the `depth` numbers from there plus `tap`
+/// on. One tap of 0 and one line is an ordinary matrix; the taps of a convolution make its rows overlap.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) numbers: &'a [f32],
+pub(super) struct Rows<'a, T> {
+    pub(super) numbers: &'a [T],
     pub(super) stride: usize,
     pub(super) count: usize,
+    /// Rows of a line, at least 1; the last line may be shorter.
+    pub(super) line: usize,
+    pub(super) line_stride: usize,
     pub(super) taps: &'a [usize],
     pub(super) depth: usize,
+}
+
+impl<'a, T> Rows<'a, T> {
+    /// An ordinary matrix of `count` rows of `depth` numbers, row after row.
+    pub(super) fn matrix(numbers: &'a [T], count: usize, stride: usize, depth: usize) -> Self {
+        Self {
+            numbers,
+            stride,
+            count,
+            line: count.max(1),
+            line_stride: 0,
+            taps: &[0],
+            depth,
+        }
+    }
+
+    /// Panics unless all rows lie in their numbers, and a panel of `panel` numbers and `sums` numbers suffice.
+    /// Everything that unchecked reads and writes of the kernels rely on.
+    pub(super) fn check(&self, panel: usize, sums: usize, sums_stride: usize) {
+        let last_tap = self
+            .taps
+            .iter()
+            .max()
+            .expect("a product has at least one tap");
+        let last_line = (self.count - 1) / self.line;
+        let longest = self.line.min(self.count) - 1;
+        let last_of_last = (self.count - 1) % self.line;
+        let end = (last_line * self.line_stride + last_of_last * self.stride)
+            .max(last_line.saturating_sub(1) * self.line_stride + longest * self.stride);
+        assert!(
+            end + last_tap + self.depth <= self.numbers.len(),
+            "rows reach beyond their matrix"
+        );
+        assert!(
+            self.taps.len() * self.depth * PANEL <= panel,
+            "panel is shorter than the inner dimension"
+        );
+        assert!(
+            sums_stride >= PANEL && (self.count - 1) * sums_stride + PANEL <= sums,
+            "no room for the sums"
+        );
+    }
+
+    /// The lines one after the other, each an ordinary run of rows, with the number of its first row.
+    pub(super) fn lines(self) -> impl Iterator<Item = (usize, Self)>
+    where
+        T: 'a,
+    {
+        (0..self.count).step_by(self.line).map(move |row| {
+            let count = self.line.min(self.count - row);
+            let line = Self {
+                numbers: &self.numbers[row / self.line * self.line_stride..],
+                count,
+                line: count,
+                line_stride: 0,
+                ..self
+            };
+            (row, line)
+        })
+    }
 }
 
 /// Longest part of the inner dimension done in one pass over the rows: its part of the panel stays in the cache.
@@ -23,68 +87,70 @@ const PASS_DEPTH: usize = 2048;
 /// `sums[r * sums_stride + j] = rows[r] . panel[.., j]` for all rows and `j < 32`.
 ///
 /// `panel`: `taps * depth` rows of 32.
-pub(super) fn multiply(rows: Rows<'_>, panel: &[f32], sums: &mut [f32], sums_stride: usize) {
+pub(super) fn multiply(rows: Rows<'_, f32>, panel: &[f32], sums: &mut [f32], sums_stride: usize) {
     multiply_with(instruction_set(), rows, panel, sums, sums_stride);
 }
 
 fn multiply_with(
     set: InstructionSet,
-    rows: Rows<'_>,
+    rows: Rows<'_, f32>,
     panel: &[f32],
     sums: &mut [f32],
     sums_stride: usize,
 ) {
-    let Rows {
-        numbers,
-        stride,
-        count,
-        taps,
-        depth,
-    } = rows;
-    if count == 0 {
+    if rows.count == 0 {
         return;
     }
-    let last_tap = taps.iter().max().expect("a product has at least one tap");
-    // Everything that the unchecked reads and writes below rely on.
-    assert!(
-        (count - 1) * stride + last_tap + depth <= numbers.len(),
-        "rows reach beyond their matrix"
-    );
-    assert!(
-        taps.len() * depth * PANEL <= panel.len(),
-        "panel is shorter than the inner dimension"
-    );
-    assert!(
-        sums_stride >= PANEL && (count - 1) * sums_stride + PANEL <= sums.len(),
-        "no room for the sums"
-    );
-    if depth == 0 {
-        (0..count).for_each(|r| sums[r * sums_stride..][..PANEL].fill(0.0));
+    rows.check(panel.len(), sums.len(), sums_stride);
+    if rows.depth == 0 {
+        (0..rows.count).for_each(|r| sums[r * sums_stride..][..PANEL].fill(0.0));
         return;
     }
-
-    let piece = depth.min(PASS_DEPTH);
-    let taps_at_once = if piece == depth {
-        PASS_DEPTH / piece
-    } else {
-        1
-    };
-    let mut first = true;
-    for (group, taps) in taps.chunks(taps_at_once).enumerate() {
-        for from in (0..depth).step_by(piece) {
+    for pass in passes(rows.taps, rows.depth, PASS_DEPTH) {
+        let at = pass.first_tap * rows.depth + pass.from;
+        for (row, line) in rows.lines() {
             let pass = Pass {
-                taps,
-                from,
-                depth: piece.min(depth - from),
-                stride,
+                taps: &rows.taps[pass.first_tap..][..pass.taps],
+                from: pass.from,
+                depth: pass.depth,
+                stride: rows.stride,
                 sums_stride,
-                panel: &panel[(group * taps_at_once * depth + from) * PANEL..],
-                add: !first,
+                panel: &panel[at * PANEL..],
+                add: at > 0,
             };
-            pass.run(set, numbers, count, sums);
-            first = false;
+            pass.run(
+                set,
+                line.numbers,
+                line.count,
+                &mut sums[row * sums_stride..],
+            );
         }
     }
+}
+
+/// Which part of the inner dimension is done in one pass over the rows.
+pub(super) struct PassPart {
+    pub(super) first_tap: usize,
+    pub(super) taps: usize,
+    /// First number of each tap.
+    pub(super) from: usize,
+    /// Numbers of each tap.
+    pub(super) depth: usize,
+}
+
+/// Cuts the inner dimension into parts of about `most` numbers: some taps, or a part of one.
+pub(super) fn passes(taps: &[usize], depth: usize, most: usize) -> impl Iterator<Item = PassPart> {
+    let piece = depth.min(most);
+    let at_once = if piece == depth { most / piece } else { 1 };
+    let count = taps.len();
+    (0..count).step_by(at_once).flat_map(move |first_tap| {
+        (0..depth).step_by(piece).map(move |from| PassPart {
+            first_tap,
+            taps: at_once.min(count - first_tap),
+            from,
+            depth: piece.min(depth - from),
+        })
+    })
 }
 
 /// One pass over the rows with a part of the inner dimension.
@@ -100,7 +166,9 @@ struct Pass<'a> {
 
 impl Pass<'_> {
     fn run(&self, set: InstructionSet, numbers: &[f32], count: usize, sums: &mut [f32]) {
-        let at_once = if set == InstructionSet::Avx512 { 14 } else { 6 };
+        use InstructionSet::{Amx, Avx512, Avx512Bf16};
+        let is_avx512 = matches!(set, Amx | Avx512Bf16 | Avx512);
+        let at_once = if is_avx512 { 14 } else { 6 };
         for row in (0..count).step_by(at_once) {
             let numbers = &numbers[row * self.stride..];
             let sums = &mut sums[row * self.sums_stride..];
@@ -108,7 +176,7 @@ impl Pass<'_> {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the processor has AVX-512 (`set`), and `multiply_with` asserted that rows, panel and sums
                 // hold everything that `count` rows touch.
-                InstructionSet::Avx512 => unsafe {
+                Amx | Avx512Bf16 | Avx512 => unsafe {
                     self.avx512(at_once.min(count - row), numbers, sums)
                 },
                 #[cfg(target_arch = "x86_64")]
@@ -265,13 +333,6 @@ mod tests {
     /// Every instruction set of this machine, against sums in `f64`; rows that overlap, and a cut inner dimension.
     #[test]
     fn products_are_right_on_every_instruction_set() {
-        let mut sets = vec![InstructionSet::Portable];
-        if instruction_set() != InstructionSet::Portable {
-            sets.push(InstructionSet::Avx2);
-        }
-        if instruction_set() == InstructionSet::Avx512 {
-            sets.push(InstructionSet::Avx512);
-        }
         for (count, stride, taps, depth) in [
             (1, 3, vec![0], 3),
             (31, 5, vec![0, 17, 40], 15),
@@ -280,14 +341,11 @@ mod tests {
         ] {
             let a = numbers((count - 1) * stride + taps[taps.len() - 1] + depth);
             let panel = numbers(taps.len() * depth * PANEL);
-            for &set in &sets {
+            for set in InstructionSet::available() {
                 let mut sums = vec![f32::NAN; count * 40];
                 let rows = Rows {
-                    numbers: &a,
-                    stride,
-                    count,
                     taps: &taps,
-                    depth,
+                    ..Rows::matrix(&a, count, stride, depth)
                 };
                 multiply_with(set, rows, &panel, &mut sums, 40);
                 for r in 0..count {

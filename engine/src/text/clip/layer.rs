@@ -44,8 +44,9 @@ impl EncoderLayer {
     /// `(1, n, d)` to `(1, n, d)`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let normed = self.layer_norm1.forward(x)?;
-        let (query, key) = (self.q_proj.forward(&normed)?, self.k_proj.forward(&normed)?);
-        let value = self.v_proj.forward(&normed)?;
+        let query = self.q_proj.forward_for_product(&normed)?;
+        let key = self.k_proj.forward_for_product(&normed)?;
+        let value = self.v_proj.forward_for_product(&normed)?;
         let seen = scaled_dot_product_attention(&query, &key, &value, self.heads, true)?;
         let x = self.out_proj.forward_add(&seen, x)?;
         let hidden = self

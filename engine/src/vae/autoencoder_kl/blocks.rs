@@ -112,9 +112,10 @@ impl Attention {
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (_, height, width, _) = x.dims4()?;
         let normed = image_to_tokens(&self.group_norm.forward(x)?)?; // (b, h*w, c)
-        let (query, key) = (self.to_q.forward(&normed)?, self.to_k.forward(&normed)?);
-        let seen =
-            scaled_dot_product_attention(&query, &key, &self.to_v.forward(&normed)?, 1, false)?;
+        let query = self.to_q.forward_for_product(&normed)?;
+        let key = self.to_k.forward_for_product(&normed)?;
+        let value = self.to_v.forward_for_product(&normed)?;
+        let seen = scaled_dot_product_attention(&query, &key, &value, 1, false)?;
         tokens_to_image(
             &self.to_out.forward_add(&seen, &image_to_tokens(x)?)?,
             height,

@@ -8,7 +8,7 @@ use super::blocks::{Attention, MidBlock};
 use super::config::Config;
 use super::encoder::{Head, resnets};
 use crate::checkpoint::Loader;
-use crate::nn::{Conv2d, Conv2dConfig, Linear, ResnetBlock2D, Upsample2D};
+use crate::nn::{Conv2d, Conv2dConfig, Double2D, Linear, ResnetBlock2D};
 use crate::{Error, Result};
 
 /// Latents to pixels, piece by piece.
@@ -24,7 +24,7 @@ enum Stage {
     ConvIn(Conv2d),
     Resnet(Box<ResnetBlock2D>),
     Attention(Attention),
-    Upsample(Upsample2D),
+    Double(Double2D),
     Head(Head),
 }
 
@@ -35,10 +35,7 @@ impl Stage {
             Self::ConvIn(conv) => conv.forward(x),
             Self::Resnet(resnet) => resnet.forward(x, None),
             Self::Attention(attention) => attention.forward(x),
-            Self::Upsample(upsampler) => {
-                let (_, height, width, _) = x.dims4()?;
-                upsampler.forward(x, (2 * height, 2 * width))
-            }
+            Self::Double(upsampler) => upsampler.forward(x),
             Self::Head(head) => head.forward(x),
         }
     }
@@ -69,8 +66,8 @@ impl Decoder {
             let resnets = resnets(&loader, count, from, own, groups)?;
             stages.extend(resnets.into_iter().map(Box::new).map(Stage::Resnet));
             if index + 1 < channels.len() {
-                let upsampler = Upsample2D::load(&loader.pp("upsamplers").pp(0), own)?;
-                stages.push(Stage::Upsample(upsampler));
+                let upsampler = Double2D::load(&loader.pp("upsamplers").pp(0), own)?;
+                stages.push(Stage::Double(upsampler));
             }
         }
         let last = channels[channels.len() - 1];
