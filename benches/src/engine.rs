@@ -7,11 +7,17 @@ use imgd_engine::{Model, OpenOptions, Precision, Request, checkpoint::Source, im
 use crate::{Failure, report};
 
 /// Loads the model at `directory` and draws `runs` pictures.
-pub(crate) fn run(directory: &Path, runs: usize, size_px: Option<u32>) -> Result<(), Failure> {
+pub(crate) fn run(
+    directory: &Path,
+    runs: usize,
+    size_px: Option<u32>,
+    steps: Option<u32>,
+    precision: Precision,
+) -> Result<(), Failure> {
     let source = Source::directory(directory)?;
     let options = OpenOptions {
         name: directory.display().to_string(),
-        precision: Precision::Auto,
+        precision,
         progress: None,
     };
     let [mut load, mut start, mut step, mut finish, mut encode] = [const { Vec::new() }; 5];
@@ -22,6 +28,7 @@ pub(crate) fn run(directory: &Path, runs: usize, size_px: Option<u32>) -> Result
         let request = Request {
             width_px: size_px,
             height_px: size_px,
+            num_inference_steps: steps,
             ..Request::new("a red apple", seed)
         };
         let at = Instant::now();

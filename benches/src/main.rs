@@ -3,6 +3,7 @@
 //! ```text
 //! cargo build --release && cargo run --release -p imgd-benches -- overhead
 //! cargo run --release -p imgd-benches -- engine
+//! cargo run --release -p imgd-benches -- ops
 //! cargo run --release -p imgd-benches -- batch
 //! cargo run --release -p imgd-benches -- preempt
 //! cargo run --release -p imgd-benches -- together
@@ -18,6 +19,7 @@ mod batch;
 mod curve;
 mod engine;
 mod flood;
+mod ops;
 mod overhead;
 mod preempt;
 mod private_daemon;
@@ -27,6 +29,10 @@ mod watchers;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use imgd_engine::{
+    Precision,
+    kernels::cpu::{Format, PoolingAllocator},
+};
 
 #[derive(Parser)]
 #[command(about = "Measurements of imgd")]
@@ -57,6 +63,27 @@ enum What {
         /// Side of the picture in pixels; default the model's.
         #[arg(long)]
         size: Option<u32>,
+        /// Denoising steps; default the model's.
+        #[arg(long)]
+        steps: Option<u32>,
+        /// `auto`, `f32` or `bf16`.
+        #[arg(long, default_value = "auto", value_parser = precision)]
+        precision: Precision,
+    },
+    /// What each kernel of the CPU takes on the shapes of real networks.
+    Ops {
+        /// `auto`, `f32` or `bf16`.
+        #[arg(long, default_value = "auto", value_parser = precision)]
+        precision: Precision,
+        /// Runs of each, of which the median counts.
+        #[arg(long, default_value_t = 9)]
+        runs: usize,
+        /// Keeps the weights in the caches.
+        #[arg(long)]
+        warm: bool,
+        /// Times only those whose name has this in it.
+        #[arg(long)]
+        filter: Option<String>,
     },
     /// What one evaluation takes for several pictures together, guided and not.
     Batch {
@@ -129,12 +156,34 @@ enum What {
     },
 }
 
+/// As in the daemon.
+#[global_allocator]
+static ALLOCATOR: PoolingAllocator = PoolingAllocator;
+
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     match Arguments::parse().what {
         What::Overhead { runs, idle_secs } => overhead::run(runs, idle_secs),
-        What::Engine { model, runs, size } => engine::run(&model, runs, size),
+        What::Engine {
+            model,
+            runs,
+            size,
+            steps,
+            precision,
+        } => engine::run(&model, runs, size, steps, precision),
+        What::Ops {
+            precision,
+            runs,
+            warm,
+            filter,
+        } => {
+            let format = match precision.resolved() {
+                Precision::Bf16 => Format::Bf16,
+                Precision::Auto | Precision::F32 => Format::F32,
+            };
+            ops::run(format, runs, warm, filter.as_deref())
+        }
         What::Batch { model, sizes, most } => batch::run(&model, &sizes, most),
         What::Preempt {
             images,
@@ -162,6 +211,13 @@ fn main() -> Result<(), Failure> {
         } => flood::run(submissions, insist),
         What::Watchers { count, steps, size } => watchers::run(count, steps, size),
     }
+}
+
+fn precision(name: &str) -> Result<Precision, String> {
+    [Precision::Auto, Precision::F32, Precision::Bf16]
+        .into_iter()
+        .find(|precision| precision.name() == name)
+        .ok_or_else(|| "it is `auto`, `f32` or `bf16`".to_owned())
 }
 
 /// Prints a figure from the times of its runs.

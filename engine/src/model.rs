@@ -77,6 +77,7 @@ impl Model {
             || (family.open)(&files, &device, options.precision),
             || files.hash(),
         );
+        kernels::cpu::release();
         Ok(Self {
             family: family?,
             scheduler_config,

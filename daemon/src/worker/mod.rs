@@ -8,6 +8,7 @@ mod ending;
 #[cfg(feature = "faults")]
 mod faults;
 mod handle;
+mod memory;
 mod process;
 mod verbs;
 pub(crate) mod wire;

@@ -12,7 +12,10 @@ use std::{
 
 use imgd_engine::checkpoint::EmbeddedFile;
 use imgd_proto::{Failure, Reason};
-use rustix::process::{Resource, Rlimit};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Resource, Rlimit},
+};
 
 use super::{
     EXIT_PANIC,
@@ -109,6 +112,9 @@ pub(crate) fn serve(mut stream: UnixStream, mut backend: impl Backend) -> ExitCo
         Err(_) => return ExitCode::FAILURE,
     };
     loop {
+        if !is_readable(&stream, REST) {
+            imgd_engine::kernels::cpu::release();
+        }
         let call: Call = match read_message(&mut stream) {
             Ok(Some(call)) => call,
             Ok(None) => return ExitCode::SUCCESS,
@@ -121,6 +127,19 @@ pub(crate) fn serve(mut stream: UnixStream, mut backend: impl Backend) -> ExitCo
             return ExitCode::FAILURE;
         }
     }
+}
+
+/// How long a worker keeps working memory for the next call.
+const REST: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
+
+/// Whether something can be read, or will not change that any more, within `limit`.
+fn is_readable(stream: &UnixStream, limit: Timespec) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::IN)];
+    // An error shows at the read that follows.
+    poll(&mut fds, Some(&limit)).map_or(true, |ready| ready > 0)
 }
 
 /// The reply; `None` after a panic, when the backend is not to be asked again.

@@ -1,9 +1,10 @@
 //! The matrix unit of Intel's servers: products of 16 rows by 32 bf16 numbers with 32 by 16, summed in f32.
 //!
-//! The instructions are written out, since the compiler's own names for them are not stable yet. The tile registers
-//! are configured and released within one call, so that a thread that rests has none to save.
+//! The instructions are written out, since the compiler's own names for them are not stable yet. The compiler never
+//! touches the tile registers, so they keep what one block of instructions leaves in them for the next.
 
 use std::arch::asm;
+use std::cell::Cell;
 
 use super::panels::{PANEL, TAP_ALIGNMENT};
 use super::tile::Rows;
@@ -88,90 +89,143 @@ impl Configuration {
     }
 }
 
-/// `sums[r * sums_stride + j] = rows[r] . panel[.., j]` for all rows and, of each panel row, `columns` columns.
+static CONFIGURATIONS: [Configuration; TILE + 1] = {
+    let mut all = [const { Configuration::new(0) }; TILE + 1];
+    let mut rows = 1;
+    while rows <= TILE {
+        all[rows] = Configuration::new(rows);
+        rows += 1;
+    }
+    all
+};
+
+thread_local! {
+    /// Rows that this thread's tiles are configured for; 0 when they are released.
+    static CONFIGURED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Configures the tiles of this thread for `height` rows, from 1 to 16, if they are not.
 ///
 /// # Safety
-/// The processor has AMX and the system has granted it. `rows` lie within their numbers, `panel` has
+/// The processor has AMX and the system has granted it.
+#[inline]
+unsafe fn configure(height: usize) {
+    if CONFIGURED.get() != height {
+        let configuration = &raw const CONFIGURATIONS[height];
+        // SAFETY: the configuration is a valid one, and the instruction is there (this function's contract).
+        unsafe { asm!("ldtilecfg [{}]", in(reg) configuration, options(nostack, readonly)) };
+        CONFIGURED.set(height);
+    }
+}
+
+/// Releases the tiles of this thread, if it has any: a thread that rests has none to save.
+pub(super) fn rest() {
+    if CONFIGURED.replace(0) != 0 {
+        // SAFETY: tiles were configured, so the instruction is there.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
+
+/// `sums[r * sums_stride + p * 32 + j] = rows[r] . panel[p][.., j]` for all rows and panels; `j` below `columns` for the
+/// last panel. The tiles stay configured until [`rest`].
+///
+/// # Safety
+/// The processor has AMX and the system has granted it. `rows` lie within their numbers, each of the panels has
 /// `taps * depth * 32` numbers, `sums` has room for the rows, and the depth is a multiple of 32.
 pub(super) unsafe fn multiply(
     rows: Rows<'_, half::bf16>,
-    panel: &[half::bf16],
+    panels: &[half::bf16],
+    count: usize,
     sums: &mut [f32],
     sums_stride: usize,
     columns: usize,
 ) {
     const _: () = assert!(TAP_ALIGNMENT.is_multiple_of(DEPTH), "taps are whole tiles");
-    static CONFIGURATIONS: [Configuration; TILE + 1] = {
-        let mut all = [const { Configuration::new(0) }; TILE + 1];
-        let mut rows = 1;
-        while rows <= TILE {
-            all[rows] = Configuration::new(rows);
-            rows += 1;
-        }
-        all
-    };
-    let rows = Rows {
-        line: rows.line.min(rows.count),
-        ..rows
-    };
+    let line = rows.line.min(rows.count);
     assert!(
-        rows.count.is_multiple_of(rows.line) && rows.depth >= DEPTH,
+        rows.count.is_multiple_of(line) && rows.depth >= DEPTH,
         "tiles cover whole lines"
     );
-    let height = rows.line.min(TILE);
-    // The last tile of a line is moved back to end with it; the rows that it repeats get the same numbers again.
-    let per_line = rows.line.div_ceil(TILE);
-    let tiles = rows.count / rows.line * per_line;
-    let first_row = |tile: usize| {
-        let (line, within) = (tile / per_line, tile % per_line * TILE);
-        line * rows.line + within.min(rows.line - height)
-    };
-    let at = |row: usize| row / rows.line * rows.line_stride + row % rows.line * rows.stride;
-    let narrow = columns <= PANEL / 2;
-    // SAFETY: the configuration is a valid one. The tiles' rows lie in `rows` and `sums`, as the caller promises:
-    // every tile has `height` rows, begins at a row of a line and ends within it.
+    let height = line.min(TILE);
+    let panel_len = rows.taps.len() * rows.depth * PANEL;
+    let narrow = count == 1 && columns <= PANEL / 2;
+    // SAFETY: the tiles' rows lie in `rows` and `sums`, as the caller promises: every tile has `height` rows, begins at
+    // a row of a line and ends within it.
     unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &raw const CONFIGURATIONS[height], options(nostack, readonly));
-        let mut tile = 0;
-        while tile < tiles {
-            let both = tile + 1 < tiles;
-            let (r0, r1) = (
-                first_row(tile),
-                first_row(if both { tile + 1 } else { tile }),
-            );
-            let (a0, a1) = (
-                rows.numbers.as_ptr().add(at(r0)),
-                rows.numbers.as_ptr().add(at(r1)),
-            );
-            let (c0, c1) = (
-                sums.as_mut_ptr().add(r0 * sums_stride),
-                sums.as_mut_ptr().add(r1 * sums_stride),
-            );
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                options(nostack, nomem)
-            );
-            for (t, tap) in rows.taps.iter().enumerate() {
-                let (a0, a1) = (a0.add(*tap), a1.add(*tap));
-                let b = panel.as_ptr().add(t * rows.depth * PANEL);
+        configure(height);
+        for p in 0..count {
+            let panel = panels.as_ptr().add(p * panel_len);
+            let sums = sums.as_mut_ptr().add(p * PANEL);
+            let mut at = Walk {
+                line: 0,
+                within: 0,
+                last: line - height,
+                rows: &rows,
+            };
+            let end = rows.count / line;
+            while at.line < end {
+                let (r0, a0) = at.step(line);
+                let second = (at.line < end).then(|| at.step(line));
+                let (r1, a1) = second.unwrap_or((r0, a0));
+                asm!(
+                    "tilezero tmm0",
+                    "tilezero tmm1",
+                    "tilezero tmm2",
+                    "tilezero tmm3",
+                    options(nostack, nomem)
+                );
+                let (a0, a1) = (
+                    rows.numbers.as_ptr().add(a0),
+                    rows.numbers.as_ptr().add(a1),
+                );
+                let mut b = panel;
                 let steps = rows.depth / DEPTH;
-                match (both, narrow) {
-                    (true, false) => two_by_two(a0, a1, rows.stride, b, steps),
-                    (true, true) => two_by_one(a0, a1, rows.stride, b, steps),
-                    (false, _) => one_by_two(a0, rows.stride, b, steps),
+                for tap in rows.taps {
+                    let (a0, a1) = (a0.add(*tap), a1.add(*tap));
+                    match (second, narrow) {
+                        (Some(_), false) => two_by_two(a0, a1, rows.stride, b, steps),
+                        (Some(_), true) => two_by_one(a0, a1, rows.stride, b, steps),
+                        (None, _) => one_by_two(a0, rows.stride, b, steps),
+                    }
+                    b = b.add(rows.depth * PANEL);
+                }
+                let stride = sums_stride * 4;
+                let c = sums.add(r0 * sums_stride);
+                asm!("tilestored [{c}+{s}*1], tmm0", "tilestored [{c}+{s}*1+64], tmm1", c = in(reg) c, s = in(reg) stride, options(nostack));
+                if second.is_some() {
+                    let c = sums.add(r1 * sums_stride);
+                    asm!("tilestored [{c}+{s}*1], tmm2", "tilestored [{c}+{s}*1+64], tmm3", c = in(reg) c, s = in(reg) stride, options(nostack));
                 }
             }
-            let stride = sums_stride * 4;
-            asm!("tilestored [{c}+{s}*1], tmm0", "tilestored [{c}+{s}*1+64], tmm1", c = in(reg) c0, s = in(reg) stride, options(nostack));
-            if both {
-                asm!("tilestored [{c}+{s}*1], tmm2", "tilestored [{c}+{s}*1+64], tmm3", c = in(reg) c1, s = in(reg) stride, options(nostack));
-            }
-            tile += 2;
         }
-        asm!("tilerelease", options(nostack, nomem));
+    }
+}
+
+/// The tiles of all lines, one after the other. The last tile of a line is moved back to end with it; the rows that it
+/// repeats get the same numbers again.
+struct Walk<'a> {
+    line: usize,
+    within: usize,
+    /// Where the last tile of a line begins.
+    last: usize,
+    rows: &'a Rows<'a, half::bf16>,
+}
+
+impl Walk<'_> {
+    /// First row of the next tile, and where it begins.
+    #[inline(always)]
+    fn step(&mut self, line_len: usize) -> (usize, usize) {
+        let within = self.within.min(self.last);
+        let tile = (
+            self.line * line_len + within,
+            self.line * self.rows.line_stride + within * self.rows.stride,
+        );
+        self.within += TILE;
+        if within == self.last {
+            self.within = 0;
+            self.line += 1;
+        }
+        tile
     }
 }
 

@@ -38,9 +38,9 @@ impl AttentionShape {
 }
 
 /// Query rows done together.
-const BLOCK: usize = 128;
+const BLOCK: usize = 96;
 /// Keys whose scores are there at once: with a block of rows, they stay in the second-level cache.
-const CHUNK: usize = 256;
+const CHUNK: usize = 512;
 
 /// `query (elements, queries, heads * head_dim)`, `key` and `value (elements, keys, heads * head_dim)` to
 /// `(elements, queries, heads * head_dim)`.
@@ -223,86 +223,136 @@ impl Block {
             .room(self.count * (CHUNK + 2 * sums_width))
             .split_at_mut(self.count * CHUNK);
         let (totals, sums) = sums.split_at_mut(self.count * sums_width);
-        let mut states = [State::EMPTY; BLOCK];
+        let mut softmax = Softmax::new();
+        let last_columns = head_dim - (value_panels - 1) * PANEL;
 
         let rows = Rows::matrix(queries_copy, self.count, depth, depth);
         for (from, count) in chunks(keys) {
-            for p in 0..count.div_ceil(PANEL) {
-                let panel = &keys_packed[(from + p * PANEL) * depth..][..PANEL * depth];
-                T::multiply(rows, panel, &mut scores[p * PANEL..], CHUNK, PANEL);
-            }
-            let chunk_depth = padded::<T>(count);
-            for (r, state) in states[..self.count].iter_mut().enumerate() {
-                let seen = if causal {
+            let panels = count.div_ceil(PANEL);
+            let keys = &keys_packed[from * depth..][..panels * PANEL * depth];
+            T::multiply(rows, keys, panels, scores, CHUNK, PANEL);
+            let seen = |r: usize| {
+                if causal {
                     (self.from + r + 1).saturating_sub(from).min(count)
                 } else {
                     count
-                };
+                }
+            };
+            for r in 0..self.count {
+                softmax.highest_of_chunk[r] = greatest(&scores[r * CHUNK..][..seen(r)]);
+            }
+            softmax.raise(scale);
+            let chunk_depth = padded::<T>(count);
+            for r in 0..self.count {
+                let scores = &scores[r * CHUNK..][..seen(r)];
                 let weights = &mut weights[r * CHUNK..][..chunk_depth];
-                weigh(&scores[r * CHUNK..][..seen], weights, state, scale);
+                let (weights, unseen) = weights.split_at_mut(scores.len());
+                unseen.fill(T::ZERO);
+                let highest = softmax.highest[r];
+                let sum = T::weigh_vectors(scores, weights, scale, highest)
+                    .unwrap_or_else(|| exponentials(scores, weights, scale, highest));
+                softmax.sum[r] = softmax.sum[r] * softmax.correction[r] + sum;
             }
             let rows = Rows::matrix(&*weights, self.count, CHUNK, chunk_depth);
-            for p in 0..value_panels {
-                let (panel, rest) = values_packed.split_at(chunk_depth * PANEL);
-                values_packed = rest;
-                let columns = PANEL.min(head_dim - p * PANEL);
-                T::multiply(rows, panel, &mut sums[p * PANEL..], sums_width, columns);
-            }
+            let (values, rest) = values_packed.split_at(value_panels * chunk_depth * PANEL);
+            values_packed = rest;
             if from == 0 {
-                totals.copy_from_slice(sums);
+                T::multiply(rows, values, value_panels, totals, sums_width, last_columns);
             } else {
-                for (r, state) in states[..self.count].iter().enumerate() {
-                    let range = r * sums_width..(r + 1) * sums_width;
-                    add(&mut totals[range.clone()], state.correction, &sums[range]);
+                T::multiply(rows, values, value_panels, sums, sums_width, last_columns);
+                for (r, (totals, sums)) in totals
+                    .chunks_exact_mut(sums_width)
+                    .zip(sums.chunks_exact(sums_width))
+                    .enumerate()
+                {
+                    add(totals, softmax.correction[r], sums);
                 }
             }
         }
-        for (r, state) in states[..self.count].iter().enumerate() {
+        for r in 0..self.count {
             // SAFETY: these rows of this head are this block's.
             let to = unsafe { output.part(first + r * width, head_dim) };
-            divide(&totals[r * sums_width..][..head_dim], state.sum, to);
+            divide(
+                &totals[r * sums_width..][..head_dim],
+                softmax.sum[r],
+                to,
+            );
         }
     }
 }
 
-/// What is known of a row's softmax after some chunks.
-#[derive(Clone, Copy)]
-struct State {
-    /// The greatest score times `scale`.
-    highest: f32,
+/// What is known of the rows' softmax after some chunks.
+struct Softmax {
+    /// The greatest score of a chunk, before it is scaled.
+    highest_of_chunk: [f32; BLOCK],
+    /// The greatest score so far, scaled.
+    highest: [f32; BLOCK],
     /// Of `e^(score - highest)`.
-    sum: f32,
+    sum: [f32; BLOCK],
     /// What sums of earlier chunks must be multiplied by after the last chunk.
-    correction: f32,
+    correction: [f32; BLOCK],
 }
 
-impl State {
-    const EMPTY: Self = Self {
-        highest: f32::NEG_INFINITY,
-        sum: 0.0,
-        correction: 1.0,
-    };
+impl Softmax {
+    fn new() -> Self {
+        Self {
+            highest_of_chunk: [f32::NEG_INFINITY; BLOCK],
+            // Not infinite: a distance from it is a number.
+            highest: [f32::MIN; BLOCK],
+            sum: [0.0; BLOCK],
+            correction: [0.0; BLOCK],
+        }
+    }
+
+    /// Takes the greatest scores of a chunk in.
+    fn raise(&mut self, scale: f32) {
+        raise(
+            &self.highest_of_chunk,
+            &mut self.highest,
+            &mut self.correction,
+            scale,
+        );
+    }
 }
 
 for_each_instruction_set! {
-    /// Weights `e^(score * scale - highest)` of the scores of a chunk; the rest of `weights` becomes 0.
-    fn weigh<T: Operand>(scores: &[f32], weights: &mut [T], state: &mut State, scale: f32) {
-        let (weights, unseen) = weights.split_at_mut(scores.len());
-        unseen.fill(T::ZERO);
-        if scores.is_empty() {
-            state.correction = 1.0;
-            return;
+    fn raise(of_chunk: &[f32; BLOCK], highest: &mut [f32; BLOCK], correction: &mut [f32; BLOCK], scale: f32) {
+        for r in 0..BLOCK {
+            let old = highest[r];
+            let new = of_chunk[r] * scale;
+            let new = if new > old { new } else { old };
+            highest[r] = new;
+            correction[r] = math::exp(old - new);
         }
+    }
+}
+
+for_each_instruction_set! {
+    /// The greatest of `scores`; a NaN is passed over, and comes out of the exponential.
+    fn greatest(scores: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; 16];
         let (whole, rest) = scores.as_chunks::<16>();
-        for chunk in whole.iter().map(|chunk| &chunk[..]).chain([rest]) {
-            // A NaN never wins here; it comes out of the exponential below.
-            lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = if *x > *lane { *x } else { *lane });
+        for chunk in whole {
+            for i in 0..16 {
+                lanes[i] = if chunk[i] > lanes[i] { chunk[i] } else { lanes[i] };
+            }
         }
-        let highest = lanes.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a }) * scale;
-        let highest = if highest > state.highest { highest } else { state.highest };
-        state.correction = if state.sum == 0.0 { 0.0 } else { math::exp(state.highest - highest) };
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *lane = if *x > *lane { *x } else { *lane };
+        }
+        let mut highest = f32::NEG_INFINITY;
+        for lane in lanes {
+            highest = if lane > highest { lane } else { highest };
+        }
+        highest
+    }
+}
+
+for_each_instruction_set! {
+    /// `weights = e^(scores * scale - highest)`; gives their sum before they are rounded.
+    fn exponentials<T: Operand>(scores: &[f32], weights: &mut [T], scale: f32, highest: f32) -> f32 {
         let mut sums = [0f32; 16];
+        let (whole, rest) = scores.as_chunks::<16>();
         let (to, to_rest) = weights.as_chunks_mut::<16>();
         for (from, to) in whole.iter().zip(to) {
             for i in 0..16 {
@@ -316,8 +366,11 @@ for_each_instruction_set! {
             *sum += weight;
             *to = T::from_f32(weight);
         }
-        state.highest = highest;
-        state.sum = state.sum * state.correction + sums.iter().sum::<f32>();
+        let mut total = 0.0;
+        for sum in sums {
+            total += sum;
+        }
+        total
     }
 }
 

@@ -182,7 +182,7 @@ impl Lines<'_> {
                 depth: self.depth,
             };
             let sums = &mut sums[..count * PANEL];
-            T::multiply(rows, panel, sums, PANEL, columns);
+            T::multiply(rows, panel, 1, sums, PANEL, columns);
             with(sums, part);
         });
     }

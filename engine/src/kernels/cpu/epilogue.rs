@@ -99,19 +99,14 @@ impl<'a, U> Place<'a, U> {
         }
     }
 
-    /// Calls `write(row of the sums, place of its first number in the result)` for each wanted row.
+    /// Row of the sums, and place of its first number in the result, of row `r` of line `line`.
     #[inline(always)]
-    fn for_each(&self, mut write: impl FnMut(usize, usize)) {
-        for line in 0..self.lines {
-            let mut row = self.first_row + line * self.line_step;
-            for r in 0..self.line {
-                write(
-                    line * self.sums_pitch + r,
-                    row * self.columns + self.panel * PANEL,
-                );
-                row += self.row_step;
-            }
-        }
+    fn of(&self, line: usize, r: usize) -> (usize, usize) {
+        let row = self.first_row + line * self.line_step + r * self.row_step;
+        (
+            line * self.sums_pitch + r,
+            row * self.columns + self.panel * PANEL,
+        )
     }
 
     #[inline(always)]
@@ -168,17 +163,17 @@ for_each_instruction_set! {
     fn plain_rows<U: Operand>(sums: &[f32], bias: &[f32; PANEL], residual: Option<&[f32]>, place: &Place<'_, U>) {
         let width = place.width();
         let rows = sums.as_chunks::<PANEL>().0;
-        match residual {
-            None => place.for_each(|r, at| {
+        for line in 0..place.lines {
+            for r in 0..place.line {
+                let (row, at) = place.of(line, r);
                 // SAFETY: the caller of `finish` vouches that nobody else writes these numbers.
                 let to = unsafe { place.output.part(at, width) };
-                write(&rows[r], bias, None, to);
-            }),
-            Some(residual) => place.for_each(|r, at| {
-                // SAFETY: as above.
-                let to = unsafe { place.output.part(at, width) };
-                write(&rows[r], bias, Some(&residual[at..at + width]), to);
-            }),
+                let residual = match residual {
+                    Some(residual) => Some(&residual[at..at + width]),
+                    None => None,
+                };
+                write(&rows[row], bias, residual, to);
+            }
         }
     }
 }
@@ -192,8 +187,11 @@ fn write<U: Operand>(
 ) {
     // A whole panel is the usual case, and fixed sizes need no loops.
     if let Some(to) = to.first_chunk_mut::<PANEL>() {
-        match residual.and_then(|residual| residual.first_chunk::<PANEL>()) {
+        match residual {
             Some(residual) => {
+                let Some(residual) = residual.first_chunk::<PANEL>() else {
+                    return;
+                };
                 for j in 0..PANEL {
                     to[j] = U::from_f32(sums[j] + bias[j] + residual[j]);
                 }
@@ -223,7 +221,9 @@ pub(super) unsafe fn finish_gated<U: Operand>(
     b_bias: &[f32; PANEL],
     place: &Place<'_, U>,
 ) {
-    gate_rows::<U>(a, b, a_bias, b_bias);
+    if !U::gate_vectors(a, b, a_bias, b_bias) {
+        gate_rows::<U>(a, b, a_bias, b_bias);
+    }
     // SAFETY: handed on.
     unsafe { finish_plain(a, &[0.0; PANEL], None, place) };
 }

@@ -94,6 +94,7 @@ pub(super) fn silu_to_bf16(x: f32) -> f32 {
 #[inline(always)]
 pub(super) fn gelu_to_bf16(x: f32) -> f32 {
     let a = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let a = if a > 8.5 { 8.5 } else { a };
     let t = reciprocal_to_bf16(1.0 + 0.327_591_1 * a);
     let p = 1.061_405_4;
     let p = p * t + -1.453_152;
@@ -120,7 +121,10 @@ fn complementary_erf(x: f32) -> f32 {
     let p = p * t + 0.374_091_96;
     let p = p * t + 1.000_023_7;
     let p = p * t + -1.265_512_2;
-    t * exp(p - x * x)
+    // Beyond this it is 0 to single precision, and a processor is slow with numbers that small.
+    const LOWEST: f32 = -75.0;
+    let exponent = p - x * x;
+    t * exp(if exponent < LOWEST { LOWEST } else { exponent })
 }
 
 #[inline(always)]

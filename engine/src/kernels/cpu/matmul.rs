@@ -82,7 +82,7 @@ impl Matmul<'_> {
                             let bias = self.extras.panel_bias(0, columns, p);
                             for (first, rows) in block.parts() {
                                 let sums = &mut sums[..rows.count * PANEL];
-                                T::multiply(rows, panels.panel(p), sums, PANEL, width);
+                                T::multiply(rows, panels.panel(p), 1, sums, PANEL, width);
                                 let place = Place::rows(output, columns, p, first, rows.count);
                                 finish(sums, &bias, self.extras, &place);
                             }
@@ -166,8 +166,8 @@ impl Geglu<'_> {
                             for (first, rows) in block.parts() {
                                 let (a, b) =
                                     sums[..2 * rows.count * PANEL].split_at_mut(rows.count * PANEL);
-                                T::multiply(rows, panels.panel(2 * p), a, PANEL, PANEL);
-                                T::multiply(rows, panels.panel(2 * p + 1), b, PANEL, PANEL);
+                                T::multiply(rows, panels.panel(2 * p), 1, a, PANEL, PANEL);
+                                T::multiply(rows, panels.panel(2 * p + 1), 1, b, PANEL, PANEL);
                                 let place = Place::rows(output, columns, p, first, rows.count);
                                 finish_gated(a, b, &a_bias, &b_bias, &place);
                             }

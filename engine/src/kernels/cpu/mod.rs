@@ -26,9 +26,13 @@ mod operand;
 mod output;
 mod panels;
 mod parallel;
+mod peak;
+mod pool;
 mod simd;
 mod tile;
 mod tile_bf16;
+#[cfg(target_arch = "x86_64")]
+mod vectors;
 
 pub use attention::{AttentionShape, attention};
 pub use conv::{ConvGeometry, ConvInput, conv2d, conv2d_doubled, double_weights};
@@ -38,4 +42,6 @@ pub use matmul::{MatmulShape, geglu, matmul};
 pub use norm::{GroupNormShape, group_norm, layer_norm};
 pub use operand::{Buffer, Numbers};
 pub use panels::{Format, Panels};
+pub use peak::peak;
+pub use pool::{PoolingAllocator, release};
 pub use simd::{InstructionSet, instruction_set};

@@ -107,7 +107,11 @@ fn normalise_groups<U: Operand>(
                 let range = range(index);
                 let (scale, shift) = maps[index / blocks].split_at(channels);
                 let to = output.part(range.start, range.len());
-                scale_and_activate(&x[range], scale, shift, to, activation);
+                let silu = activation == Activation::Silu;
+                let is_fast = silu || activation == Activation::Identity;
+                if !(is_fast && U::scale_vectors(&x[range.clone()], scale, shift, to, silu)) {
+                    scale_and_activate(&x[range], scale, shift, to, activation);
+                }
             });
         })
     }

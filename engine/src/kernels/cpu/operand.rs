@@ -9,6 +9,8 @@ use super::panels::{PANEL, TAP_ALIGNMENT};
 use super::simd::{InstructionSet, for_each_instruction_set, instruction_set};
 use super::tile::{self, Rows};
 use super::tile_bf16;
+#[cfg(target_arch = "x86_64")]
+use super::vectors;
 
 /// Numbers that a kernel reads: a result of another kernel, in the format that it wrote.
 #[derive(Debug, Clone, Copy)]
@@ -95,13 +97,43 @@ pub(super) trait Operand: Number + PartialEq {
     /// See [`Activation::Gelu`].
     fn gelu(x: f32) -> f32;
 
+    /// `weights = e^(scores * scale - highest)` and their sum, if there are vector functions for it.
+    fn weigh_vectors(
+        _scores: &[f32],
+        _weights: &mut [Self],
+        _scale: f32,
+        _highest: f32,
+    ) -> Option<f32> {
+        None
+    }
+    /// `a = (a + a_bias) * gelu(b + b_bias)` for rows of 32. False if there are no vector functions for it.
+    fn gate_vectors(
+        _a: &mut [f32],
+        _b: &[f32],
+        _a_bias: &[f32; PANEL],
+        _b_bias: &[f32; PANEL],
+    ) -> bool {
+        false
+    }
+    /// `to = pixel * scale + shift` for every pixel, then SiLU if asked for. False if there are no vector functions for it.
+    fn scale_vectors(
+        _pixels: &[f32],
+        _scale: &[f32],
+        _shift: &[f32],
+        _to: &mut [Self],
+        _silu: bool,
+    ) -> bool {
+        false
+    }
+
     /// Whether the kernel likes rows in lines of 16 better than a few more rows without a break.
     fn wants_lines() -> bool;
-    /// `sums[r * sums_stride + j] = rows[r] . panel[.., j]` for all rows and `j < columns <= 32`. The rest of each 32
-    /// sums is whatever it may be.
+    /// `sums[r * sums_stride + p * 32 + j] = rows[r] . panel[p][.., j]` for all rows, `count` panels and `j < 32`; of the last
+    /// panel `j < columns`, and the rest of its 32 sums is whatever it may be.
     fn multiply(
         rows: Rows<'_, Self>,
-        panel: &[Self],
+        panels: &[Self],
+        count: usize,
         sums: &mut [f32],
         sums_stride: usize,
         columns: usize,
@@ -169,12 +201,13 @@ impl Operand for f32 {
 
     fn multiply(
         rows: Rows<'_, Self>,
-        panel: &[Self],
+        panels: &[Self],
+        count: usize,
         sums: &mut [f32],
         sums_stride: usize,
         _columns: usize,
     ) {
-        tile::multiply(rows, panel, sums, sums_stride);
+        tile::multiply(rows, panels, count, sums, sums_stride);
     }
 
     fn scratch(scratch: &mut Scratch) -> (&mut Aligned<Self>, &mut Aligned<f32>) {
@@ -197,6 +230,11 @@ impl Operand for bf16 {
     }
 
     fn copy_f32(from: &[f32], to: &mut [Self]) {
+        #[cfg(target_arch = "x86_64")]
+        if has_vectors() {
+            // SAFETY: the processor has the instructions.
+            return unsafe { vectors::narrow(from, to) };
+        }
         narrow(from, to);
     }
 
@@ -235,23 +273,73 @@ impl Operand for bf16 {
         math::gelu_to_bf16(x)
     }
 
+    #[cfg(target_arch = "x86_64")]
+    fn weigh_vectors(
+        scores: &[f32],
+        weights: &mut [Self],
+        scale: f32,
+        highest: f32,
+    ) -> Option<f32> {
+        // SAFETY: the processor has the instructions.
+        has_vectors().then(|| unsafe { vectors::weigh(scores, weights, scale, highest) })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn gate_vectors(
+        a: &mut [f32],
+        b: &[f32],
+        a_bias: &[f32; PANEL],
+        b_bias: &[f32; PANEL],
+    ) -> bool {
+        if has_vectors() {
+            // SAFETY: the processor has the instructions.
+            unsafe { vectors::gate(a, b, a_bias, b_bias) };
+        }
+        has_vectors()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn scale_vectors(
+        pixels: &[f32],
+        scale: &[f32],
+        shift: &[f32],
+        to: &mut [Self],
+        silu: bool,
+    ) -> bool {
+        match (has_vectors(), silu) {
+            // SAFETY: the processor has the instructions.
+            (true, true) => unsafe { vectors::scale::<true>(pixels, scale, shift, to) },
+            // SAFETY: as above.
+            (true, false) => unsafe { vectors::scale::<false>(pixels, scale, shift, to) },
+            (false, _) => {}
+        }
+        has_vectors()
+    }
+
     fn wants_lines() -> bool {
         instruction_set() == InstructionSet::Amx
     }
 
     fn multiply(
         rows: Rows<'_, Self>,
-        panel: &[Self],
+        panels: &[Self],
+        count: usize,
         sums: &mut [f32],
         sums_stride: usize,
         columns: usize,
     ) {
-        tile_bf16::multiply(rows, panel, sums, sums_stride, columns);
+        tile_bf16::multiply(rows, panels, count, sums, sums_stride, columns);
     }
 
     fn scratch(scratch: &mut Scratch) -> (&mut Aligned<Self>, &mut Aligned<f32>) {
         (&mut scratch.input_bf16, &mut scratch.sums)
     }
+}
+
+/// Whether [`vectors`] can run.
+#[cfg(target_arch = "x86_64")]
+fn has_vectors() -> bool {
+    instruction_set().is_faster_in_bf16()
 }
 
 for_each_instruction_set! {

@@ -37,6 +37,13 @@ pub(super) fn for_each(count: usize, task: impl Fn(usize) + Sync) {
         }
     }
     (0..count).for_each(task);
+    rest();
+}
+
+/// A thread that has done its tasks gives back what the next ones would have to save for it.
+fn rest() {
+    #[cfg(target_arch = "x86_64")]
+    super::amx::rest();
 }
 
 /// What the helpers are to do.
@@ -207,7 +214,7 @@ impl Shared {
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             if index >= work.count {
-                return;
+                return rest();
             }
             task(index);
         }

@@ -35,9 +35,9 @@ impl<'a, T> Rows<'a, T> {
         }
     }
 
-    /// Panics unless all rows lie in their numbers, and a panel of `panel` numbers and `sums` numbers suffice.
+    /// Panics unless all rows lie in their numbers, `numbers` are enough for `panels` panels, and `sums` for their sums.
     /// Everything that unchecked reads and writes of the kernels rely on.
-    pub(super) fn check(&self, panel: usize, sums: usize, sums_stride: usize) {
+    pub(super) fn check(&self, numbers: usize, panels: usize, sums: usize, sums_stride: usize) {
         let last_tap = self
             .taps
             .iter()
@@ -53,11 +53,12 @@ impl<'a, T> Rows<'a, T> {
             "rows reach beyond their matrix"
         );
         assert!(
-            self.taps.len() * self.depth * PANEL <= panel,
+            panels * self.taps.len() * self.depth * PANEL <= numbers,
             "panel is shorter than the inner dimension"
         );
         assert!(
-            sums_stride >= PANEL && (self.count - 1) * sums_stride + PANEL <= sums,
+            sums_stride >= panels * PANEL
+                && (self.count - 1) * sums_stride + panels * PANEL <= sums,
             "no room for the sums"
         );
     }
@@ -84,11 +85,27 @@ impl<'a, T> Rows<'a, T> {
 /// Longest part of the inner dimension done in one pass over the rows: its part of the panel stays in the cache.
 const PASS_DEPTH: usize = 2048;
 
-/// `sums[r * sums_stride + j] = rows[r] . panel[.., j]` for all rows and `j < 32`.
+/// `sums[r * sums_stride + p * 32 + j] = rows[r] . panel[p][.., j]` for all rows, `count` panels and `j < 32`.
 ///
-/// `panel`: `taps * depth` rows of 32.
-pub(super) fn multiply(rows: Rows<'_, f32>, panel: &[f32], sums: &mut [f32], sums_stride: usize) {
-    multiply_with(instruction_set(), rows, panel, sums, sums_stride);
+/// Each of `panels`: `taps * depth` rows of 32.
+pub(super) fn multiply(
+    rows: Rows<'_, f32>,
+    panels: &[f32],
+    count: usize,
+    sums: &mut [f32],
+    sums_stride: usize,
+) {
+    let panel_len = rows.taps.len() * rows.depth * PANEL;
+    for p in 0..count {
+        let panel = &panels[p * panel_len..][..panel_len];
+        multiply_with(
+            instruction_set(),
+            rows,
+            panel,
+            &mut sums[p * PANEL..],
+            sums_stride,
+        );
+    }
 }
 
 fn multiply_with(
@@ -101,7 +118,7 @@ fn multiply_with(
     if rows.count == 0 {
         return;
     }
-    rows.check(panel.len(), sums.len(), sums_stride);
+    rows.check(panel.len(), 1, sums.len(), sums_stride);
     if rows.depth == 0 {
         (0..rows.count).for_each(|r| sums[r * sums_stride..][..PANEL].fill(0.0));
         return;

@@ -12,23 +12,34 @@ use super::tile::{PassPart, Rows, passes};
 /// Longest part of the inner dimension done in one pass over the rows: its part of the panel stays in the cache.
 const PASS_DEPTH: usize = 2048;
 
-/// `sums[r * sums_stride + j] = rows[r] . panel[.., j]` for all rows and `j < columns`.
+/// `sums[r * sums_stride + p * 32 + j] = rows[r] . panel[p][.., j]` for all rows, `count` panels, and of the last one
+/// `j < columns`.
 ///
-/// `panel`: `taps * depth / 2` rows of 32 pairs. The depth is even.
+/// Each of `panels`: `taps * depth / 2` rows of 32 pairs. The depth is even.
 pub(super) fn multiply(
     rows: Rows<'_, bf16>,
-    panel: &[bf16],
+    panels: &[bf16],
+    count: usize,
     sums: &mut [f32],
     sums_stride: usize,
     columns: usize,
 ) {
-    multiply_with(instruction_set(), rows, panel, sums, sums_stride, columns);
+    multiply_with(
+        instruction_set(),
+        rows,
+        panels,
+        count,
+        sums,
+        sums_stride,
+        columns,
+    );
 }
 
 fn multiply_with(
     set: InstructionSet,
     rows: Rows<'_, bf16>,
-    panel: &[bf16],
+    panels: &[bf16],
+    count: usize,
     sums: &mut [f32],
     sums_stride: usize,
     columns: usize,
@@ -36,19 +47,35 @@ fn multiply_with(
     if rows.count == 0 {
         return;
     }
-    rows.check(panel.len(), sums.len(), sums_stride);
+    rows.check(panels.len(), count, sums.len(), sums_stride);
     assert!(rows.depth.is_multiple_of(2), "bf16 numbers come in pairs");
     if rows.depth == 0 {
-        (0..rows.count).for_each(|r| sums[r * sums_stride..][..PANEL].fill(0.0));
+        (0..rows.count).for_each(|r| sums[r * sums_stride..][..count * PANEL].fill(0.0));
         return;
     }
     #[cfg(target_arch = "x86_64")]
     if set == InstructionSet::Amx {
         assert!(rows.depth.is_multiple_of(super::amx::DEPTH), "whole tiles");
         // SAFETY: the set is there (`set`), and rows, panel and sums were checked above.
-        unsafe { super::amx::multiply(rows, panel, sums, sums_stride, columns) };
+        unsafe { super::amx::multiply(rows, panels, count, sums, sums_stride, columns) };
         return;
     }
+    let panel_len = rows.taps.len() * rows.depth * PANEL;
+    for p in 0..count {
+        let columns = if p + 1 == count { columns } else { PANEL };
+        let panel = &panels[p * panel_len..][..panel_len];
+        multiply_panel(set, rows, panel, &mut sums[p * PANEL..], sums_stride, columns);
+    }
+}
+
+fn multiply_panel(
+    set: InstructionSet,
+    rows: Rows<'_, bf16>,
+    panel: &[bf16],
+    sums: &mut [f32],
+    sums_stride: usize,
+    columns: usize,
+) {
     for pass in passes(rows.taps, rows.depth, PASS_DEPTH) {
         for (row, line) in rows.lines() {
             let sums = &mut sums[row * sums_stride..];
@@ -305,7 +332,9 @@ mod tests {
                     taps: &taps,
                     depth,
                 };
-                multiply_with(set, rows, &panel, &mut sums, 40, columns);
+                multiply_with(set, rows, &panel, 1, &mut sums, 40, columns);
+                #[cfg(target_arch = "x86_64")]
+                super::super::amx::rest();
                 for r in 0..count {
                     for j in 0..columns {
                         let first = r / line * line_stride + r % line * stride;
