@@ -4,6 +4,7 @@
 //! cargo build --release && cargo run --release -p imgd-benches -- overhead
 //! cargo run --release -p imgd-benches -- engine
 //! cargo run --release -p imgd-benches -- ops
+//! cargo run --release -p imgd-benches -- peers --python venv/bin/python --models DIRECTORY
 //! cargo run --release -p imgd-benches -- batch
 //! cargo run --release -p imgd-benches -- preempt
 //! cargo run --release -p imgd-benches -- together
@@ -21,6 +22,7 @@ mod engine;
 mod flood;
 mod ops;
 mod overhead;
+mod peers;
 mod preempt;
 mod private_daemon;
 mod together;
@@ -84,6 +86,30 @@ enum What {
         /// Times only those whose name has this in it.
         #[arg(long)]
         filter: Option<String>,
+    },
+    /// The same networks in OpenVINO and PyTorch, interleaved: see the top of `benches/src/peers.rs`.
+    Peers {
+        /// A Python with torch, diffusers, transformers and openvino.
+        #[arg(long)]
+        python: std::path::PathBuf,
+        /// Where `benches/peers/make_models.py` put the models.
+        #[arg(long)]
+        models: std::path::PathBuf,
+        /// Networks, each `MODEL/NETWORK/SIZE/BATCH` with `unet`, `vae` or `text`.
+        #[arg(long, value_delimiter = ',', default_values_t = [
+            "sd15/unet/256/1", "sd15/unet/256/2", "sd15/unet/512/1", "sd15/unet/512/2", "sd15/vae/256/1",
+            "sd15/vae/512/1", "sd15/text/256/1",
+        ].map(str::to_owned))]
+        cases: Vec<String>,
+        /// Peers to run against.
+        #[arg(long, value_delimiter = ',', default_values_t = ["openvino-bf16", "torch-bf16"].map(str::to_owned))]
+        backends: Vec<String>,
+        /// Runs of each, of which the median counts.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// `auto`, `f32` or `bf16`.
+        #[arg(long, default_value = "auto", value_parser = precision)]
+        precision: Precision,
     },
     /// What one evaluation takes for several pictures together, guided and not.
     Batch {
@@ -184,6 +210,21 @@ fn main() -> Result<(), Failure> {
             };
             ops::run(format, runs, warm, filter.as_deref())
         }
+        What::Peers {
+            python,
+            models,
+            cases,
+            backends,
+            rounds,
+            precision,
+        } => peers::run(&peers::Plan {
+            python,
+            models,
+            cases,
+            backends,
+            rounds,
+            precision,
+        }),
         What::Batch { model, sizes, most } => batch::run(&model, &sizes, most),
         What::Preempt {
             images,

@@ -3,6 +3,7 @@
 //! Nothing in a result depends on it.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::operand::Operand;
 use super::output::with_scratch;
@@ -16,6 +17,9 @@ pub(super) struct Band {
     pub(super) element: usize,
     pub(super) rows: Range<usize>,
 }
+
+/// Numbers calls, so that a thread knows what is in its working memory.
+static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// The tasks of a convolution: in each, some bands times some panels.
 pub(super) struct Bands {
@@ -34,9 +38,8 @@ pub(super) struct Bands {
 impl Bands {
     /// Bytes of a band's input: they stay in the second-level cache while the panels pass by.
     const BAND: usize = 512 * 1024;
-    /// When the whole batch is no larger, every task takes all of it and a share of the panels, so that each weight is
-    /// read once.
-    const WHOLE: usize = 2 * 1024 * 1024;
+    /// Input that stays in the second-level cache beside a panel.
+    const CACHED: usize = 1536 * 1024;
     /// Tasks that each thread should get, so that all end at about the same time.
     const TASKS: usize = 3;
 
@@ -46,6 +49,7 @@ impl Bands {
         halo: usize,
         row_bytes: usize,
         panels: usize,
+        panel_bytes: usize,
     ) -> Self {
         let threads = rayon::current_num_threads();
         let wanted = if threads == 1 {
@@ -53,15 +57,19 @@ impl Bands {
         } else {
             Self::TASKS * threads
         };
+        let fitting = (Self::BAND / row_bytes.max(1)).max(halo + 2) - halo;
+        let in_element = height.div_ceil(fitting);
+        // As many bands as keep all threads busy to the end.
+        let bands = (elements * in_element).next_multiple_of(wanted);
+        // Either every task takes the whole batch and a share of the panels, so that each weight is read once; or it
+        // takes one band and all panels. What costs is what must come from beyond the second-level cache.
         let whole = elements * (height + halo) * row_bytes;
+        let again = if whole > Self::CACHED { panels * whole } else { 0 };
+        let weights = panels * panel_bytes;
         let (rows_per_band, bands_per_task, panel_tasks) =
-            if whole <= Self::WHOLE && panels >= wanted {
+            if panels >= wanted && weights + again <= bands * weights {
                 (height.max(1), elements.max(1), wanted)
             } else {
-                let fitting = (Self::BAND / row_bytes.max(1)).max(halo + 2) - halo;
-                let in_element = height.div_ceil(fitting);
-                // As many bands as keep all threads busy to the end.
-                let bands = (elements * in_element).next_multiple_of(wanted);
                 let rows = height.div_ceil(bands.div_ceil(elements.max(1)).max(1));
                 (rows.clamp(1, fitting), 1, 1)
             };
@@ -94,6 +102,7 @@ impl Bands {
         };
         let panel_tasks = self.panels.div_ceil(self.panels_per_task);
         let band_tasks = bands.div_ceil(self.bands_per_task);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
         let room_of_band = (self.rows_per_band + self.halo) * self.row_bytes / size_of::<T>();
         parallel::for_each(band_tasks * panel_tasks, |index| {
             let first = index / panel_tasks * self.bands_per_task;
@@ -101,11 +110,16 @@ impl Bands {
             let from = index % panel_tasks * self.panels_per_task;
             let panels = from..self.panels.min(from + self.panels_per_task);
             with_scratch(|scratch| {
+                // The task before may have been one of other panels and these bands.
+                let is_there = scratch.input_is == Some((call, first));
+                scratch.input_is = Some((call, first));
                 let (input, sums) = T::scratch(scratch);
                 let input = input.room(bands.len() * room_of_band);
                 let sums = sums.room(Lines::SUMS);
-                for (index, room) in bands.clone().zip(input.chunks_exact_mut(room_of_band)) {
-                    copy(&band(index), room);
+                if !is_there {
+                    for (index, room) in bands.clone().zip(input.chunks_exact_mut(room_of_band)) {
+                        copy(&band(index), room);
+                    }
                 }
                 if bands.len() == 1 {
                     return task(&band(first), input, panels, sums);
@@ -147,7 +161,7 @@ pub(super) struct Part {
 
 impl Lines<'_> {
     /// Rows whose sums are made at once, about: they stay in the first-level cache until they are written.
-    const ROWS: usize = 112;
+    const ROWS: usize = 224;
     /// Narrower lines are not worth a stop at the end of each.
     const NARROW: usize = 48;
     /// Numbers of sums that a part may have.
@@ -222,7 +236,7 @@ impl Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
 
@@ -236,7 +250,7 @@ mod tests {
             (0, 5, 10, 1),
         ] {
             let seen: Vec<AtomicU32> = (0..elements * height * panels).map(|_| 0.into()).collect();
-            Bands::new(elements, height, 2, row_bytes, panels).for_each::<f32>(
+            Bands::new(elements, height, 2, row_bytes, panels, 1 << 18).for_each::<f32>(
                 |_, _| {},
                 |band, room, of_panels, _| {
                     assert!(room.len() * 4 >= (band.rows.len() + 2) * row_bytes);

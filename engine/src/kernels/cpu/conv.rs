@@ -131,6 +131,7 @@ impl PanelVisitor<Vec<f32>> for Conv<'_> {
             halo,
             pitch * depth * size_of::<T>(),
             panels.count(),
+            size_of_val(panels.panel(0)),
         );
         let lines = Lines {
             width: self.width,
@@ -314,7 +315,8 @@ impl PanelVisitor<()> for Quarter<'_> {
             depth: channels,
         };
         let row_bytes = pitch * channels * size_of::<T>();
-        let bands = Bands::new(elements, height, 2, row_bytes, panels.count());
+        let panel_bytes = size_of_val(panels.panel(0));
+        let bands = Bands::new(elements, height, 2, row_bytes, panels.count(), panel_bytes);
         let fill_band = |band: &Band, room: &mut [T]| {
             self.seen.copy(self.input, band, 2, pitch, channels, room)
         };

@@ -61,6 +61,8 @@ pub(super) unsafe fn fill<T: Copy>(len: usize, tasks: impl FnOnce(&Parts<T>)) ->
 pub(super) struct Scratch {
     pub(super) input: Aligned<f32>,
     pub(super) input_bf16: Aligned<bf16>,
+    /// Number of the convolution whose bands are in an input, and the first of them; none when it is something else.
+    pub(super) input_is: Option<(u64, usize)>,
     pub(super) sums: Aligned<f32>,
 }
 
@@ -70,5 +72,5 @@ thread_local! {
 
 /// Lends this thread's working memory to `task`, which must not start parallel work (it could be asked for twice).
 pub(super) fn with_scratch<R>(task: impl FnOnce(&mut Scratch) -> R) -> R {
-    SCRATCH.with_borrow_mut(task)
+    SCRATCH.with_borrow_mut(|scratch| task(scratch))
 }

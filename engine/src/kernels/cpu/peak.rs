@@ -32,8 +32,11 @@ fn of<T: Operand>() -> f64 {
                 let (rows, panel) = input
                     .room((ROWS + PANEL) * DEPTH)
                     .split_at_mut(ROWS * DEPTH);
-                rows.fill(T::ZERO);
-                panel.fill(T::ZERO);
+                // Zeros would flatter: a processor that has nothing to switch runs faster.
+                let digits = (0_u16..).map(|i| f32::from(i.wrapping_mul(40_503) >> 8) / 256.0 - 0.5);
+                for (number, digit) in rows.iter_mut().chain(&mut *panel).zip(digits) {
+                    *number = T::from_f32(digit);
+                }
                 let rows = Rows::matrix(&*rows, ROWS, DEPTH, DEPTH);
                 let sums = sums.room(ROWS * PANEL);
                 for _ in 0..TIMES {

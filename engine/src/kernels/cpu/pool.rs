@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub struct PoolingAllocator;
 
 /// Blocks of at least this size are ours.
-const SMALLEST: usize = 256 * 1024;
+const SMALLEST: usize = 64 * 1024;
 const PAGE: usize = 4096;
 /// Addresses of the region. They cost nothing until they are used.
 const REGION: usize = 1 << 38;
