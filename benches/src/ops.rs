@@ -48,13 +48,39 @@ pub(crate) fn run(
 
 #[derive(Clone, Copy)]
 enum Case {
-    Conv { from: usize, to: usize, side: usize },
-    Double { channels: usize, side: usize },
-    Linear { rows: usize, from: usize, to: usize },
-    Geglu { rows: usize, from: usize, to: usize },
-    Attention { queries: usize, keys: usize, heads: usize, head_dim: usize },
-    GroupNorm { side: usize, channels: usize },
-    LayerNorm { rows: usize, channels: usize },
+    Conv {
+        from: usize,
+        to: usize,
+        side: usize,
+    },
+    Double {
+        channels: usize,
+        side: usize,
+    },
+    Linear {
+        rows: usize,
+        from: usize,
+        to: usize,
+    },
+    Geglu {
+        rows: usize,
+        from: usize,
+        to: usize,
+    },
+    Attention {
+        queries: usize,
+        keys: usize,
+        heads: usize,
+        head_dim: usize,
+    },
+    GroupNorm {
+        side: usize,
+        channels: usize,
+    },
+    LayerNorm {
+        rows: usize,
+        channels: usize,
+    },
 }
 
 /// The shapes of Stable Diffusion 1.5 at 256 and 512 pixels, of SDXL's widest transformer, and of their autoencoder.
@@ -83,7 +109,9 @@ fn cases() -> Vec<Case> {
     ]
     .map(conv)
     .to_vec();
-    cases.extend([(512, 64), (512, 128), (256, 256)].map(|(channels, side)| Double { channels, side }));
+    cases.extend(
+        [(512, 64), (512, 128), (256, 256)].map(|(channels, side)| Double { channels, side }),
+    );
     cases.extend(
         [
             (4096, 320, 320),
@@ -101,8 +129,11 @@ fn cases() -> Vec<Case> {
         .map(linear),
     );
     cases.extend(
-        [(4096, 320, 1280), (1024, 640, 2560), (256, 1280, 5120)]
-            .map(|(rows, from, to)| Geglu { rows, from, to }),
+        [(4096, 320, 1280), (1024, 640, 2560), (256, 1280, 5120)].map(|(rows, from, to)| Geglu {
+            rows,
+            from,
+            to,
+        }),
     );
     cases.extend(
         [
@@ -120,7 +151,9 @@ fn cases() -> Vec<Case> {
             head_dim,
         }),
     );
-    cases.extend([(64, 320), (16, 1280), (512, 128)].map(|(side, channels)| GroupNorm { side, channels }));
+    cases.extend(
+        [(64, 320), (16, 1280), (512, 128)].map(|(side, channels)| GroupNorm { side, channels }),
+    );
     cases.extend([(4096, 320), (256, 1280)].map(|(rows, channels)| LayerNorm { rows, channels }));
     cases
 }
@@ -147,14 +180,18 @@ impl Case {
     fn work(&self, format: Format) -> (usize, usize) {
         let size = if format == Format::Bf16 { 2 } else { 4 };
         match *self {
-            Self::Conv { from, to, side } => {
-                (18 * from * to * side * side, side * side * (from * size + to * 4))
-            }
+            Self::Conv { from, to, side } => (
+                18 * from * to * side * side,
+                side * side * (from * size + to * 4),
+            ),
             // What the plain way would take.
-            Self::Double { channels, side } => {
-                (72 * channels * channels * side * side, 20 * side * side * channels)
+            Self::Double { channels, side } => (
+                72 * channels * channels * side * side,
+                20 * side * side * channels,
+            ),
+            Self::Linear { rows, from, to } => {
+                (2 * rows * from * to, rows * (from * size + to * 4))
             }
-            Self::Linear { rows, from, to } => (2 * rows * from * to, rows * (from * size + to * 4)),
             Self::Geglu { rows, from, to } => (4 * rows * from * to, rows * (from + to) * size),
             Self::Attention {
                 queries,
@@ -266,7 +303,14 @@ impl Case {
                     Panels::from_gated_linear(&weight(2 * from * to, from), to, from, format)
                 });
                 Box::new(move || {
-                    drop(cpu::geglu(view(&x), shape, weights.next(), &bias, to, format));
+                    drop(cpu::geglu(
+                        view(&x),
+                        shape,
+                        weights.next(),
+                        &bias,
+                        to,
+                        format,
+                    ));
                 })
             }
             Self::Attention {
@@ -286,7 +330,12 @@ impl Case {
                     causal: false,
                 };
                 Box::new(move || {
-                    drop(cpu::attention(view(&query), view(&key), view(&value), shape));
+                    drop(cpu::attention(
+                        view(&query),
+                        view(&key),
+                        view(&value),
+                        shape,
+                    ));
                 })
             }
             Self::GroupNorm { side, channels } => {
@@ -300,7 +349,14 @@ impl Case {
                     epsilon: 1e-5,
                 };
                 Box::new(move || {
-                    drop(cpu::group_norm(&x, shape, &weight, &bias, Activation::Silu, format));
+                    drop(cpu::group_norm(
+                        &x,
+                        shape,
+                        &weight,
+                        &bias,
+                        Activation::Silu,
+                        format,
+                    ));
                 })
             }
             Self::LayerNorm { rows, channels } => {
@@ -376,7 +432,9 @@ fn weight(len: usize, inputs: usize) -> Vec<f32> {
 
 /// Numbers between -1/2 and 1/2.
 fn numbers(len: usize) -> Vec<f32> {
-    (0..len).map(|i| count(i * 7919 % 1013) as f32 / 1013.0 - 0.5).collect()
+    (0..len)
+        .map(|i| count(i * 7919 % 1013) as f32 / 1013.0 - 0.5)
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure to print")]

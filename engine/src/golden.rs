@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::Precision;
 use crate::checkpoint::{Loader, Source};
 
 /// A folder of `tests/golden/networks`.
@@ -45,6 +46,11 @@ impl Golden {
             .loader(&Device::Cpu, None)
     }
 
+    /// For layers of either precision.
+    pub(crate) fn loaders(&self) -> [Loader; 2] {
+        [Precision::F32, Precision::Bf16].map(|precision| self.loader().with_precision(precision))
+    }
+
     pub(crate) fn tensor(&self, name: &str) -> &Tensor {
         self.tensors
             .get(name)
@@ -53,13 +59,18 @@ impl Golden {
 
     /// Fails when `found` differs from what the reference made by more than `1e-5` of its largest number.
     pub(crate) fn assert_equals(&self, name: &str, found: &Tensor) {
+        self.assert_within(1e-5, name, found);
+    }
+
+    /// Fails when `found` differs from what the reference made by more than `share` of its largest number.
+    pub(crate) fn assert_within(&self, share: f32, name: &str, found: &Tensor) {
         let expected = self.tensor(name);
         assert_eq!(expected.dims(), found.dims(), "shape of {name}");
         let (expected, found) = (values(expected), values(found));
         let largest = expected.iter().fold(1f32, |a, b| a.max(b.abs()));
         for (i, (e, f)) in expected.iter().zip(&found).enumerate() {
             assert!(
-                (e - f).abs() <= 1e-5 * largest,
+                (e - f).abs() <= share * largest,
                 "{name}[{i}] is {f}, the reference has {e}"
             );
         }

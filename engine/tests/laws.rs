@@ -10,15 +10,24 @@ use imgd_engine::{
     image::Format, sampling,
 };
 
-static STARTER: LazyLock<Model> = LazyLock::new(|| {
+static STARTER: LazyLock<Model> = LazyLock::new(|| open(Precision::F32));
+static STARTER_BF16: LazyLock<Model> = LazyLock::new(|| open(Precision::Bf16));
+
+fn open(precision: Precision) -> Model {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/starter");
     let options = OpenOptions {
         name: "starter".into(),
-        precision: Precision::F32,
+        precision,
         progress: None,
     };
     Model::open(&Source::directory(directory).unwrap(), &options).unwrap()
-});
+}
+
+/// A law holds in every precision.
+fn in_every_precision(law: impl Fn(&Model)) {
+    law(&STARTER);
+    law(&STARTER_BF16);
+}
 
 /// A small request; odd seeds are guided, and every fourth size is odd in latents.
 fn request(seed: u64) -> Request {
@@ -40,139 +49,149 @@ fn request(seed: u64) -> Request {
     }
 }
 
-fn run(generations: &mut [Generation]) {
+fn run(model: &Model, generations: &mut [Generation]) {
     while !generations[0].is_done() {
         let mut batch: Vec<&mut Generation> = generations.iter_mut().collect();
-        for result in STARTER.step(&mut batch) {
+        for result in model.step(&mut batch) {
             result.unwrap();
         }
     }
 }
 
 /// Everything a generation is, without the float noise of comparing pictures: its saved bytes.
-fn alone(request: &Request) -> Vec<u8> {
-    let mut generation = [STARTER.start(request).unwrap()];
-    run(&mut generation);
+fn alone(model: &Model, request: &Request) -> Vec<u8> {
+    let mut generation = [model.start(request).unwrap()];
+    run(model, &mut generation);
     generation[0].save().unwrap()
 }
 
 #[test]
 fn batched_equals_single() {
-    for count in [2, 3, 5] {
-        let requests: Vec<Request> = (0..count).map(request).collect();
-        let mut together: Vec<Generation> = requests
-            .iter()
-            .map(|request| STARTER.start(request).unwrap())
-            .collect();
-        run(&mut together);
-        for (generation, request) in together.iter().zip(&requests) {
-            assert!(
-                generation.save().unwrap() == alone(request),
-                "seed {} in a batch of {count}",
-                request.seed
-            );
+    in_every_precision(|model| {
+        for count in [2, 3, 5] {
+            let requests: Vec<Request> = (0..count).map(request).collect();
+            let mut together: Vec<Generation> = requests
+                .iter()
+                .map(|request| model.start(request).unwrap())
+                .collect();
+            run(model, &mut together);
+            for (generation, request) in together.iter().zip(&requests) {
+                assert!(
+                    generation.save().unwrap() == alone(model, request),
+                    "seed {} in a batch of {count}",
+                    request.seed
+                );
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn shapes_may_differ_within_a_batch() {
-    let wide = Request {
-        width_px: Some(104),
-        ..request(1)
-    };
-    let tall = Request {
-        height_px: Some(88),
-        ..request(3)
-    };
-    let mut together = [STARTER.start(&wide).unwrap(), STARTER.start(&tall).unwrap()];
-    run(&mut together);
-    assert!(together[0].save().unwrap() == alone(&wide));
-    assert!(together[1].save().unwrap() == alone(&tall));
+    in_every_precision(|model| {
+        let wide = Request {
+            width_px: Some(104),
+            ..request(1)
+        };
+        let tall = Request {
+            height_px: Some(88),
+            ..request(3)
+        };
+        let mut together = [model.start(&wide).unwrap(), model.start(&tall).unwrap()];
+        run(model, &mut together);
+        assert!(together[0].save().unwrap() == alone(model, &wide));
+        assert!(together[1].save().unwrap() == alone(model, &tall));
+    });
 }
 
 #[test]
 fn saved_and_restored_after_every_evaluation_equals_straight_through_for_every_sampler() {
-    for sampler in sampling::samplers() {
-        let request = Request {
-            sampler: Some(sampler.name.to_string()),
-            num_inference_steps: Some(6),
-            width_px: Some(32),
-            height_px: Some(40),
-            ..request(7)
-        };
-        let straight = alone(&request);
-        let mut generation = STARTER.start(&request).unwrap();
-        while !generation.is_done() {
-            let restored = STARTER.restore(&generation.save().unwrap()).unwrap();
-            assert_eq!(restored.restarted, None, "{}", sampler.name);
-            generation = restored.generation;
-            STARTER.step(&mut [&mut generation]).remove(0).unwrap();
+    in_every_precision(|model| {
+        for sampler in sampling::samplers() {
+            let request = Request {
+                sampler: Some(sampler.name.to_string()),
+                num_inference_steps: Some(6),
+                width_px: Some(32),
+                height_px: Some(40),
+                ..request(7)
+            };
+            let straight = alone(model, &request);
+            let mut generation = model.start(&request).unwrap();
+            while !generation.is_done() {
+                let restored = model.restore(&generation.save().unwrap()).unwrap();
+                assert_eq!(restored.restarted, None, "{}", sampler.name);
+                generation = restored.generation;
+                model.step(&mut [&mut generation]).remove(0).unwrap();
+            }
+            assert!(generation.save().unwrap() == straight, "{}", sampler.name);
         }
-        assert!(generation.save().unwrap() == straight, "{}", sampler.name);
-    }
+    });
 }
 
 #[test]
 fn one_thread_equals_two() {
-    let pictures: Vec<Vec<u8>> = [1, 2]
-        .into_iter()
-        .map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            pool.install(|| {
-                let mut generation = [STARTER.start(&request(5)).unwrap()];
-                run(&mut generation);
-                let picture = STARTER.finish(&mut generation[0]).unwrap();
-                picture.encode(Format::Png, true).unwrap()
+    in_every_precision(|model| {
+        let pictures: Vec<Vec<u8>> = [1, 2]
+            .into_iter()
+            .map(|threads| {
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                pool.install(|| {
+                    let mut generation = [model.start(&request(5)).unwrap()];
+                    run(model, &mut generation);
+                    let picture = model.finish(&mut generation[0]).unwrap();
+                    picture.encode(Format::Png, true).unwrap()
+                })
             })
-        })
-        .collect();
-    assert!(pictures[0] == pictures[1]);
+            .collect();
+        assert!(pictures[0] == pictures[1]);
+    });
 }
 
 /// Piece by piece, with other generations' steps between and a save in the middle.
 #[test]
 fn a_picture_is_the_same_decoded_at_once_or_in_pieces_among_other_work() {
-    let mut generation = [STARTER.start(&request(5)).unwrap()];
-    run(&mut generation);
-    let saved = generation[0].save().unwrap();
-    let at_once = STARTER.finish(&mut generation[0]).unwrap().image;
-    assert!(
-        STARTER.finish(&mut generation[0]).unwrap().image == at_once,
-        "twice"
-    );
+    in_every_precision(|model| {
+        let mut generation = [model.start(&request(5)).unwrap()];
+        run(model, &mut generation);
+        let saved = generation[0].save().unwrap();
+        let at_once = model.finish(&mut generation[0]).unwrap().image;
+        assert!(
+            model.finish(&mut generation[0]).unwrap().image == at_once,
+            "twice"
+        );
 
-    let [mut pieces] = [STARTER.restore(&saved).unwrap().generation];
-    let mut other = STARTER.start(&request(2)).unwrap();
-    let mut count = 1;
-    while !STARTER.decode_stage(&mut pieces).unwrap() {
-        assert!(pieces.save().unwrap() == saved, "saved as denoised");
-        if other.is_done() {
-            STARTER.decode_stage(&mut other).unwrap();
-        } else {
-            STARTER.step(&mut [&mut other]).remove(0).unwrap();
+        let [mut pieces] = [model.restore(&saved).unwrap().generation];
+        let mut other = model.start(&request(2)).unwrap();
+        let mut count = 1;
+        while !model.decode_stage(&mut pieces).unwrap() {
+            assert!(pieces.save().unwrap() == saved, "saved as denoised");
+            if other.is_done() {
+                model.decode_stage(&mut other).unwrap();
+            } else {
+                model.step(&mut [&mut other]).remove(0).unwrap();
+            }
+            count += 1;
         }
-        count += 1;
-    }
-    assert!(count > 5, "{count} pieces");
-    assert!(
-        STARTER.decode_stage(&mut pieces).unwrap(),
-        "nothing is left"
-    );
-    assert!(STARTER.finish(&mut pieces).unwrap().image == at_once);
+        assert!(count > 5, "{count} pieces");
+        assert!(model.decode_stage(&mut pieces).unwrap(), "nothing is left");
+        assert!(model.finish(&mut pieces).unwrap().image == at_once);
 
-    let mut in_part = STARTER.restore(&saved).unwrap().generation;
-    for _ in 0..3 {
-        assert!(!STARTER.decode_stage(&mut in_part).unwrap());
-    }
-    assert!(
-        STARTER.finish(&mut in_part).unwrap().image == at_once,
-        "in part"
-    );
-    assert!(other.save().unwrap() == alone(&request(2)), "the other one");
+        let mut in_part = model.restore(&saved).unwrap().generation;
+        for _ in 0..3 {
+            assert!(!model.decode_stage(&mut in_part).unwrap());
+        }
+        assert!(
+            model.finish(&mut in_part).unwrap().image == at_once,
+            "in part"
+        );
+        assert!(
+            other.save().unwrap() == alone(model, &request(2)),
+            "the other one"
+        );
+    });
 }
 
 #[test]
@@ -243,7 +262,7 @@ fn a_damaged_save_is_refused() {
 #[test]
 fn a_preview_is_one_pixel_for_each_latent() {
     let mut generation = [STARTER.start(&request(1)).unwrap()];
-    run(&mut generation);
+    run(&STARTER, &mut generation);
     let preview = STARTER.preview(&generation[0]).unwrap();
     assert_eq!((preview.width_px, preview.height_px), (9, 7));
 }

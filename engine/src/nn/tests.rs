@@ -3,6 +3,8 @@
 use candle_core::Tensor;
 
 use super::*;
+use crate::Precision;
+use crate::checkpoint::Loader;
 use crate::golden::{Golden, assert_batches_equal_singles, noise, values};
 
 fn golden() -> Golden {
@@ -10,7 +12,7 @@ fn golden() -> Golden {
 }
 
 fn conv(
-    golden: &Golden,
+    loader: &Loader,
     name: &str,
     channels: (usize, usize),
     kernel: usize,
@@ -25,14 +27,14 @@ fn conv(
         stride,
         padding,
     };
-    Conv2d::load(&golden.loader().pp(name), config).unwrap()
+    Conv2d::load(&loader.pp(name), config).unwrap()
 }
 
 #[test]
 fn convolutions_equal_torch() {
     let golden = golden();
     let (image, few) = (golden.tensor("image"), golden.tensor("few"));
-    let conv3 = conv(&golden, "conv3", (18, 37), 3, 1, (1, 1));
+    let conv3 = conv(&golden.loader(), "conv3", (18, 37), 3, 1, (1, 1));
     golden.assert_equals("conv3", &conv3.forward(image).unwrap());
     let resized = |size| ConvExtras {
         resized_to: Some(size),
@@ -42,31 +44,33 @@ fn convolutions_equal_torch() {
         "conv3_double",
         &conv3.forward_with(image, resized((10, 14))).unwrap(),
     );
+    let double = DoublingConv2d::load(&golden.loader().pp("conv3"), 18, 37).unwrap();
+    golden.assert_equals("conv3_double", &double.forward(image).unwrap());
     golden.assert_equals(
         "conv3_resized",
         &conv3.forward_with(image, resized((9, 13))).unwrap(),
     );
     golden.assert_equals(
         "conv3_stride2",
-        &conv(&golden, "conv3", (18, 37), 3, 2, (1, 1))
+        &conv(&golden.loader(), "conv3", (18, 37), 3, 2, (1, 1))
             .forward(image)
             .unwrap(),
     );
     golden.assert_equals(
         "conv3_after",
-        &conv(&golden, "conv3", (18, 37), 3, 2, (0, 1))
+        &conv(&golden.loader(), "conv3", (18, 37), 3, 2, (0, 1))
             .forward(image)
             .unwrap(),
     );
     golden.assert_equals(
         "conv3_few",
-        &conv(&golden, "conv3_few", (3, 5), 3, 1, (1, 1))
+        &conv(&golden.loader(), "conv3_few", (3, 5), 3, 1, (1, 1))
             .forward(few)
             .unwrap(),
     );
     golden.assert_equals(
         "conv1",
-        &conv(&golden, "conv1", (18, 33), 1, 1, (0, 0))
+        &conv(&golden.loader(), "conv1", (18, 33), 1, 1, (0, 0))
             .forward(image)
             .unwrap(),
     );
@@ -77,7 +81,7 @@ fn convolutions_equal_torch() {
 #[test]
 fn what_is_added_to_a_convolution_is_added() {
     let golden = golden();
-    let conv3 = conv(&golden, "conv3", (18, 37), 3, 1, (1, 1));
+    let conv3 = conv(&golden.loader(), "conv3", (18, 37), 3, 1, (1, 1));
     let image = golden.tensor("image");
     let (per_element, residual) = (noise(1, &[2, 37]), noise(2, &[2, 5, 7, 37]));
     let extras = ConvExtras {
@@ -172,29 +176,44 @@ fn timesteps_equal_diffusers() {
 
 #[test]
 fn every_layer_keeps_the_law() {
-    let golden = golden();
-    for (height, width) in [(5, 7), (16, 33), (1, 1)] {
+    for loader in golden().loaders() {
+        for (height, width) in [(5, 7), (16, 33), (1, 1), (3, 50)] {
+            layers_keep_the_law(&loader, height, width);
+        }
+    }
+}
+
+fn layers_keep_the_law(loader: &Loader, height: usize, width: usize) {
+    {
         let image: &[usize] = &[height, width, 18];
         for (stride, padding) in [(1, (1, 1)), (2, (1, 1))] {
-            let layer = conv(&golden, "conv3", (18, 37), 3, stride, padding);
+            let layer = conv(loader, "conv3", (18, 37), 3, stride, padding);
             assert_batches_equal_singles(&[image], |x| layer.forward(&x[0]).unwrap());
         }
-        let norm = GroupNorm::load(&golden.loader().pp("norm"), 6, 18, 1e-5).unwrap();
+        let norm = GroupNorm::load(&loader.pp("norm"), 6, 18, 1e-5).unwrap();
+        let double = DoublingConv2d::load(&loader.pp("conv3"), 18, 37).unwrap();
+        assert_batches_equal_singles(&[image], |x| double.forward(&x[0]).unwrap());
         assert_batches_equal_singles(&[image], |x| {
             norm.forward_activate(&x[0], Activation::Silu).unwrap()
         });
-        let linear = Linear::load(&golden.loader().pp("linear"), 18, 45).unwrap();
+        let linear = Linear::load(&loader.pp("linear"), 18, 45).unwrap();
         assert_batches_equal_singles(&[image], |x| {
             linear.forward_activate(&x[0], Activation::Gelu).unwrap()
         });
-        let geglu = Geglu::load(&golden.loader().pp("geglu"), 18, 41).unwrap();
+        let geglu = Geglu::load(&loader.pp("geglu"), 18, 41).unwrap();
         assert_batches_equal_singles(&[image], |x| geglu.forward(&x[0]).unwrap());
-        let norm = LayerNorm::load(&golden.loader().pp("norm"), 18, 1e-5).unwrap();
+        let norm = LayerNorm::load(&loader.pp("norm"), 18, 1e-5).unwrap();
         assert_batches_equal_singles(&[image], |x| norm.forward(&x[0]).unwrap());
         let (queries, keys): (&[usize], &[usize]) = (&[height * width, 18], &[9, 18]);
         for causal in [false, true] {
-            let attend =
-                |q: &Tensor, k: &Tensor| scaled_dot_product_attention(q, k, k, 3, causal).unwrap();
+            let dtype = match loader.precision() {
+                Precision::Bf16 => candle_core::DType::BF16,
+                _ => candle_core::DType::F32,
+            };
+            let attend = |q: &Tensor, k: &Tensor| {
+                let [q, k] = [q, k].map(|x| x.to_dtype(dtype).unwrap());
+                scaled_dot_product_attention(&q, &k, &k, 3, causal).unwrap()
+            };
             assert_batches_equal_singles(&[queries, keys], |x| attend(&x[0], &x[1]));
         }
         assert_batches_equal_singles(&[image, &[height, width, 3]], |x| {
@@ -211,7 +230,7 @@ fn a_nan_is_passed_on_to_its_own_element_only() {
     let tokens = image_to_tokens(&both).unwrap();
     let norm = GroupNorm::load(&golden.loader().pp("norm"), 6, 18, 1e-5).unwrap();
     for result in [
-        conv(&golden, "conv3", (18, 37), 3, 1, (1, 1))
+        conv(&golden.loader(), "conv3", (18, 37), 3, 1, (1, 1))
             .forward(&both)
             .unwrap(),
         norm.forward_activate(&both, Activation::Silu).unwrap(),
@@ -226,7 +245,7 @@ fn a_nan_is_passed_on_to_its_own_element_only() {
 #[test]
 fn layers_refuse_what_does_not_fit() {
     let golden = golden();
-    let layer = conv(&golden, "conv3", (18, 37), 3, 1, (1, 1));
+    let layer = conv(&golden.loader(), "conv3", (18, 37), 3, 1, (1, 1));
     assert!(layer.forward(&noise(1, &[1, 5, 7, 17])).is_err());
     assert!(layer.forward(&noise(1, &[1, 0, 7, 18])).is_err());
     assert!(
@@ -242,4 +261,49 @@ fn layers_refuse_what_does_not_fit() {
         wrong.contains("linear.weight") && wrong.contains("19") && wrong.contains("18"),
         "{wrong}"
     );
+}
+
+/// Products of bf16 numbers are those of single precision to two digits and more, in every kind of layer.
+#[test]
+fn layers_in_bf16_are_close_to_torch() {
+    let golden = golden();
+    let [_, loader] = golden.loaders();
+    let image = golden.tensor("image");
+    let tokens = image_to_tokens(image).unwrap();
+    let close = |name: &str, found: &Tensor| golden.assert_within(0.01, name, found);
+    let conv3 = conv(&loader, "conv3", (18, 37), 3, 1, (1, 1));
+    close("conv3", &conv3.forward(image).unwrap());
+    let stride2 = conv(&loader, "conv3", (18, 37), 3, 2, (1, 1));
+    close("conv3_stride2", &stride2.forward(image).unwrap());
+    let double = DoublingConv2d::load(&loader.pp("conv3"), 18, 37).unwrap();
+    close("conv3_double", &double.forward(image).unwrap());
+    let linear = Linear::load(&loader.pp("linear"), 18, 45).unwrap();
+    close("linear", &linear.forward(&tokens).unwrap());
+    let gelu = linear.forward_activate(&tokens, Activation::Gelu).unwrap();
+    assert_eq!(gelu.dtype(), candle_core::DType::BF16);
+    close("linear_gelu", &gelu);
+    let geglu = Geglu::load(&loader.pp("geglu"), 18, 41).unwrap();
+    close("geglu", &geglu.forward(&tokens).unwrap());
+    let norm = GroupNorm::load(&loader.pp("norm"), 6, 18, 1e-5).unwrap();
+    let shifted = golden.tensor("shifted");
+    close(
+        "group_norm_silu",
+        &norm.forward_activate(shifted, Activation::Silu).unwrap(),
+    );
+    let halves = |name: &str| {
+        golden
+            .tensor(name)
+            .to_dtype(candle_core::DType::BF16)
+            .unwrap()
+    };
+    let (q, k, v) = (halves("q"), halves("k"), halves("v"));
+    close(
+        "attention",
+        &scaled_dot_product_attention(&q, &k, &v, 3, false).unwrap(),
+    );
+    close(
+        "attention_causal",
+        &scaled_dot_product_attention(&q, &q, &q, 3, true).unwrap(),
+    );
+    assert!(scaled_dot_product_attention(&q, golden.tensor("k"), &v, 3, false).is_err());
 }

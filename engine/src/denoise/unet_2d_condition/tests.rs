@@ -32,6 +32,12 @@ fn equals_diffusers_on_even_and_odd_sizes() {
                 .forward(sample, &timesteps, golden.tensor("text"), added.as_ref())
                 .unwrap();
             golden.assert_equals(&format!("{size}.output"), &output);
+            let [_, bf16] = golden.loaders();
+            let unet = UNet2DConditionModel::load(&bf16, &golden.config()).unwrap();
+            let output = unet
+                .forward(sample, &timesteps, golden.tensor("text"), added.as_ref())
+                .unwrap();
+            golden.assert_within(0.02, &format!("{size}.output"), &output);
         }
     }
 }
@@ -40,8 +46,13 @@ fn equals_diffusers_on_even_and_odd_sizes() {
 fn batches_equal_singles_on_any_number_of_threads() {
     for family in ["sd", "xl"] {
         let golden = Golden::open(family, "unet");
-        let unet = load(&golden);
-        for (height, width) in [(8, 8), (5, 7)] {
+        let unets = golden
+            .loaders()
+            .map(|loader| UNet2DConditionModel::load(&loader, &golden.config()).unwrap());
+        for (unet, (height, width)) in unets
+            .iter()
+            .flat_map(|unet| [(8, 8), (5, 7)].map(|size| (unet, size)))
+        {
             // Timesteps ride along as numbers of their own input.
             assert_batches_equal_singles(&[&[height, width, 4], &[5, 12], &[1], &[6], &[6]], |x| {
                 let timesteps: Vec<f64> = values(&x[2])

@@ -148,12 +148,12 @@ pub(super) unsafe fn multiply(
     );
     let height = line.min(TILE);
     let panel_len = rows.taps.len() * rows.depth * PANEL;
-    let narrow = count == 1 && columns <= PANEL / 2;
     // SAFETY: the tiles' rows lie in `rows` and `sums`, as the caller promises: every tile has `height` rows, begins at
     // a row of a line and ends within it.
     unsafe {
         configure(height);
         for p in 0..count {
+            let narrow = p + 1 == count && columns <= PANEL / 2;
             let panel = panels.as_ptr().add(p * panel_len);
             let sums = sums.as_mut_ptr().add(p * PANEL);
             let mut at = Walk {
@@ -174,10 +174,7 @@ pub(super) unsafe fn multiply(
                     "tilezero tmm3",
                     options(nostack, nomem)
                 );
-                let (a0, a1) = (
-                    rows.numbers.as_ptr().add(a0),
-                    rows.numbers.as_ptr().add(a1),
-                );
+                let (a0, a1) = (rows.numbers.as_ptr().add(a0), rows.numbers.as_ptr().add(a1));
                 let mut b = panel;
                 let steps = rows.depth / DEPTH;
                 for tap in rows.taps {

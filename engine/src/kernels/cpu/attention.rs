@@ -272,11 +272,7 @@ impl Block {
         for r in 0..self.count {
             // SAFETY: these rows of this head are this block's.
             let to = unsafe { output.part(first + r * width, head_dim) };
-            divide(
-                &totals[r * sums_width..][..head_dim],
-                softmax.sum[r],
-                to,
-            );
+            divide(&totals[r * sums_width..][..head_dim], softmax.sum[r], to);
         }
     }
 }

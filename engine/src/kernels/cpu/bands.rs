@@ -64,7 +64,11 @@ impl Bands {
         // Either every task takes the whole batch and a share of the panels, so that each weight is read once; or it
         // takes one band and all panels. What costs is what must come from beyond the second-level cache.
         let whole = elements * (height + halo) * row_bytes;
-        let again = if whole > Self::CACHED { panels * whole } else { 0 };
+        let again = if whole > Self::CACHED {
+            panels * whole
+        } else {
+            0
+        };
         let weights = panels * panel_bytes;
         let (rows_per_band, bands_per_task, panel_tasks) =
             if panels >= wanted && weights + again <= bands * weights {

@@ -33,7 +33,8 @@ fn of<T: Operand>() -> f64 {
                     .room((ROWS + PANEL) * DEPTH)
                     .split_at_mut(ROWS * DEPTH);
                 // Zeros would flatter: a processor that has nothing to switch runs faster.
-                let digits = (0_u16..).map(|i| f32::from(i.wrapping_mul(40_503) >> 8) / 256.0 - 0.5);
+                let digits =
+                    (0_u16..).map(|i| f32::from(i.wrapping_mul(40_503) >> 8) / 256.0 - 0.5);
                 for (number, digit) in rows.iter_mut().chain(&mut *panel).zip(digits) {
                     *number = T::from_f32(digit);
                 }

@@ -167,7 +167,8 @@ impl Pool {
         if self.start.load(Ordering::Acquire) == UNKNOWN {
             self.with(|_| {
                 if self.start.load(Ordering::Acquire) == UNKNOWN {
-                    self.start.store(reserve().unwrap_or(NONE), Ordering::Release);
+                    self.start
+                        .store(reserve().unwrap_or(NONE), Ordering::Release);
                 }
             });
         }
@@ -307,10 +308,18 @@ mod tests {
         assert_eq!(blocks, [0, 10, 30, 60, 100]);
         ranges.give(10, 20);
         ranges.give(60, 40);
-        assert_eq!(ranges.take(15), Some((10, 15)), "the smaller gap that is large enough");
+        assert_eq!(
+            ranges.take(15),
+            Some((10, 15)),
+            "the smaller gap that is large enough"
+        );
         ranges.give(10, 15);
         ranges.give(30, 30);
-        assert_eq!((ranges.count, ranges.gaps[0].len), (1, 90), "three gaps are one");
+        assert_eq!(
+            (ranges.count, ranges.gaps[0].len),
+            (1, 90),
+            "three gaps are one"
+        );
         ranges.give(100, 50);
         ranges.give(0, 10);
         assert_eq!((ranges.count, ranges.gaps[0].len), (1, 150));

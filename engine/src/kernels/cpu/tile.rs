@@ -83,7 +83,7 @@ impl<'a, T> Rows<'a, T> {
 }
 
 /// Longest part of the inner dimension done in one pass over the rows: its part of the panel stays in the cache.
-const PASS_DEPTH: usize = 2048;
+const PASS_DEPTH: usize = 256;
 
 /// `sums[r * sums_stride + p * 32 + j] = rows[r] . panel[p][.., j]` for all rows, `count` panels and `j < 32`.
 ///

@@ -64,7 +64,14 @@ fn multiply_with(
     for p in 0..count {
         let columns = if p + 1 == count { columns } else { PANEL };
         let panel = &panels[p * panel_len..][..panel_len];
-        multiply_panel(set, rows, panel, &mut sums[p * PANEL..], sums_stride, columns);
+        multiply_panel(
+            set,
+            rows,
+            panel,
+            &mut sums[p * PANEL..],
+            sums_stride,
+            columns,
+        );
     }
 }
 

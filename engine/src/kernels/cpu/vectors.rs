@@ -6,10 +6,9 @@
 use std::arch::x86_64::{
     __m512, __mmask16, _CMP_LT_OQ, _mm256_mask_storeu_epi16, _mm512_abs_ps, _mm512_add_ps,
     _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_fmadd_ps, _mm512_fmsub_ps,
-    _mm512_loadu_ps, _mm512_mask_blend_ps, 
-    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_rcp14_ps, _mm512_reduce_add_ps,
-    _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
+    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_rcp14_ps, _mm512_reduce_add_ps, _mm512_reduce_ps, _mm512_scalef_ps,
+    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
@@ -51,7 +50,10 @@ fn silu(x: __m512) -> __m512 {
 fn gelu(x: __m512) -> __m512 {
     let size = _mm512_abs_ps(x);
     // Beyond this the result is 0 to a bf16, and the numbers on the way would be too small to be fast.
-    let a = _mm512_min_ps(_mm512_set1_ps(8.5), _mm512_mul_ps(size, _mm512_set1_ps(FRAC_1_SQRT_2)));
+    let a = _mm512_min_ps(
+        _mm512_set1_ps(8.5),
+        _mm512_mul_ps(size, _mm512_set1_ps(FRAC_1_SQRT_2)),
+    );
     let one = _mm512_set1_ps(1.0);
     let t = _mm512_rcp14_ps(_mm512_fmadd_ps(a, _mm512_set1_ps(0.327_591_1), one));
     let p = _mm512_set1_ps(1.061_405_4);
@@ -88,10 +90,9 @@ fn first(count: usize) -> __mmask16 {
 unsafe fn store(to: *mut bf16, mask: __mmask16, x: __m512) {
     // SAFETY: both are 256 bits; only the lanes in the mask are written.
     unsafe {
-        let rounded = std::mem::transmute::<
-            std::arch::x86_64::__m256bh,
-            std::arch::x86_64::__m256i,
-        >(_mm512_cvtneps_pbh(x));
+        let rounded = std::mem::transmute::<std::arch::x86_64::__m256bh, std::arch::x86_64::__m256i>(
+            _mm512_cvtneps_pbh(x),
+        );
         _mm256_mask_storeu_epi16(to.cast(), mask, rounded);
     }
 }
@@ -105,10 +106,9 @@ unsafe fn store(to: *mut bf16, mask: __mmask16, x: __m512) {
 unsafe fn store_two(to: *mut bf16, low: __m512, high: __m512) {
     // SAFETY: both are 512 bits, and `to` has room for them.
     unsafe {
-        let rounded = std::mem::transmute::<
-            std::arch::x86_64::__m512bh,
-            std::arch::x86_64::__m512i,
-        >(_mm512_cvtne2ps_pbh(high, low));
+        let rounded = std::mem::transmute::<std::arch::x86_64::__m512bh, std::arch::x86_64::__m512i>(
+            _mm512_cvtne2ps_pbh(high, low),
+        );
         _mm512_storeu_si512(to.cast(), rounded);
     }
 }
@@ -151,12 +151,7 @@ pub(super) fn weigh(scores: &[f32], weights: &mut [bf16], scale: f32, highest: f
 
 /// `a = (a + a_bias) * gelu(b + b_bias)` for rows of 32.
 #[target_feature(enable = "avx512f,avx512dq")]
-pub(super) fn gate(
-    a: &mut [f32],
-    b: &[f32],
-    a_bias: &[f32; PANEL],
-    b_bias: &[f32; PANEL],
-) {
+pub(super) fn gate(a: &mut [f32], b: &[f32], a_bias: &[f32; PANEL], b_bias: &[f32; PANEL]) {
     let rows = a.as_chunks_mut::<LANES>().0.iter_mut();
     for (i, (a, b)) in rows.zip(b.as_chunks::<LANES>().0).enumerate() {
         let half = i % 2 * LANES;
