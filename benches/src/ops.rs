@@ -425,12 +425,14 @@ fn operand(len: usize, format: Format, is_product: bool) -> Buffer {
 }
 
 /// A weight that keeps the size of numbers, as a network's does.
+#[expect(clippy::cast_possible_truncation, reason = "f32 is wanted")]
 fn weight(len: usize, inputs: usize) -> Vec<f32> {
     let scale = (3.0 / count(inputs)).sqrt() as f32;
     numbers(len).into_iter().map(|x| 2.0 * x * scale).collect()
 }
 
 /// Numbers between -1/2 and 1/2.
+#[expect(clippy::cast_possible_truncation, reason = "f32 is wanted")]
 fn numbers(len: usize) -> Vec<f32> {
     (0..len)
         .map(|i| count(i * 7919 % 1013) as f32 / 1013.0 - 0.5)

@@ -68,7 +68,8 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
         let case = Case::parse(text)?;
         let directory = plan.models.join(&case.model);
         if loaded.as_ref().is_none_or(|(path, _)| *path != directory) {
-            loaded = None;
+            // Not two models at once.
+            drop(loaded.take());
             let options = OpenOptions {
                 name: case.model.clone(),
                 precision: plan.precision,

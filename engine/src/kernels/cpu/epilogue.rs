@@ -168,10 +168,7 @@ for_each_instruction_set! {
                 let (row, at) = place.of(line, r);
                 // SAFETY: the caller of `finish` vouches that nobody else writes these numbers.
                 let to = unsafe { place.output.part(at, width) };
-                let residual = match residual {
-                    Some(residual) => Some(&residual[at..at + width]),
-                    None => None,
-                };
+                let residual = residual.map(|residual| &residual[at..at + width]);
                 write(&rows[row], bias, residual, to);
             }
         }
