@@ -110,7 +110,7 @@ pub(crate) fn describe(
         pipeline_class: files.pipeline_class().to_owned(),
         parameter_count: files.parameter_count(),
         weights_bytes: files.weights_bytes(),
-        memory_bytes: files.loaded_bytes()
+        memory_bytes: files.loaded_bytes(precision)
             + description.working_bytes_per_pixel
                 * u64::from(defaults.width_px)
                 * u64::from(defaults.height_px),

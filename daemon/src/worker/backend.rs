@@ -69,6 +69,7 @@ impl Backend for Models {
             Verb::Unload(key) => {
                 self.generations.retain(|_, held| held.model != key);
                 if self.models.remove(&key).is_some() {
+                    imgd_engine::kernels::cpu::release();
                     crate::sys::give_memory_back();
                 }
                 Ok(Outcome::Done(Empty {}))

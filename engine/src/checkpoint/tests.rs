@@ -388,7 +388,7 @@ fn shards_are_read_as_one() {
             (
                 weights.parameter_count(),
                 weights.bytes(),
-                weights.loaded_bytes()
+                weights.loaded_bytes(crate::Precision::F32)
             ),
             (4, 16, 16)
         );

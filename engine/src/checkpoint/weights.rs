@@ -10,7 +10,7 @@ use super::header::{self, TensorInfo};
 use super::loader::{Loader, Progress};
 use super::source::{Blob, Source};
 use super::{index, refused};
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// The tensors of one component. Cheap to clone; keeps its files open.
 #[derive(Clone, Debug)]
@@ -43,9 +43,23 @@ impl Weights {
         self.read_tensors().map(|info| info.bytes).sum()
     }
 
-    /// Bytes of memory that those tensors take once they are loaded as f32. Known from the headers alone.
-    pub fn loaded_bytes(&self) -> u64 {
-        self.parameter_count() * size_of::<f32>() as u64
+    /// Bytes of memory that those tensors take once layers of `precision` have loaded them. Known from the headers alone.
+    ///
+    /// In bf16, matrices have two bytes a number, vectors and tables of embeddings four; one in 64 is added for what layers
+    /// fill up or keep in another shape.
+    pub fn loaded_bytes(&self, precision: Precision) -> u64 {
+        if precision.resolved() != Precision::Bf16 {
+            return self.parameter_count() * size_of::<f32>() as u64;
+        }
+        let tensors = self.inner.tensors.iter();
+        let bytes: u64 = tensors
+            .filter(|(_, stored)| stored.info.dtype.is_read())
+            .map(|(name, Stored { info, .. })| {
+                let is_matrix = info.shape.len() >= 2 && !name.ends_with("embedding.weight");
+                info.elements as u64 * if is_matrix { 2 } else { 4 }
+            })
+            .sum();
+        bytes + bytes / 64
     }
 
     /// The type most of the bytes have: `f32`, `f16` or `bf16`.

@@ -142,9 +142,12 @@ impl ModelFiles {
         self.weights.values().map(Weights::bytes).sum()
     }
 
-    /// Memory that all weights take once loaded, in bytes.
-    pub(crate) fn loaded_bytes(&self) -> u64 {
-        self.weights.values().map(Weights::loaded_bytes).sum()
+    /// Memory that all weights take once layers of `precision` have loaded them, in bytes.
+    pub(crate) fn loaded_bytes(&self, precision: Precision) -> u64 {
+        self.weights
+            .values()
+            .map(|weights| weights.loaded_bytes(precision))
+            .sum()
     }
 
     /// Number of parameters of all parts.

@@ -1,6 +1,6 @@
 //! Convolutions over channels-last images, as matrix products.
 //!
-//! The usual one (stride 1) copies some rows of the image with their border of zeros into a buffer; there, the taps of
+//! In single precision, large images go through [`winograd`]. Of the rest, the usual one (stride 1) copies some rows of the image with their border of zeros into a buffer; there, the taps of
 //! a pixel are constant distances, so the product reads overlapping rows and nothing is copied once for each tap. All
 //! others gather the pixels under the kernel first.
 
@@ -11,6 +11,7 @@ use super::epilogue::{Extras, Place, finish};
 use super::operand::{Numbers, Operand};
 use super::output::{Parts, fill};
 use super::panels::{PANEL, PanelVisitor, Panels, TypedPanels};
+use super::winograd;
 
 /// Square kernel, the same stride and padding in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,14 @@ pub struct ConvGeometry {
 }
 
 impl ConvGeometry {
+    /// Nine pixels around each.
+    pub(super) const SAME_3X3: Self = Self {
+        kernel: 3,
+        stride: 1,
+        padding_before: 1,
+        padding_after: 1,
+    };
+
     /// Size of the result for an input of `size` pixels in one direction; 0 when the kernel does not fit.
     pub fn output_size(&self, size: usize) -> usize {
         let padded = size + self.padding_before + self.padding_after;
@@ -110,6 +119,13 @@ struct Conv<'a> {
 impl PanelVisitor<Vec<f32>> for Conv<'_> {
     fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Vec<f32> {
         let ConvGeometry { kernel, stride, .. } = self.geometry;
+        let size = (self.height, self.width);
+        if let (Some(panels), Numbers::F32(numbers)) = (T::panels_f32(&panels), self.input.numbers)
+            && self.geometry == ConvGeometry::SAME_3X3
+            && winograd::pays(size.0, size.1, panels.channels, self.extras.activation)
+        {
+            return winograd::conv3x3(self.input, numbers, self.seen, size, panels, self.extras);
+        }
         let channels = panels.padded_channels;
         // Few channels make short runs: then gathering costs less than the sums over pixels that are thrown away.
         let in_place = stride == 1 && self.input.channels >= 16;
@@ -355,7 +371,7 @@ impl PanelVisitor<()> for Quarter<'_> {
 }
 
 /// Which row and which pixel in memory each row and pixel of the seen image is.
-struct Seen {
+pub(super) struct Seen {
     rows: Vec<usize>,
     pixels: Vec<usize>,
     padding_before: usize,
@@ -370,6 +386,21 @@ impl Seen {
         }
     }
 
+    /// Where the numbers of pixel `(y, x)` of the padded image are; none outside.
+    #[inline]
+    pub(super) fn at(
+        &self,
+        input: &ConvInput<'_>,
+        element: usize,
+        y: usize,
+        x: usize,
+    ) -> Option<usize> {
+        let before = self.padding_before;
+        let row = self.rows.get(y.checked_sub(before)?)?;
+        let pixel = self.pixels.get(x.checked_sub(before)?)?;
+        Some(((element * input.height + row) * input.width + pixel) * input.channels)
+    }
+
     /// Pixel `(y, x)` of the padded image, filled up with zeros; zeros outside.
     #[inline]
     fn pixel<T: Operand>(
@@ -380,15 +411,11 @@ impl Seen {
         x: usize,
         to: &mut [T],
     ) {
-        let before = self.padding_before;
-        let row = y.checked_sub(before).and_then(|y| self.rows.get(y));
-        let pixel = x.checked_sub(before).and_then(|x| self.pixels.get(x));
-        let (Some(row), Some(pixel)) = (row, pixel) else {
+        let Some(at) = self.at(input, element, y, x) else {
             to.fill(T::ZERO);
             return;
         };
         let (numbers, filling) = to.split_at_mut(input.channels);
-        let at = ((element * input.height + row) * input.width + pixel) * input.channels;
         input.numbers.copy(at, numbers);
         filling.fill(T::ZERO);
     }

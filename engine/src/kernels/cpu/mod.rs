@@ -2,10 +2,12 @@
 //!
 //! The law that all of them keep: an element's result depends on the shape and the numbers of that element alone, bit
 //! for bit. Never on the batch it travels in, its place there, or the number of threads. It holds by construction:
-//! every output of a matrix product is one chain of multiply-adds in the order of the inner dimension, whatever block
-//! or thread computes it, and every other reduction is cut and ordered by one element's shape.
+//! every output of a matrix product is one chain of sums in the order of the inner dimension, whatever block or thread
+//! computes it, and every other reduction is cut and ordered by one element's shape. So is the choice between kernels:
+//! by one element's shape, the format and the instruction set.
 //!
-//! What may change the last bits is the instruction set ([`instruction_set`]): with and without fused multiply-add.
+//! What may change the last bits is the instruction set ([`instruction_set`]). The table of kernels and its reasons are
+//! in `docs/decisions/0014-cpu-kernels.md`.
 #![expect(
     unsafe_code,
     reason = "vector instructions and outputs shared between threads; each block says why it is sound"
@@ -33,6 +35,7 @@ mod tile;
 mod tile_bf16;
 #[cfg(target_arch = "x86_64")]
 mod vectors;
+mod winograd;
 
 pub use attention::{AttentionShape, attention};
 pub use conv::{ConvGeometry, ConvInput, conv2d, conv2d_doubled, double_weights};

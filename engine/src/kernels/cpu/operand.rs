@@ -5,7 +5,7 @@ use half::bf16;
 use super::aligned::{Aligned, Number};
 use super::math;
 use super::output::Scratch;
-use super::panels::{PANEL, TAP_ALIGNMENT};
+use super::panels::{PANEL, TAP_ALIGNMENT, TypedPanels};
 use super::simd::{InstructionSet, for_each_instruction_set, instruction_set};
 use super::tile::{self, Rows};
 use super::tile_bf16;
@@ -71,6 +71,10 @@ pub(super) trait Operand: Number + PartialEq {
     fn copy_bf16(from: &[bf16], to: &mut [Self]);
     fn borrow<'a>(numbers: &Numbers<'a>) -> Option<&'a [Self]>;
     fn buffer(numbers: Vec<Self>) -> Buffer;
+    /// The panels, if they are single precision.
+    fn panels_f32<'a>(_panels: &TypedPanels<'a, Self>) -> Option<TypedPanels<'a, f32>> {
+        None
+    }
 
     /// Where number `column` of row `row` is in a panel.
     fn panel_index(row: usize, column: usize) -> usize;
@@ -173,6 +177,10 @@ impl Operand for f32 {
 
     fn buffer(numbers: Vec<Self>) -> Buffer {
         Buffer::F32(numbers)
+    }
+
+    fn panels_f32<'a>(panels: &TypedPanels<'a, Self>) -> Option<TypedPanels<'a, f32>> {
+        Some(*panels)
     }
 
     #[inline(always)]

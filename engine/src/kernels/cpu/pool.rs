@@ -26,7 +26,7 @@ pub struct PoolingAllocator;
 const SMALLEST: usize = 64 * 1024;
 const PAGE: usize = 4096;
 /// Addresses of the region. They cost nothing until they are used.
-const REGION: usize = 1 << 38;
+const REGION: usize = 1 << 37;
 /// Gaps between blocks that can be remembered.
 const GAPS: usize = 8192;
 
