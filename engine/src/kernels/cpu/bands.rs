@@ -166,8 +166,6 @@ pub(super) struct Part {
 impl Lines<'_> {
     /// Rows whose sums are made at once, about: they stay in the first-level cache until they are written.
     const ROWS: usize = 224;
-    /// Narrower lines are not worth a stop at the end of each.
-    const NARROW: usize = 48;
     /// Numbers of sums that a part may have.
     const SUMS: usize = 2 * Self::ROWS * PANEL;
 
@@ -222,8 +220,7 @@ impl Lines<'_> {
             }
             return;
         }
-        let breaks = pitch == width
-            || T::wants_lines() && (width.is_multiple_of(16) || width >= Self::NARROW);
+        let breaks = pitch == width || T::wants_lines(width);
         let sums_pitch = if breaks { width } else { pitch };
         let at_once = (Self::ROWS / pitch.max(1)).max(1);
         for first_line in (0..lines).step_by(at_once) {

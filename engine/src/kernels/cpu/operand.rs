@@ -130,8 +130,10 @@ pub(super) trait Operand: Number + PartialEq {
         false
     }
 
-    /// Whether the kernel likes rows in lines of 16 better than a few more rows without a break.
-    fn wants_lines() -> bool;
+    /// Whether the kernel likes lines of `width` rows with a break after each better than a few more rows without one.
+    fn wants_lines(width: usize) -> bool {
+        width >= 8
+    }
     /// `sums[r * sums_stride + p * 32 + j] = rows[r] . panel[p][.., j]` for all rows, `count` panels and `j < 32`; of the last
     /// panel `j < columns`, and the rest of its 32 sums is whatever it may be.
     fn multiply(
@@ -201,10 +203,6 @@ impl Operand for f32 {
     #[inline(always)]
     fn gelu(x: f32) -> f32 {
         math::gelu(x)
-    }
-
-    fn wants_lines() -> bool {
-        false
     }
 
     fn multiply(
@@ -324,8 +322,13 @@ impl Operand for bf16 {
         has_vectors()
     }
 
-    fn wants_lines() -> bool {
-        instruction_set() == InstructionSet::Amx
+    fn wants_lines(width: usize) -> bool {
+        if instruction_set() == InstructionSet::Amx {
+            // Whole tiles, or so many that a part of one does not matter.
+            width.is_multiple_of(16) || width >= 48
+        } else {
+            width >= 8
+        }
     }
 
     fn multiply(

@@ -7,7 +7,7 @@ use half::bf16;
 use super::math;
 use super::panels::PANEL;
 use super::simd::{InstructionSet, instruction_set};
-use super::tile::{PassPart, Rows, passes};
+use super::tile::{PassPart, Rows, evenly, passes};
 
 /// Longest part of the inner dimension done in one pass over the rows: its part of the panel stays in the cache.
 const PASS_DEPTH: usize = 2048;
@@ -140,14 +140,19 @@ impl Part<'_> {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bf16")]
     unsafe fn avx512_bf16(&self, sums: &mut [f32]) {
-        const AT_ONCE: usize = 14;
+        const MOST: usize = 14;
         let narrow = self.columns <= PANEL / 2;
-        for row in (0..self.rows.count).step_by(AT_ONCE) {
+        let at_once = if narrow {
+            MOST
+        } else {
+            evenly(self.rows.count, MOST)
+        };
+        for row in (0..self.rows.count).step_by(at_once) {
             let a = self.rows.numbers[row * self.rows.stride..].as_ptr();
             let c = sums[row * self.sums_stride..].as_mut_ptr();
             // SAFETY: handed on: `row` and the rows after it, as many as the count has.
             unsafe {
-                match (AT_ONCE.min(self.rows.count - row), narrow) {
+                match (at_once.min(self.rows.count - row), narrow) {
                     (14, false) => self.avx512_bf16_rows::<14, 2>(a, c),
                     (13, false) => self.avx512_bf16_rows::<13, 2>(a, c),
                     (12, false) => self.avx512_bf16_rows::<12, 2>(a, c),
