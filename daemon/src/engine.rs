@@ -97,6 +97,20 @@ pub struct ModelKey {
     pub place: Place,
     /// The name or path a request used, as it goes into the picture's metadata.
     pub name: String,
+    /// What it computes with, as requests asked for it; never unspecified.
+    pub precision: v1::Precision,
+}
+
+impl ModelKey {
+    /// The same model, computing with `precision`.
+    #[must_use]
+    pub fn with_precision(self, precision: v1::Precision) -> Self {
+        let precision = match precision {
+            v1::Precision::Unspecified => v1::Precision::Auto,
+            chosen => chosen,
+        };
+        Self { precision, ..self }
+    }
 }
 
 impl fmt::Display for ModelKey {

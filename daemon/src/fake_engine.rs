@@ -135,6 +135,7 @@ pub(crate) fn model(name: &str) -> ModelKey {
     ModelKey {
         place,
         name: name.to_owned(),
+        precision: v1::Precision::Auto,
     }
 }
 

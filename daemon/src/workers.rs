@@ -258,6 +258,6 @@ fn key(model: &ModelKey) -> wire::ModelKey {
             Place::Directory(directory) => Some(directory.as_os_str().as_bytes().to_vec()),
         },
         name: model.name.clone(),
-        precision: v1::Precision::F32.into(),
+        precision: model.precision.into(),
     }
 }

@@ -104,11 +104,12 @@ fn read(row: &Row<'_>) -> Result<Found, Error> {
     };
     let request: Vec<u8> = row.get("request")?;
     let timings: Vec<u8> = row.get("timings")?;
+    let submission = v1::SubmitJobRequest::decode(&*request)?;
     let record = Record {
         id: row.get("id")?,
         submit_key: row.get("submit_key")?,
-        model_key: model_key(row.get("model_name")?, row.get("model_path")?),
-        submission: Arc::new(v1::SubmitJobRequest::decode(&*request)?),
+        model_key: model_key(row.get("model_name")?, row.get("model_path")?, &submission),
+        submission: Arc::new(submission),
         attached: row.get("is_attached")?,
         client: row.get("client")?,
         priority: enumeration("priority", row.get("priority")?)?,

@@ -55,9 +55,22 @@ pub(super) fn model_path(model: &ModelKey) -> Option<Vec<u8>> {
 }
 
 /// A model from its columns.
-pub(super) fn model_key(name: String, path: Option<Vec<u8>>) -> ModelKey {
+pub(super) fn model_key(
+    name: String,
+    path: Option<Vec<u8>>,
+    submission: &imgd_proto::v1::SubmitJobRequest,
+) -> ModelKey {
     let place = path.map_or(Place::Embedded, |path| {
         Place::Directory(PathBuf::from(OsStr::from_bytes(&path)))
     });
-    ModelKey { place, name }
+    let precision = submission
+        .generate
+        .as_ref()
+        .map(|request| request.precision());
+    ModelKey {
+        place,
+        name,
+        precision: imgd_proto::v1::Precision::Auto,
+    }
+    .with_precision(precision.unwrap_or_default())
 }

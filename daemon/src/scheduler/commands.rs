@@ -282,7 +282,7 @@ impl Actor {
             memory_bytes: resident.memory_bytes,
             device: "cpu".to_owned(),
             expires_in: end.and_then(|end| to_proto(end.saturating_duration_since(now))),
-            precision: v1::Precision::F32.into(),
+            precision: key.precision.into(),
         })
     }
 }

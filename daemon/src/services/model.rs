@@ -16,6 +16,10 @@ use crate::{
     scheduler::{Lifetime, Order, Scheduler, Work},
 };
 
+/// A model may be in memory once for each.
+const PRECISIONS: [v1::Precision; 3] =
+    [v1::Precision::Auto, v1::Precision::F32, v1::Precision::Bf16];
+
 /// The service.
 #[derive(Debug, Clone)]
 pub struct ModelApi {
@@ -71,7 +75,10 @@ impl ModelService for ModelApi {
         let request = request.into_inner();
         limits::validate_load(&request).map_err(Failure::from)?;
         let order = Order {
-            model: self.names.model(&request.model)?,
+            model: self
+                .names
+                .model(&request.model)?
+                .with_precision(request.precision()),
             work: Work::Load,
             keep_alive: keep_alive(request.keep_alive.as_ref())?,
             priority: v1::Priority::Interactive,
@@ -97,10 +104,12 @@ impl ModelService for ModelApi {
                 .with_hint("`imgctl ps` lists what is loaded")
                 .to_status());
         }
-        let was_loaded = self
-            .scheduler
-            .unload(self.names.model(&request.model)?)
-            .await?;
+        let key = self.names.model(&request.model)?;
+        let mut was_loaded = false;
+        for precision in PRECISIONS {
+            let key = key.clone().with_precision(precision);
+            was_loaded |= self.scheduler.unload(key).await?;
+        }
         Ok(Response::new(v1::UnloadModelResponse { was_loaded }))
     }
 

@@ -28,7 +28,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// The model of that name or path; the default for an empty one.
+    /// The model of that name or path, computing as `auto` does; the default for an empty one.
     pub fn model(&self, asked: &str) -> Result<ModelKey, Failure> {
         limits::validate_model(asked)?;
         let name = if asked.is_empty() {
@@ -41,6 +41,7 @@ impl Names {
             return Ok(ModelKey {
                 place,
                 name: name.to_owned(),
+                precision: v1::Precision::Auto,
             });
         }
         let directory = if name.starts_with('/') {
@@ -57,6 +58,7 @@ impl Names {
         Ok(ModelKey {
             place: Place::Directory(directory),
             name,
+            precision: v1::Precision::Auto,
         })
     }
 

@@ -58,7 +58,9 @@ fn order(
     let common = submission.generate();
     names::check(common)?;
     Ok(Order {
-        model: names.model(&common.model)?,
+        model: names
+            .model(&common.model)?
+            .with_precision(common.precision()),
         keep_alive: keep_alive(common.keep_alive.as_ref())?,
         priority: submission.priority(),
         request_id: common.request_id.clone(),

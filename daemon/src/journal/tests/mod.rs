@@ -46,6 +46,7 @@ fn record(number: u32, image_count: u32) -> Record {
         model_key: ModelKey {
             place: ModelPlace::Directory("/models/a \u{fc}".into()),
             name: "a".to_owned(),
+            precision: v1::Precision::Auto,
         },
         submission: Arc::new(submission),
         attached: false,
