@@ -10,7 +10,7 @@ fn thirty_kills_lose_nothing() {
     let plan = Plan {
         seed: 20,
         jobs: 12,
-        images: 5,
+        images: 8,
         full_jobs: 1,
         kills: 30,
         clean_percent: 10,
@@ -20,7 +20,7 @@ fn thirty_kills_lose_nothing() {
     let report = crash::run(&plan, &|line| println!("{line}")).unwrap();
     assert!(report.violations.is_empty(), "\n{report}");
     assert_eq!(report.kills.total(), plan.kills, "\n{report}");
-    assert_eq!(report.pictures, 60, "\n{report}");
+    assert_eq!(report.pictures, 96, "\n{report}");
     assert!(report.seen.restored() > 0, "\n{report}");
     println!("{report}");
 }
