@@ -23,10 +23,7 @@ use imgd_e2e::{
 };
 use imgd_proto::{
     Failure, Reason,
-    v1::{
-        GenerateRequest, Job, JobState, SubmitJobRequest, WatchJobRequest,
-        watch_job_response::Event,
-    },
+    v1::{GenerateRequest, Job, JobState, Priority, SubmitJobRequest, generate_response::Event},
 };
 use tokio::task::JoinHandle;
 
@@ -94,22 +91,32 @@ fn ask_again_and_again(line: Line, is_over: Arc<AtomicBool>) -> JoinHandle<Vec<D
     })
 }
 
-/// What is told of a job: evaluations that were done when its pictures were begun or gone on with, and notices.
-async fn told(line: &Line, job: &str) -> (Vec<u32>, Vec<String>) {
-    let request = WatchJobRequest {
-        job_id: job.into(),
-        cursor: 0,
+/// What the stream of a request told before it ended.
+#[derive(Debug, Default)]
+struct Told {
+    job: String,
+    /// Evaluations that were done when its pictures were begun or gone on with.
+    begun: Vec<u32>,
+    notices: Vec<String>,
+}
+
+/// Draws one picture and listens to its stream, which misses nothing: it begins with the request.
+async fn told(line: &Line, prompt: &str, images: u32) -> Told {
+    let request = GenerateRequest {
+        priority: Priority::Batch.into(),
+        ..request(prompt, images)
     };
-    let mut stream = line.jobs().watch_job(request).await.unwrap().into_inner();
-    let (mut begun, mut notices) = (Vec::new(), Vec::new());
-    while let Some(message) = stream.message().await.unwrap() {
+    let mut stream = line.images().generate(request).await.unwrap().into_inner();
+    let mut told = Told::default();
+    while let Ok(Some(message)) = stream.message().await {
+        told.job = message.job_id;
         match message.event {
-            Some(Event::Started(started)) => begun.push(started.evaluations_done),
-            Some(Event::Notice(notice)) => notices.push(notice.reason),
+            Some(Event::Started(started)) => told.begun.push(started.evaluations_done),
+            Some(Event::Notice(notice)) => told.notices.push(notice.reason),
             _ => {}
         }
     }
-    (begun, notices)
+    told
 }
 
 /// Runs a job that meets `fault` at its fourth evaluation beside a sound one.
@@ -121,13 +128,13 @@ async fn meet(fault: &str) {
     let is_over = Arc::new(AtomicBool::new(false));
     let answers = ask_again_and_again(Line::to(daemon.socket()), is_over.clone());
 
-    let bad = submit(&line, &format!("a fox [[fault:{fault}@4]]"), 1).await;
-    let watcher = {
-        let (line, bad) = (line.clone(), bad.clone());
-        tokio::spawn(async move { told(&line, &bad).await })
+    let bad = {
+        let (line, prompt) = (line.clone(), format!("a fox [[fault:{fault}@4]]"));
+        tokio::spawn(async move { told(&line, &prompt, 1).await })
     };
     let good = submit(&line, "a red apple", 2).await;
-    let bad = line.ended(&bad, SOON).await.unwrap();
+    let told = bad.await.unwrap();
+    let bad = line.ended(&told.job, SOON).await.unwrap();
     let good = line.ended(&good, SOON).await.unwrap();
     let later = submit(&line, "a red apple", 2).await;
     let later = line.ended(&later, SOON).await.unwrap();
@@ -137,9 +144,8 @@ async fn meet(fault: &str) {
     let problem = bad.problem.clone().unwrap_or_default();
     assert_eq!(problem.reason, "WORKER_DIED", "{fault}: {problem:?}");
     assert_eq!(bad.worker_deaths, 2, "{fault}: retried once");
-    let (begun, notices) = watcher.await.unwrap();
-    assert_eq!(begun, [0, 3], "{fault}: retried from its last step");
-    assert_eq!(notices, ["worker_died"], "{fault}");
+    assert_eq!(told.begun, [0, 3], "{fault}: retried from its last step");
+    assert_eq!(told.notices, ["worker_died"], "{fault}");
     for job in [good, later] {
         assert_eq!(job.state(), JobState::Succeeded, "{fault}: {job:?}");
         assert!(pictures(&line, &job).await == sound, "{fault}: other bytes");
@@ -212,13 +218,12 @@ fn a_fault_that_does_not_come_again_costs_nothing_but_time() {
         let expected = undisturbed(prompt, 2).await;
         let daemon = faulty();
         let line = Line::to(daemon.socket());
-        let job = submit(&line, prompt, 2).await;
-        let (begun, notices) = told(&line, &job).await;
-        let job = line.ended(&job, SOON).await.unwrap();
+        let told = told(&line, prompt, 2).await;
+        let job = line.ended(&told.job, SOON).await.unwrap();
         assert_eq!(job.state(), JobState::Succeeded, "{job:?}");
         assert!(job.worker_deaths >= 1);
-        assert!(begun.contains(&3), "{begun:?}");
-        assert!(notices.contains(&"worker_died".to_owned()), "{notices:?}");
+        assert!(told.begun.contains(&3), "{told:?}");
+        assert!(told.notices.contains(&"worker_died".to_owned()), "{told:?}");
         assert!(pictures(&line, &job).await == expected, "other bytes");
     });
 }

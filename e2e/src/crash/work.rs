@@ -90,8 +90,8 @@ pub(super) async fn through_kills(
 ) -> Submitted {
     let mut tasks = JoinSet::new();
     for (index, order) in orders.iter().enumerate() {
-        // the last orders come before the last kills
-        let due = index * plan.kills * 9 / 10 / orders.len();
+        // the last order comes after the last kill: until then there is work left to interrupt, however fast it is done
+        let due = index * plan.kills / orders.len().saturating_sub(1).max(1);
         let (line, order) = (line.clone(), order.clone());
         let (progress, patience) = (progress.clone(), plan.patience);
         tasks.spawn(async move {
