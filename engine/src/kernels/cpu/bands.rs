@@ -165,7 +165,9 @@ pub(super) struct Part {
 
 impl Lines<'_> {
     /// Rows whose sums are made at once, about: they stay in the first-level cache until they are written.
-    const ROWS: usize = 224;
+    const ROWS: usize = 256;
+    /// Pixels of a line up to which there are so few that most of a convolution's time is its weights'.
+    pub(super) const FEW: usize = 16;
     /// Numbers of sums that a part may have.
     const SUMS: usize = 2 * Self::ROWS * PANEL;
 
@@ -196,6 +198,8 @@ impl Lines<'_> {
                 line_stride: self.pitch * self.depth,
                 taps: self.taps,
                 depth: self.depth,
+                adds: false,
+                fetches: self.width <= Self::FEW && part.first_line == 0,
             };
             let sums = &mut sums[..count * PANEL];
             T::multiply(rows, panel, 1, sums, PANEL, columns);
@@ -222,7 +226,7 @@ impl Lines<'_> {
         }
         let breaks = pitch == width || T::wants_lines(width);
         let sums_pitch = if breaks { width } else { pitch };
-        let at_once = (Self::ROWS / pitch.max(1)).max(1);
+        let at_once = (Self::ROWS / sums_pitch.max(1)).max(1);
         for first_line in (0..lines).step_by(at_once) {
             with(Part {
                 first_line,

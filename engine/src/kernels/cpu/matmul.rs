@@ -77,14 +77,36 @@ impl Matmul<'_> {
             fill(self.rows * columns, |output| {
                 blocks.for_each(|rows, panel_range| {
                     left_hand(self.x, rows, &panels, |block, sums| {
-                        for p in panel_range {
-                            let width = PANEL.min(columns - p * PANEL);
+                        let width = |p: usize| PANEL.min(columns - p * PANEL);
+                        let finish = |p: usize, first, count, sums: &mut [f32]| {
                             let bias = self.extras.panel_bias(0, columns, p);
+                            let place = Place::rows(output, columns, p, first, count);
+                            finish(sums, &bias, self.extras, &place);
+                        };
+                        if block.depth <= DEEP {
+                            for p in panel_range {
+                                for (first, rows) in block.parts() {
+                                    let sums = &mut sums[..rows.count * PANEL];
+                                    T::multiply(rows, panels.panel(p), 1, sums, PANEL, width(p));
+                                    finish(p, first, rows.count, sums);
+                                }
+                            }
+                            return;
+                        }
+                        for from in panel_range.clone().step_by(PANELS_AT_ONCE) {
+                            let group = from..panel_range.end.min(from + PANELS_AT_ONCE);
                             for (first, rows) in block.parts() {
-                                let sums = &mut sums[..rows.count * PANEL];
-                                T::multiply(rows, panels.panel(p), 1, sums, PANEL, width);
-                                let place = Place::rows(output, columns, p, first, rows.count);
-                                finish(sums, &bias, self.extras, &place);
+                                let len = rows.count * PANEL;
+                                for (at, rows) in rows.pieces(PIECE) {
+                                    for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
+                                        let panel = &panels.panel(p)[at * PANEL..];
+                                        let panel = &panel[..rows.depth * PANEL];
+                                        T::multiply(rows, panel, 1, sums, PANEL, width(p));
+                                    }
+                                }
+                                for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
+                                    finish(p, first, rows.count, sums);
+                                }
                             }
                         }
                     });
@@ -179,32 +201,41 @@ impl Geglu<'_> {
     }
 }
 
-/// Rows whose sums of one panel are made at once: they stay in the first-level cache until they are written.
-const ROWS_AT_ONCE: usize = 112;
+/// Rows up to which most panels come from memory when they are used.
+const FEW: usize = 1024;
+/// Longest inner dimension whose rows stay in the second-level cache while the panels pass by.
+const DEEP: usize = 2560;
+/// What a longer one is cut into: all panels for one piece of the rows, then all for the next.
+const PIECE: usize = 1280;
+/// Panels whose sums wait in the second-level cache until all pieces are done.
+const PANELS_AT_ONCE: usize = 20;
 
 /// Some rows of the left-hand side.
 struct LeftHand<'a, T> {
+    /// Rows in all.
+    of: usize,
     first: usize,
     count: usize,
     depth: usize,
     numbers: &'a [T],
 }
 
-impl<'a, T> LeftHand<'a, T> {
+impl<'a, T: Operand> LeftHand<'a, T> {
     /// The rows, some at a time, each time with the number of the first one.
     fn parts(&self) -> impl Iterator<Item = (usize, Rows<'a, T>)> {
-        (0..self.count).step_by(ROWS_AT_ONCE).map(|from| {
-            let count = ROWS_AT_ONCE.min(self.count - from);
+        (0..self.count).step_by(T::ROWS_AT_ONCE).map(|from| {
+            let count = T::ROWS_AT_ONCE.min(self.count - from);
             let numbers = &self.numbers[from * self.depth..][..count * self.depth];
-            (
-                self.first + from,
-                Rows::matrix(numbers, count, self.depth, self.depth),
-            )
+            let rows = Rows {
+                fetches: from == 0 && self.of <= FEW,
+                ..Rows::matrix(numbers, count, self.depth, self.depth)
+            };
+            (self.first + from, rows)
         })
     }
 }
 
-/// Calls `with(rows of a block, room for two panels' sums of a part)`; the rows are in the format and filled up as the
+/// Calls `with(rows of a block, room for the sums of a part and as many panels as are done at once)`; the rows are in the format and filled up as the
 /// panels ask.
 fn left_hand<T: Operand>(
     x: Numbers<'_>,
@@ -232,12 +263,14 @@ fn left_hand<T: Operand>(
             }
         };
         let block = LeftHand {
+            of: x.len() / depth.max(1),
             first: rows.start,
             count: rows.len(),
             depth: padded,
             numbers,
         };
-        with(block, sums.room(2 * ROWS_AT_ONCE * PANEL));
+        let at_once = if padded > DEEP { PANELS_AT_ONCE } else { 2 };
+        with(block, sums.room(at_once * T::ROWS_AT_ONCE * PANEL));
     });
 }
 
@@ -258,7 +291,7 @@ impl Blocks {
     const SMALLEST: usize = 1 << 18;
 
     /// For a product of `rows` rows of `depth` numbers with `panels` panels.
-    fn new<T>(rows: usize, depth: usize, panels: usize) -> Self {
+    fn new<T: Operand>(rows: usize, depth: usize, panels: usize) -> Self {
         let work = rows.saturating_mul(depth).saturating_mul(panels * PANEL);
         let threads = rayon::current_num_threads();
         let wanted = if threads == 1 {
@@ -266,13 +299,13 @@ impl Blocks {
         } else {
             (work / Self::SMALLEST).clamp(1, Self::TASKS * threads)
         };
-        let fitting = (Self::INPUT / (depth.max(1) * size_of::<T>())).max(ROWS_AT_ONCE);
+        let fitting = (Self::INPUT / (depth.max(1) * size_of::<T>())).max(T::ROWS_AT_ONCE);
         let mut row_blocks = rows.div_ceil(fitting).max(1);
         // Weights are read once if each is one task's: rows are cut only when there are not panels enough.
         let mut panel_blocks = 1;
         if row_blocks < wanted {
             if rows * size_of::<T>() * depth > 2 * Self::INPUT || panels < wanted {
-                row_blocks = wanted.min(rows.div_ceil(ROWS_AT_ONCE)).max(row_blocks);
+                row_blocks = wanted.min(rows.div_ceil(T::ROWS_AT_ONCE)).max(row_blocks);
             }
             panel_blocks = wanted.div_ceil(row_blocks).min(panels.max(1));
         }

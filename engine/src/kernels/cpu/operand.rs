@@ -3,6 +3,7 @@
 use half::bf16;
 
 use super::aligned::{Aligned, Number};
+use super::attention::{BLOCK, LANES, Scores, Tokens};
 use super::math;
 use super::output::Scratch;
 use super::panels::{PANEL, TAP_ALIGNMENT, TypedPanels};
@@ -65,7 +66,6 @@ pub(super) trait Operand: Number + PartialEq {
     const TAP_ALIGNMENT: usize;
 
     fn from_f32(x: f32) -> Self;
-    #[cfg(test)]
     fn to_f32(self) -> f32;
     fn copy_f32(from: &[f32], to: &mut [Self]);
     fn copy_bf16(from: &[bf16], to: &mut [Self]);
@@ -78,21 +78,10 @@ pub(super) trait Operand: Number + PartialEq {
 
     /// Where number `column` of row `row` is in a panel.
     fn panel_index(row: usize, column: usize) -> usize;
-    /// Writes `numbers` from the first row of a panel on in one column.
-    fn put_column(panel: &mut [Self], column: usize, numbers: &[Self]) {
-        for (row, number) in numbers.iter().enumerate() {
-            panel[Self::panel_index(row, column)] = *number;
-        }
-    }
-
-    /// Writes `numbers` from the first column of a panel on in one row.
-    fn put_row(panel: &mut [Self], row: usize, numbers: &[Self]) {
-        let to = &mut panel[Self::panel_index(row, 0)..];
-        let step = Self::panel_index(0, 1);
-        for (to, number) in to.iter_mut().step_by(step).zip(numbers) {
-            *to = *number;
-        }
-    }
+    /// Writes each token as a column of a panel, from the first row on.
+    fn put_columns(panel: &mut [Self], tokens: &Tokens<'_, Self>);
+    /// Writes each token as a row of a panel, from the first column on.
+    fn put_rows(panel: &mut [Self], tokens: &Tokens<'_, Self>);
 
     /// Functions of a number whose result is kept in this format: as exact as the format can show.
     fn exp(x: f32) -> f32;
@@ -101,14 +90,16 @@ pub(super) trait Operand: Number + PartialEq {
     /// See [`Activation::Gelu`].
     fn gelu(x: f32) -> f32;
 
-    /// `weights = e^(scores * scale - highest)` and their sum, if there are vector functions for it.
+    /// Softmax weights of the scores, as an attention asks for them. False if there are no vector functions for it.
     fn weigh_vectors(
+        _of: &Scores,
         _scores: &[f32],
         _weights: &mut [Self],
-        _scale: f32,
-        _highest: f32,
-    ) -> Option<f32> {
-        None
+        _width: usize,
+        _highest: &[f32; BLOCK],
+        _sums: &mut [[f32; LANES]; BLOCK],
+    ) -> bool {
+        false
     }
     /// `a = (a + a_bias) * gelu(b + b_bias)` for rows of 32. False if there are no vector functions for it.
     fn gate_vectors(
@@ -130,6 +121,9 @@ pub(super) trait Operand: Number + PartialEq {
         false
     }
 
+    /// Rows whose sums of one panel are made at once: the sums stay in the first-level cache, or nearly, until they are
+    /// written, and a panel is read from memory once for all of them.
+    const ROWS_AT_ONCE: usize;
     /// Whether the kernel likes lines of `width` rows with a break after each better than a few more rows without one.
     fn wants_lines(width: usize) -> bool {
         width >= 8
@@ -151,13 +145,14 @@ pub(super) trait Operand: Number + PartialEq {
 impl Operand for f32 {
     const ZERO: Self = 0.0;
     const TAP_ALIGNMENT: usize = 1;
+    const ROWS_AT_ONCE: usize = 112;
 
     #[inline(always)]
     fn from_f32(x: f32) -> Self {
         x
     }
 
-    #[cfg(test)]
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         self
     }
@@ -188,6 +183,21 @@ impl Operand for f32 {
     #[inline(always)]
     fn panel_index(row: usize, column: usize) -> usize {
         row * PANEL + column
+    }
+
+    fn put_columns(panel: &mut [Self], tokens: &Tokens<'_, Self>) {
+        for row in 0..tokens.width {
+            for (column, to) in panel[row * PANEL..][..tokens.count].iter_mut().enumerate() {
+                *to = tokens.token(column)[row];
+            }
+        }
+    }
+
+    fn put_rows(panel: &mut [Self], tokens: &Tokens<'_, Self>) {
+        let rows = panel.as_chunks_mut::<PANEL>().0.iter_mut().enumerate();
+        for (index, row) in rows.take(tokens.count) {
+            row[..tokens.width].copy_from_slice(tokens.token(index));
+        }
     }
 
     #[inline(always)]
@@ -224,13 +234,14 @@ impl Operand for f32 {
 impl Operand for bf16 {
     const ZERO: Self = Self::ZERO;
     const TAP_ALIGNMENT: usize = TAP_ALIGNMENT;
+    const ROWS_AT_ONCE: usize = 256;
 
     #[inline(always)]
     fn from_f32(x: f32) -> Self {
         math::to_bf16(x)
     }
 
-    #[cfg(test)]
+    #[inline(always)]
     fn to_f32(self) -> f32 {
         math::from_bf16(self)
     }
@@ -264,6 +275,14 @@ impl Operand for bf16 {
         (row / 2 * PANEL + column) * 2 + row % 2
     }
 
+    fn put_columns(panel: &mut [Self], tokens: &Tokens<'_, Self>) {
+        put_columns(panel, tokens);
+    }
+
+    fn put_rows(panel: &mut [Self], tokens: &Tokens<'_, Self>) {
+        put_rows(panel, tokens);
+    }
+
     #[inline(always)]
     fn exp(x: f32) -> f32 {
         math::exp_to_bf16(x)
@@ -281,13 +300,18 @@ impl Operand for bf16 {
 
     #[cfg(target_arch = "x86_64")]
     fn weigh_vectors(
+        of: &Scores,
         scores: &[f32],
         weights: &mut [Self],
-        scale: f32,
-        highest: f32,
-    ) -> Option<f32> {
-        // SAFETY: the processor has the instructions.
-        has_vectors().then(|| unsafe { vectors::weigh(scores, weights, scale, highest) })
+        width: usize,
+        highest: &[f32; BLOCK],
+        sums: &mut [[f32; LANES]; BLOCK],
+    ) -> bool {
+        if has_vectors() {
+            // SAFETY: the processor has the instructions.
+            unsafe { vectors::weigh(of, scores, weights, width, highest, sums) };
+        }
+        has_vectors()
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -357,6 +381,43 @@ for_each_instruction_set! {
     /// Rounds to the nearest bf16, ties to even.
     fn narrow(from: &[f32], to: &mut [bf16]) {
         from.iter().zip(to).for_each(|(x, to)| *to = math::to_bf16(*x));
+    }
+}
+
+for_each_instruction_set! {
+    /// See [`Operand::put_columns`].
+    fn put_columns(panel: &mut [bf16], tokens: &Tokens<'_, bf16>) {
+        let (pairs, _) = panel.as_chunks_mut::<2>();
+        for row in (0..tokens.width).step_by(2) {
+            let pairs = pairs[row / 2 * PANEL..][..tokens.count].iter_mut();
+            for (column, pair) in pairs.enumerate() {
+                let token = &tokens.token(column)[row..];
+                *pair = match token {
+                    [first, second, ..] => [*first, *second],
+                    _ => [token[0], bf16::ZERO],
+                };
+            }
+        }
+    }
+}
+
+for_each_instruction_set! {
+    /// See [`Operand::put_rows`].
+    fn put_rows(panel: &mut [bf16], tokens: &Tokens<'_, bf16>) {
+        let rows = panel.as_chunks_mut::<2>().0.as_chunks_mut::<PANEL>().0;
+        for (index, pairs) in rows.iter_mut().enumerate().take(tokens.count.div_ceil(2)) {
+            let first = tokens.token(2 * index);
+            if 2 * index + 1 < tokens.count {
+                let second = tokens.token(2 * index + 1);
+                for ((pair, first), second) in pairs.iter_mut().zip(first).zip(second) {
+                    *pair = [*first, *second];
+                }
+            } else {
+                for (pair, first) in pairs.iter_mut().zip(first) {
+                    *pair = [*first, bf16::ZERO];
+                }
+            }
+        }
     }
 }
 

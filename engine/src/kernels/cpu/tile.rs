@@ -19,6 +19,11 @@ pub(super) struct Rows<'a, T> {
     pub(super) line_stride: usize,
     pub(super) taps: &'a [usize],
     pub(super) depth: usize,
+    /// The products are added to the sums that are there.
+    pub(super) adds: bool,
+    /// What comes after the panel is fetched while it is used. Where rows are few, panels come from memory, and this is
+    /// how long they take.
+    pub(super) fetches: bool,
 }
 
 impl<'a, T> Rows<'a, T> {
@@ -32,7 +37,37 @@ impl<'a, T> Rows<'a, T> {
             line_stride: 0,
             taps: &[0],
             depth,
+            adds: false,
+            fetches: false,
         }
+    }
+
+    /// The first `count` rows of a matrix, and the others.
+    pub(super) fn split(self, count: usize) -> (Self, Self) {
+        let part = |from: usize, count| Self {
+            numbers: &self.numbers[from * self.stride..],
+            count,
+            line: count,
+            ..self
+        };
+        (part(0, count), part(count, self.count - count))
+    }
+
+    /// Some numbers of each row at a time, with where they begin; the second piece adds to the sums of the first, and so on.
+    /// For a matrix.
+    pub(super) fn pieces(self, depth: usize) -> impl Iterator<Item = (usize, Self)>
+    where
+        T: 'a,
+    {
+        (0..self.depth).step_by(depth).map(move |from| {
+            let piece = Self {
+                numbers: &self.numbers[from..],
+                depth: depth.min(self.depth - from),
+                adds: from > 0,
+                ..self
+            };
+            (from, piece)
+        })
     }
 
     /// Panics unless all rows lie in their numbers, `numbers` are enough for `panels` panels, and `sums` for their sums.
@@ -120,11 +155,24 @@ fn multiply_with(
     }
     rows.check(panel.len(), 1, sums.len(), sums_stride);
     if rows.depth == 0 {
-        (0..rows.count).for_each(|r| sums[r * sums_stride..][..PANEL].fill(0.0));
+        if !rows.adds {
+            (0..rows.count).for_each(|r| sums[r * sums_stride..][..PANEL].fill(0.0));
+        }
         return;
     }
+    let line = rows.line.min(rows.count);
+    let groups = rows.count.div_ceil(line) * line.div_ceil(at_once(set, line));
     for pass in passes(rows.taps, rows.depth, PASS_DEPTH) {
         let at = pass.first_tap * rows.depth + pass.from;
+        let len = pass.taps * pass.depth * PANEL;
+        let mut ahead = Ahead {
+            next: panel.as_ptr().wrapping_add(at * PANEL + len),
+            share: if rows.fetches {
+                len.div_ceil(groups)
+            } else {
+                0
+            },
+        };
         for (row, line) in rows.lines() {
             let pass = Pass {
                 taps: &rows.taps[pass.first_tap..][..pass.taps],
@@ -133,15 +181,42 @@ fn multiply_with(
                 stride: rows.stride,
                 sums_stride,
                 panel: &panel[at * PANEL..],
-                add: at > 0,
+                add: rows.adds || at > 0,
             };
             pass.run(
                 set,
                 line.numbers,
                 line.count,
                 &mut sums[row * sums_stride..],
+                &mut ahead,
             );
         }
+    }
+}
+
+/// Rows of a line of `count` that are done together.
+fn at_once(set: InstructionSet, count: usize) -> usize {
+    use InstructionSet::{Amx, Avx512, Avx512Bf16};
+    let is_avx512 = matches!(set, Amx | Avx512Bf16 | Avx512);
+    evenly(count, if is_avx512 { 14 } else { 6 })
+}
+
+/// What comes after a part of a panel, fetched a share at a time while that part is used.
+struct Ahead {
+    next: *const f32,
+    /// Numbers for each group of rows.
+    share: usize,
+}
+
+impl Ahead {
+    fn fetch(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        for at in (0..self.share).step_by(64 / size_of::<f32>()) {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            // SAFETY: what is fetched ahead need not be there.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.wrapping_add(at).cast()) };
+        }
+        self.next = self.next.wrapping_add(self.share);
     }
 }
 
@@ -188,11 +263,18 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(&self, set: InstructionSet, numbers: &[f32], count: usize, sums: &mut [f32]) {
+    fn run(
+        &self,
+        set: InstructionSet,
+        numbers: &[f32],
+        count: usize,
+        sums: &mut [f32],
+        ahead: &mut Ahead,
+    ) {
         use InstructionSet::{Amx, Avx512, Avx512Bf16};
-        let is_avx512 = matches!(set, Amx | Avx512Bf16 | Avx512);
-        let at_once = evenly(count, if is_avx512 { 14 } else { 6 });
+        let at_once = at_once(set, count);
         for row in (0..count).step_by(at_once) {
+            ahead.fetch();
             let numbers = &numbers[row * self.stride..];
             let sums = &mut sums[row * self.sums_stride..];
             match set {
@@ -360,6 +442,7 @@ mod tests {
             (1, 3, vec![0], 3),
             (31, 5, vec![0, 17, 40], 15),
             (15, 9, vec![2], 1),
+            (17, 700, vec![0], 1000),
             (3, 7, vec![0, 9], 5000),
         ] {
             let a = numbers((count - 1) * stride + taps[taps.len() - 1] + depth);
@@ -371,6 +454,14 @@ mod tests {
                     ..Rows::matrix(&a, count, stride, depth)
                 };
                 multiply_with(set, rows, &panel, &mut sums, 40);
+                if taps.len() == 1 {
+                    let mut in_pieces = vec![f32::NAN; count * 40];
+                    for (at, piece) in rows.pieces(300) {
+                        multiply_with(set, piece, &panel[at * PANEL..], &mut in_pieces, 40);
+                    }
+                    let bits = |sums: &[f32]| sums.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&in_pieces), bits(&sums), "{set:?}: cut in pieces");
+                }
                 for r in 0..count {
                     for j in 0..PANEL {
                         let exact: f64 = taps

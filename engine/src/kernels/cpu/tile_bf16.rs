@@ -50,7 +50,9 @@ fn multiply_with(
     rows.check(panels.len(), count, sums.len(), sums_stride);
     assert!(rows.depth.is_multiple_of(2), "bf16 numbers come in pairs");
     if rows.depth == 0 {
-        (0..rows.count).for_each(|r| sums[r * sums_stride..][..count * PANEL].fill(0.0));
+        if !rows.adds {
+            (0..rows.count).for_each(|r| sums[r * sums_stride..][..count * PANEL].fill(0.0));
+        }
         return;
     }
     #[cfg(target_arch = "x86_64")]
@@ -132,7 +134,7 @@ impl Part<'_> {
     }
 
     fn adds(&self) -> bool {
-        self.pass.first_tap > 0 || self.pass.from > 0
+        self.rows.adds || self.pass.first_tap > 0 || self.pass.from > 0
     }
 
     /// # Safety
@@ -329,6 +331,25 @@ mod tests {
             (75, 25, 4, vec![0, 1], 96, 32),
             (40, 8, 4, vec![0, 1], 32, 32),
             (33, 33, 7, vec![0, 9], 4096 + 32, 32),
+            (256, 256, 640, vec![0], 640, 32),
+            (77, 77, 512, vec![0], 1056, 10),
+            (5, 5, 7, vec![0], 640, 32),
+            (
+                256,
+                16,
+                640,
+                (0..9).map(|t| (t / 3 * 18 + t % 3) * 640).collect(),
+                640,
+                32,
+            ),
+            (
+                64,
+                8,
+                512,
+                (0..9).map(|t| (t / 3 * 10 + t % 3) * 512).collect(),
+                512,
+                32,
+            ),
         ] {
             let line_stride = line * stride + 11;
             let a = numbers(count.div_ceil(line) * line_stride + taps[taps.len() - 1] + depth);
@@ -343,8 +364,23 @@ mod tests {
                     line_stride,
                     taps: &taps,
                     depth,
+                    adds: false,
+                    fetches: count > 100,
                 };
                 multiply_with(set, rows, &panel, 1, &mut sums, 40, columns);
+                if taps.len() == 1 && line == count {
+                    let mut in_pieces = vec![f32::NAN; count * 40];
+                    for (at, piece) in rows.pieces(160) {
+                        let panel = &panel[at * PANEL..];
+                        multiply_with(set, piece, panel, 1, &mut in_pieces, 40, columns);
+                    }
+                    for (pieces, sums) in in_pieces.chunks(40).zip(sums.chunks(40)) {
+                        let bits = |sums: &[f32]| -> Vec<u32> {
+                            sums[..columns].iter().map(|x| x.to_bits()).collect()
+                        };
+                        assert_eq!(bits(pieces), bits(sums), "{set:?}: cut in pieces");
+                    }
+                }
                 #[cfg(target_arch = "x86_64")]
                 super::super::amx::rest();
                 for r in 0..count {

@@ -4,20 +4,19 @@
 //! the rounding to bf16. The same in plain Rust is in [`super::math`].
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _CMP_LT_OQ, _mm256_mask_storeu_epi16, _mm512_abs_ps, _mm512_add_ps,
-    _mm512_cmp_ps_mask, _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_fmadd_ps, _mm512_fmsub_ps,
-    _mm512_loadu_ps, _mm512_mask_blend_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_min_ps,
-    _mm512_mul_ps, _mm512_rcp14_ps, _mm512_reduce_add_ps, _mm512_reduce_ps, _mm512_scalef_ps,
-    _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
+    __m512, __mmask16, _CMP_LT_OQ, _mm256_mask_storeu_epi16, _mm512_abs_ps, _mm512_add_epi32,
+    _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+    _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_fmadd_ps, _mm512_fmsub_ps, _mm512_loadu_ps,
+    _mm512_mask_blend_ps, _mm512_maskz_loadu_ps, _mm512_maskz_mov_ps, _mm512_max_ps, _mm512_min_ps,
+    _mm512_mul_ps, _mm512_rcp14_ps, _mm512_reduce_ps, _mm512_scalef_ps, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
 use half::bf16;
 
+use super::attention::{BLOCK, CHUNK, LANES, Scores};
 use super::panels::PANEL;
-
-/// Numbers of a vector.
-const LANES: usize = 16;
 
 /// `2^x`, within 5e-6 of it; below the least normal number, that: a processor is slow with those below it.
 #[inline]
@@ -113,40 +112,76 @@ unsafe fn store_two(to: *mut bf16, low: __m512, high: __m512) {
     }
 }
 
-/// `weights = e^(scores * scale - highest)`; gives their sum before they are rounded.
+/// `2^(x * scale - offset)`, within 8e-5 of it, for a result well within the range of f32.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn exp2_bounded(x: __m512, scale: __m512, offset: __m512) -> __m512 {
+    // A number of this size has no bits below one: adding it rounds to an integer, which is then in the lowest bits.
+    let magic = _mm512_set1_ps(12_582_912.0);
+    let x = _mm512_fmsub_ps(x, scale, offset);
+    let rounded = _mm512_add_ps(x, magic);
+    let r = _mm512_sub_ps(x, _mm512_sub_ps(rounded, magic));
+    let p = _mm512_set1_ps(5.517_167e-2);
+    let p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.426_111_4e-1));
+    let p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.932_609_7e-1));
+    let p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.999_280_6e-1));
+    let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(rounded));
+    _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), exponent))
+}
+
+/// Softmax weights of some scores: see `Softmax::weigh` in [`super::attention`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) fn weigh(scores: &[f32], weights: &mut [bf16], scale: f32, highest: f32) -> f32 {
-    assert_eq!(scores.len(), weights.len(), "a weight for each score");
-    let (scale, offset) = (
-        _mm512_set1_ps(scale * LOG2_E),
-        _mm512_set1_ps(highest * LOG2_E),
+pub(super) fn weigh(
+    of: &Scores,
+    scores: &[f32],
+    weights: &mut [bf16],
+    width: usize,
+    highest: &[f32; BLOCK],
+    sums: &mut [[f32; LANES]; BLOCK],
+) {
+    assert!(
+        width.is_multiple_of(PANEL) && width >= of.columns && width <= of.stride,
+        "rows of scores and weights"
     );
-    let mut sums = [_mm512_setzero_ps(); 2];
-    let (pairs, rest) = scores.as_chunks::<{ 2 * LANES }>();
-    let (to, to_rest) = weights.as_chunks_mut::<{ 2 * LANES }>();
-    // SAFETY: vectors lie in the chunks, and masked lanes in the rest.
-    unsafe {
-        for (pair, to) in pairs.iter().zip(to) {
-            let x = _mm512_fmsub_ps(_mm512_loadu_ps(pair.as_ptr()), scale, offset);
-            let y = _mm512_fmsub_ps(_mm512_loadu_ps(pair[LANES..].as_ptr()), scale, offset);
-            let (x, y) = (exp2(x), exp2(y));
-            sums[0] = _mm512_add_ps(sums[0], x);
-            sums[1] = _mm512_add_ps(sums[1], y);
-            store_two(to.as_mut_ptr(), x, y);
-        }
-        let lowest = _mm512_set1_ps(f32::NEG_INFINITY);
-        for (rest, to) in rest.chunks(LANES).zip(to_rest.chunks_mut(LANES)) {
-            let mask = first(rest.len());
-            let x = _mm512_maskz_loadu_ps(mask, rest.as_ptr());
-            let x = _mm512_fmsub_ps(x, scale, offset);
-            let x = exp2(_mm512_mask_blend_ps(mask, lowest, x));
-            // Two to minus infinity is no number in this arithmetic.
-            let x = _mm512_mask_blend_ps(mask, _mm512_setzero_ps(), x);
-            sums[0] = _mm512_add_ps(sums[0], x);
-            store(to.as_mut_ptr(), mask, x);
+    let scale = _mm512_set1_ps(of.scale * LOG2_E);
+    for r in 0..of.rows {
+        let offset = _mm512_set1_ps(highest[r] * LOG2_E);
+        let seen = of.seen_by(r);
+        let scores = &scores[r * of.stride..][..width];
+        let weights = &mut weights[r * CHUNK..][..width];
+        let pairs = scores.as_chunks::<PANEL>().0;
+        // SAFETY: vectors lie in the chunks.
+        unsafe {
+            let mut sum = _mm512_loadu_ps(sums[r].as_ptr());
+            for (i, (pair, to)) in pairs
+                .iter()
+                .zip(weights.as_chunks_mut::<PANEL>().0)
+                .enumerate()
+            {
+                let low = _mm512_loadu_ps(pair.as_ptr());
+                let high = _mm512_loadu_ps(pair[LANES..].as_ptr());
+                let (mut low, mut high) = if of.is_bounded {
+                    (
+                        exp2_bounded(low, scale, offset),
+                        exp2_bounded(high, scale, offset),
+                    )
+                } else {
+                    (
+                        exp2(_mm512_fmsub_ps(low, scale, offset)),
+                        exp2(_mm512_fmsub_ps(high, scale, offset)),
+                    )
+                };
+                let rest = seen.saturating_sub(i * PANEL);
+                if rest < PANEL {
+                    low = _mm512_maskz_mov_ps(first(rest), low);
+                    high = _mm512_maskz_mov_ps(first(rest.saturating_sub(LANES)), high);
+                }
+                sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+                store_two(to.as_mut_ptr(), low, high);
+            }
+            _mm512_storeu_ps(sums[r].as_mut_ptr(), sum);
         }
     }
-    _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]))
 }
 
 /// `a = (a + a_bias) * gelu(b + b_bias)` for rows of 32.
