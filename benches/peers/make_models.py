@@ -14,6 +14,7 @@ import sys
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 STARTER = pathlib.Path(__file__).resolve().parents[2] / "models/starter"
@@ -27,7 +28,9 @@ def fill(module):
         for name, parameter in module.named_parameters():
             if parameter.ndim >= 2:
                 numbers = parameter.view(-1)
-                scaled = (noise * 0.9 / parameter[0].numel() ** 0.5).to(parameter.dtype)
+                # Begins elsewhere for each: OpenVINO keeps equal weights once, and has them in its caches again.
+                turned = noise.roll(int(torch.randint(len(noise), ())))
+                scaled = (turned * 0.9 / parameter[0].numel() ** 0.5).to(parameter.dtype)
                 for start in range(0, numbers.numel(), len(scaled)):
                     part = numbers[start : start + len(scaled)]
                     part.copy_(scaled[: len(part)])
@@ -101,6 +104,14 @@ SCHEDULER = {
 }
 
 
+def name_as_published(file):
+    """Transformers 5 leaves `text_model.` out, which published models have and stable-diffusion.cpp asks for."""
+    weights = load_file(file)
+    if not any(name.startswith("text_model.") for name in weights):
+        weights = {f"text_model.{name}": numbers for name, numbers in weights.items()}
+        save_file(weights, file, {"format": "pt"})
+
+
 def main(directory, names):
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float16)
@@ -114,6 +125,7 @@ def main(directory, names):
             index[part] = [library, type(module).__name__]
             fill(module).save_pretrained(root / part)
             if part.startswith("text"):
+                name_as_published(root / part / "model.safetensors")
                 tokenizer = part.replace("text_encoder", "tokenizer")
                 index[tokenizer] = ["transformers", "CLIPTokenizer"]
                 shutil.copytree(STARTER / "tokenizer", root / tokenizer, dirs_exist_ok=True)

@@ -104,6 +104,12 @@ enum What {
         /// Peers to run against.
         #[arg(long, value_delimiter = ',', default_values_t = ["openvino-bf16", "torch-bf16"].map(str::to_owned))]
         backends: Vec<String>,
+        /// stable-diffusion.cpp's `sd-cli`, another peer.
+        #[arg(long)]
+        sdcpp: Option<std::path::PathBuf>,
+        /// A folder that keeps what OpenVINO reads.
+        #[arg(long)]
+        cache: Option<std::path::PathBuf>,
         /// Runs of each, of which the median counts.
         #[arg(long, default_value_t = 7)]
         rounds: usize,
@@ -215,6 +221,8 @@ fn main() -> Result<(), Failure> {
             models,
             cases,
             backends,
+            sdcpp,
+            cache,
             rounds,
             precision,
         } => peers::run(&peers::Plan {
@@ -222,6 +230,8 @@ fn main() -> Result<(), Failure> {
             models,
             cases,
             backends,
+            sdcpp,
+            cache,
             rounds,
             precision,
         }),

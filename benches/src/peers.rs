@@ -6,8 +6,15 @@
 //! cargo run --release -p imgd-benches -- peers --python venv/bin/python --models /tmp/models
 //! ```
 //!
+//! `--cache DIRECTORY` keeps what OpenVINO reads, so that the next run need not convert it; SDXL fits into 24 GB only so.
+//!
+//! stable-diffusion.cpp joins with `--sdcpp build/bin/sd-cli`, built as its documentation says with
+//! `-DGGML_NATIVE=ON -DGGML_LLAMAFILE=ON` (the latter about halves its step, and is off by default). It has no text
+//! encoder to be timed by itself.
+//!
 //! Ours is measured through the façade: a step with its sampler, a decode with its picture, a text with its noise. Each
-//! peer is a process of its own (`benches/peers/peer.py`) that is idle while the others run.
+//! peer is a process of its own (`benches/peers/peer.py`, `benches/peers/sdcpp.py`) that is idle while the others run.
+//! Batch 2 is one picture with guidance.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -26,6 +33,10 @@ pub(crate) struct Plan {
     pub(crate) models: PathBuf,
     pub(crate) cases: Vec<String>,
     pub(crate) backends: Vec<String>,
+    /// The command line of stable-diffusion.cpp.
+    pub(crate) sdcpp: Option<PathBuf>,
+    /// Where OpenVINO's networks are kept.
+    pub(crate) cache: Option<PathBuf>,
     pub(crate) rounds: usize,
     pub(crate) precision: Precision,
 }
@@ -51,14 +62,27 @@ impl Case {
             batch: batch.parse()?,
         })
     }
+
+    /// What every peer is told after its own name.
+    fn arguments(&self, command: &mut Command, model: &Path) -> Result<(), Failure> {
+        let threads = std::thread::available_parallelism()?;
+        command
+            .arg(&self.network)
+            .arg(model)
+            .args([self.size_px, self.batch].map(|number| number.to_string()))
+            .arg(threads.to_string());
+        Ok(())
+    }
 }
 
 pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
+    let mut columns = plan.backends.clone();
+    columns.extend(plan.sdcpp.is_some().then(|| "sd.cpp".to_owned()));
     println!(
         "{:<24} {:>12}  {}",
         "milliseconds, medians",
         plan.precision.name(),
-        plan.backends
+        columns
             .iter()
             .map(|backend| format!("{backend:>22}"))
             .collect::<String>()
@@ -80,11 +104,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
         }
         let Some((_, model)) = &loaded else { continue };
         let mut ours = Ours::new(model, &case)?;
-        let mut peers = plan
-            .backends
-            .iter()
-            .map(|backend| Peer::start(plan, backend, &case, &directory))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut peers = peers(plan, &case, &directory)?;
         let mut times = vec![Vec::new(); peers.len() + 1];
         ours.run()?;
         for _ in 0..plan.rounds {
@@ -101,6 +121,39 @@ pub(crate) fn run(plan: &Plan) -> Result<(), Failure> {
         println!("{text:<24} {:>12.1}  {columns}", medians[0]);
     }
     Ok(())
+}
+
+/// The peers that have the case's network, ready to run it.
+fn peers(plan: &Plan, case: &Case, model: &Path) -> Result<Vec<Peer>, Failure> {
+    let mut peers = Vec::new();
+    for backend in &plan.backends {
+        let mut command = script(plan, "peer.py");
+        command.arg(backend);
+        case.arguments(&mut command, model)?;
+        command.args(&plan.cache);
+        peers.push(Peer::start(backend, command)?);
+    }
+    if let Some(program) = &plan.sdcpp
+        && case.network != "text"
+    {
+        let mut command = script(plan, "sdcpp.py");
+        command.arg(program);
+        case.arguments(&mut command, model)?;
+        command.arg(plan.rounds.to_string());
+        peers.push(Peer::start("sd.cpp", command)?);
+    }
+    Ok(peers)
+}
+
+/// Runs one of the programs in `benches/peers`.
+fn script(plan: &Plan, name: &str) -> Command {
+    let mut command = Command::new(&plan.python);
+    command.arg(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("peers")
+            .join(name),
+    );
+    command
 }
 
 fn median(times: &mut [f64]) -> f64 {
@@ -170,15 +223,8 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(plan: &Plan, backend: &str, case: &Case, model: &Path) -> Result<Self, Failure> {
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/peer.py");
-        let threads = std::thread::available_parallelism()?;
-        let mut process = Command::new(&plan.python)
-            .arg(program)
-            .args([backend, &case.network])
-            .arg(model)
-            .args([case.size_px, case.batch].map(|number| number.to_string()))
-            .arg(threads.to_string())
+    fn start(name: &str, mut command: Command) -> Result<Self, Failure> {
+        let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -192,7 +238,7 @@ impl Peer {
         };
         match peer.line()?.as_str() {
             "ready" => Ok(peer),
-            other => Err(format!("{backend} said `{other}` instead of `ready`").into()),
+            other => Err(format!("{name} said `{other}` instead of `ready`").into()),
         }
     }
 
