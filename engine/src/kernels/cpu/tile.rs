@@ -165,13 +165,11 @@ fn multiply_with(
     for pass in passes(rows.taps, rows.depth, PASS_DEPTH) {
         let at = pass.first_tap * rows.depth + pass.from;
         let len = pass.taps * pass.depth * PANEL;
-        let mut ahead = Ahead {
-            next: panel.as_ptr().wrapping_add(at * PANEL + len),
-            share: if rows.fetches {
-                len.div_ceil(groups)
-            } else {
-                0
-            },
+        let next = panel.as_ptr().wrapping_add(at * PANEL + len);
+        let mut ahead = if rows.fetches {
+            Ahead::new(next, len, groups)
+        } else {
+            Ahead::none()
         };
         for (row, line) in rows.lines() {
             let pass = Pass {
@@ -201,22 +199,71 @@ fn at_once(set: InstructionSet, count: usize) -> usize {
     evenly(count, if is_avx512 { 14 } else { 6 })
 }
 
-/// What comes after a part of a panel, fetched a share at a time while that part is used.
+/// What comes after a part of a panel, fetched while that part is used.
 struct Ahead {
     next: *const f32,
-    /// Numbers for each group of rows.
-    share: usize,
+    /// Cache lines to fetch at the beginning of each group of rows.
+    at_once: usize,
+    /// A cache line is fetched for each row of the panel whose number has none of these bits.
+    mask: usize,
 }
 
 impl Ahead {
+    /// Numbers of a cache line.
+    const LINE: usize = 64 / size_of::<f32>();
+    /// Cache lines that a core can wait for without waiting itself.
+    const AT_ONCE: usize = 16;
+
+    /// `len` numbers from `next` on, by `groups` groups of rows that use the part before them one after the other.
+    fn new(next: *const f32, len: usize, groups: usize) -> Self {
+        let lines = (len / Self::LINE).div_ceil(groups);
+        if lines <= Self::AT_ONCE {
+            return Self {
+                next,
+                at_once: lines,
+                mask: usize::MAX,
+            };
+        }
+        // Rows for each of these lines, and the nearest power of two.
+        let rows = (len / PANEL / lines).max(1);
+        Self {
+            next,
+            at_once: 0,
+            mask: (rows / 2 + 1).next_power_of_two() - 1,
+        }
+    }
+
+    /// Nothing.
+    fn none() -> Self {
+        Self {
+            next: std::ptr::null(),
+            at_once: 0,
+            mask: usize::MAX,
+        }
+    }
+
+    /// To be called for each group of rows.
+    fn begin(&mut self) {
+        (0..self.at_once).for_each(|_| self.fetch());
+    }
+
+    /// To be called for row `k` of the panel.
+    #[inline(always)]
+    fn go_on(&mut self, k: usize) {
+        if k & self.mask == 0 {
+            self.fetch();
+        }
+    }
+
+    #[inline(always)]
     fn fetch(&mut self) {
         #[cfg(target_arch = "x86_64")]
-        for at in (0..self.share).step_by(64 / size_of::<f32>()) {
+        {
             use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
             // SAFETY: what is fetched ahead need not be there.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.wrapping_add(at).cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(self.next.cast()) };
         }
-        self.next = self.next.wrapping_add(self.share);
+        self.next = self.next.wrapping_add(Self::LINE);
     }
 }
 
@@ -274,7 +321,7 @@ impl Pass<'_> {
         use InstructionSet::{Amx, Avx512, Avx512Bf16};
         let at_once = at_once(set, count);
         for row in (0..count).step_by(at_once) {
-            ahead.fetch();
+            ahead.begin();
             let numbers = &numbers[row * self.stride..];
             let sums = &mut sums[row * self.sums_stride..];
             match set {
@@ -282,7 +329,7 @@ impl Pass<'_> {
                 // SAFETY: the processor has AVX-512 (`set`), and `multiply_with` asserted that rows, panel and sums
                 // hold everything that `count` rows touch.
                 Amx | Avx512Bf16 | Avx512 => unsafe {
-                    self.avx512(at_once.min(count - row), numbers, sums)
+                    self.avx512(at_once.min(count - row), numbers, sums, ahead)
                 },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: the processor has AVX2 and FMA (`set`).
@@ -302,25 +349,25 @@ impl Pass<'_> {
     /// `numbers` and `sums` hold `rows` rows of this pass, `panel` its part of the inner dimension.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512(&self, rows: usize, numbers: &[f32], sums: &mut [f32]) {
+    unsafe fn avx512(&self, rows: usize, numbers: &[f32], sums: &mut [f32], ahead: &mut Ahead) {
         let (a, c) = (numbers.as_ptr(), sums.as_mut_ptr());
         // SAFETY: handed on.
         unsafe {
             match rows {
-                14 => self.avx512_rows::<14>(a, c),
-                13 => self.avx512_rows::<13>(a, c),
-                12 => self.avx512_rows::<12>(a, c),
-                11 => self.avx512_rows::<11>(a, c),
-                10 => self.avx512_rows::<10>(a, c),
-                9 => self.avx512_rows::<9>(a, c),
-                8 => self.avx512_rows::<8>(a, c),
-                7 => self.avx512_rows::<7>(a, c),
-                6 => self.avx512_rows::<6>(a, c),
-                5 => self.avx512_rows::<5>(a, c),
-                4 => self.avx512_rows::<4>(a, c),
-                3 => self.avx512_rows::<3>(a, c),
-                2 => self.avx512_rows::<2>(a, c),
-                _ => self.avx512_rows::<1>(a, c),
+                14 => self.avx512_rows::<14>(a, c, ahead),
+                13 => self.avx512_rows::<13>(a, c, ahead),
+                12 => self.avx512_rows::<12>(a, c, ahead),
+                11 => self.avx512_rows::<11>(a, c, ahead),
+                10 => self.avx512_rows::<10>(a, c, ahead),
+                9 => self.avx512_rows::<9>(a, c, ahead),
+                8 => self.avx512_rows::<8>(a, c, ahead),
+                7 => self.avx512_rows::<7>(a, c, ahead),
+                6 => self.avx512_rows::<6>(a, c, ahead),
+                5 => self.avx512_rows::<5>(a, c, ahead),
+                4 => self.avx512_rows::<4>(a, c, ahead),
+                3 => self.avx512_rows::<3>(a, c, ahead),
+                2 => self.avx512_rows::<2>(a, c, ahead),
+                _ => self.avx512_rows::<1>(a, c, ahead),
             }
         }
     }
@@ -329,7 +376,7 @@ impl Pass<'_> {
     /// `a` and `c` are readable and writable for `ROWS` rows of this pass.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f")]
-    unsafe fn avx512_rows<const ROWS: usize>(&self, a: *const f32, c: *mut f32) {
+    unsafe fn avx512_rows<const ROWS: usize>(&self, a: *const f32, c: *mut f32, ahead: &mut Ahead) {
         use std::arch::x86_64::{
             _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
         };
@@ -347,6 +394,7 @@ impl Pass<'_> {
             for &tap in self.taps {
                 let a = a.add(tap + self.from);
                 for k in 0..self.depth {
+                    ahead.go_on(k);
                     let (b0, b1) = (_mm512_loadu_ps(b), _mm512_loadu_ps(b.add(16)));
                     b = b.add(PANEL);
                     for (r, sum) in sums.iter_mut().enumerate() {
