@@ -71,15 +71,16 @@ impl ResnetBlock2D {
             (Some(proj), Some(time)) => Some(proj.forward(time)?), // (b, out)
             _ => None,
         };
-        let hidden = self.norm1.forward_activate(x, Activation::Silu)?;
+        // Each as a part of the next: what is done with is freed at once.
         let hidden = self.conv1.forward_with(
-            &hidden,
+            &self.norm1.forward_activate(x, Activation::Silu)?,
             ConvExtras {
                 per_element: time.as_ref(),
                 ..Default::default()
             },
         )?;
-        let hidden = self.norm2.forward_activate(&hidden, Activation::Silu)?;
+        let activated = self.norm2.forward_activate(&hidden, Activation::Silu)?;
+        drop(hidden);
         let shortcut = self
             .conv_shortcut
             .as_ref()
@@ -87,7 +88,7 @@ impl ResnetBlock2D {
             .transpose()?;
         let residual = Some(shortcut.as_ref().unwrap_or(x));
         self.conv2.forward_with(
-            &hidden,
+            &activated,
             ConvExtras {
                 residual,
                 ..Default::default()
