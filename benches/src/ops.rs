@@ -252,7 +252,13 @@ impl Case {
                         ..Extras::NONE
                     };
                     let input = input(&x, batch, side, from, side);
-                    drop(cpu::conv2d(&input, geometry, weights.next(), &extras));
+                    drop(cpu::conv2d(
+                        &input,
+                        geometry,
+                        weights.next(),
+                        &extras,
+                        Format::F32,
+                    ));
                 })
             }
             Self::Double { channels, side } => {
@@ -350,7 +356,7 @@ impl Case {
                 };
                 Box::new(move || {
                     drop(cpu::group_norm(
-                        &x,
+                        Numbers::F32(&x),
                         shape,
                         &weight,
                         &bias,

@@ -3,11 +3,13 @@
 use candle_core::Tensor;
 
 use super::format;
-use super::memory::{check_channels, image_dims, internal, numbers, operands, tensor, weight};
+use super::memory::{
+    check_channels, image_dims, internal, numbers, operands, tensor, tensor_of, weight,
+};
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Panels};
+use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Format, Panels};
 
 /// Shape of a convolution with a square kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct ConvExtras<'a> {
     pub per_element: Option<&'a Tensor>,
     /// Added at last; the shape of the result.
     pub residual: Option<&'a Tensor>,
+    /// Only a norm reads the result, for the next product: it is kept in the format of products, half the memory.
+    pub for_norm: bool,
 }
 
 /// A two-dimensional convolution with bias.
@@ -129,6 +133,11 @@ impl Conv2d {
             extras.per_element.map(numbers).transpose()?,
             extras.residual.map(numbers).transpose()?,
         );
+        let to = if extras.for_norm {
+            self.weight.format()
+        } else {
+            Format::F32
+        };
         let extras = Extras {
             bias: Some(&self.bias),
             element_bias: per_element.as_deref(),
@@ -144,7 +153,10 @@ impl Conv2d {
             channels,
             seen_as,
         };
-        tensor(cpu::conv2d(&input, geometry, &self.weight, &extras), &dims)
+        tensor_of(
+            cpu::conv2d(&input, geometry, &self.weight, &extras, to),
+            &dims,
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::format;
-use super::memory::{batch_and_rows, check_channels, numbers, tensor_of, weight};
+use super::memory::{batch_and_rows, check_channels, numbers, operands, tensor_of, weight};
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
 use crate::kernels::cpu::{self, Format, GroupNormShape};
@@ -59,7 +59,7 @@ impl GroupNorm {
         };
         tensor_of(
             cpu::group_norm(
-                &numbers(x)?,
+                operands(x)?.numbers(),
                 shape,
                 &self.weight,
                 &self.bias,

@@ -76,6 +76,7 @@ impl ResnetBlock2D {
             &self.norm1.forward_activate(x, Activation::Silu)?,
             ConvExtras {
                 per_element: time.as_ref(),
+                for_norm: true,
                 ..Default::default()
             },
         )?;

@@ -1,6 +1,6 @@
 //! Each layer against torch, and each layer's law.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use super::*;
 use crate::Precision;
@@ -87,7 +87,7 @@ fn what_is_added_to_a_convolution_is_added() {
     let extras = ConvExtras {
         per_element: Some(&per_element),
         residual: Some(&residual),
-        resized_to: None,
+        ..ConvExtras::default()
     };
     let together = values(&conv3.forward_with(image, extras).unwrap());
     let plain = conv3.forward(image).unwrap();
@@ -117,6 +117,14 @@ fn norms_equal_torch_far_from_zero_too() {
     golden.assert_equals(
         "layer_norm",
         &norm.forward(&image_to_tokens(shifted).unwrap()).unwrap(),
+    );
+    let halves = shifted.to_dtype(DType::BF16).unwrap();
+    let widened = halves.to_dtype(DType::F32).unwrap();
+    let norm = GroupNorm::load(&golden.loader().pp("norm"), 6, 18, 1e-5).unwrap();
+    assert_eq!(
+        values(&norm.forward(&halves).unwrap()),
+        values(&norm.forward(&widened).unwrap()),
+        "the format of what comes in changes nothing"
     );
     assert!(GroupNorm::load(&golden.loader().pp("norm"), 0, 18, 1e-5).is_err());
     assert!(GroupNorm::load(&golden.loader().pp("norm"), 5, 18, 1e-5).is_err());
@@ -207,8 +215,8 @@ fn layers_keep_the_law(loader: &Loader, height: usize, width: usize) {
         let (queries, keys): (&[usize], &[usize]) = (&[height * width, 18], &[9, 18]);
         for causal in [false, true] {
             let dtype = match loader.precision() {
-                Precision::Bf16 => candle_core::DType::BF16,
-                _ => candle_core::DType::F32,
+                Precision::Bf16 => DType::BF16,
+                _ => DType::F32,
             };
             let attend = |q: &Tensor, k: &Tensor| {
                 let [q, k] = [q, k].map(|x| x.to_dtype(dtype).unwrap());
@@ -280,7 +288,7 @@ fn layers_in_bf16_are_close_to_torch() {
     let linear = Linear::load(&loader.pp("linear"), 18, 45).unwrap();
     close("linear", &linear.forward(&tokens).unwrap());
     let gelu = linear.forward_activate(&tokens, Activation::Gelu).unwrap();
-    assert_eq!(gelu.dtype(), candle_core::DType::BF16);
+    assert_eq!(gelu.dtype(), DType::BF16);
     close("linear_gelu", &gelu);
     let geglu = Geglu::load(&loader.pp("geglu"), 18, 41).unwrap();
     close("geglu", &geglu.forward(&tokens).unwrap());
@@ -290,12 +298,7 @@ fn layers_in_bf16_are_close_to_torch() {
         "group_norm_silu",
         &norm.forward_activate(shifted, Activation::Silu).unwrap(),
     );
-    let halves = |name: &str| {
-        golden
-            .tensor(name)
-            .to_dtype(candle_core::DType::BF16)
-            .unwrap()
-    };
+    let halves = |name: &str| golden.tensor(name).to_dtype(DType::BF16).unwrap();
     let (q, k, v) = (halves("q"), halves("k"), halves("v"));
     close(
         "attention",

@@ -8,9 +8,9 @@ use std::ops::Range;
 
 use super::bands::{Band, Bands, Lines};
 use super::epilogue::{Extras, Place, finish};
-use super::operand::{Numbers, Operand};
+use super::operand::{Buffer, Numbers, Operand};
 use super::output::{Parts, fill};
-use super::panels::{PANEL, PanelVisitor, Panels, TypedPanels};
+use super::panels::{Format, PANEL, PanelVisitor, Panels, TypedPanels};
 use super::winograd;
 
 /// Square kernel, the same stride and padding in both directions.
@@ -74,7 +74,7 @@ impl ConvInput<'_> {
 }
 
 /// `(elements, h, w, channels) -> (elements, h', w', columns)` with `h'` and `w'` from [`ConvGeometry::output_size`],
-/// in single precision.
+/// in the format `to`.
 ///
 /// `weight`: from [`Panels::from_conv2d`] with the geometry's kernel. Panics when sizes contradict each other.
 pub fn conv2d(
@@ -82,7 +82,8 @@ pub fn conv2d(
     geometry: ConvGeometry,
     weight: &Panels,
     extras: &Extras<'_>,
-) -> Vec<f32> {
+    to: Format,
+) -> Buffer {
     input.check();
     assert_eq!(
         weight.depth(),
@@ -103,6 +104,7 @@ pub fn conv2d(
         height,
         width,
         extras,
+        to,
     })
 }
 
@@ -114,18 +116,32 @@ struct Conv<'a> {
     height: usize,
     width: usize,
     extras: &'a Extras<'a>,
+    to: Format,
 }
 
-impl PanelVisitor<Vec<f32>> for Conv<'_> {
-    fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Vec<f32> {
-        let ConvGeometry { kernel, stride, .. } = self.geometry;
+impl PanelVisitor<Buffer> for Conv<'_> {
+    fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Buffer {
         let size = (self.height, self.width);
-        if let (Some(panels), Numbers::F32(numbers)) = (T::panels_f32(&panels), self.input.numbers)
+        if self.to == Format::F32
+            && let (Some(panels), Numbers::F32(numbers)) =
+                (T::panels_f32(&panels), self.input.numbers)
             && self.geometry == ConvGeometry::SAME_3X3
             && winograd::pays(size.0, size.1, panels.channels, self.extras.activation)
         {
-            return winograd::conv3x3(self.input, numbers, self.seen, size, panels, self.extras);
+            let result =
+                winograd::conv3x3(self.input, numbers, self.seen, size, panels, self.extras);
+            return f32::buffer(result);
         }
+        match self.to {
+            Format::F32 => f32::buffer(self.run(panels)),
+            Format::Bf16 => half::bf16::buffer(self.run(panels)),
+        }
+    }
+}
+
+impl Conv<'_> {
+    fn run<T: Operand, U: Operand>(&self, panels: TypedPanels<'_, T>) -> Vec<U> {
+        let ConvGeometry { kernel, stride, .. } = self.geometry;
         let channels = panels.padded_channels;
         // Few channels make short runs: then gathering costs less than the sums over pixels that are thrown away.
         let in_place = stride == 1 && self.input.channels >= 16;
@@ -200,9 +216,7 @@ impl PanelVisitor<Vec<f32>> for Conv<'_> {
             })
         }
     }
-}
 
-impl Conv<'_> {
     /// For any kernel: for each pixel of the band, the pixels under the kernel, filled up with zeros.
     fn gather<T: Operand>(&self, band: &Band, channels: usize, room: &mut [T]) {
         let ConvGeometry { kernel, stride, .. } = self.geometry;
@@ -273,7 +287,7 @@ pub fn double_weights(
     weight: &[f32],
     columns: usize,
     channels: usize,
-    format: super::Format,
+    format: Format,
 ) -> [Panels; 4] {
     assert_eq!(
         weight.len(),

@@ -1,10 +1,12 @@
 //! Normalisation: over groups of channels of one image, or over the channels of one token.
 
+use std::ops::Range;
+
 use half::bf16;
 
 use super::math;
-use super::operand::{Buffer, Operand};
-use super::output::{Parts, fill};
+use super::operand::{Buffer, Numbers, Operand};
+use super::output::{Parts, fill, with_scratch};
 use super::panels::Format;
 use super::parallel;
 use super::simd::for_each_instruction_set;
@@ -29,9 +31,10 @@ pub struct GroupNormShape {
 const BLOCK: usize = 32 * 1024;
 
 /// `(elements, pixels, channels)` normalised over the pixels and channels of each group, then scaled by `weight` and
-/// shifted by `bias` (one number a channel), then activated, in the format `to`.
+/// shifted by `bias` (one number a channel), then activated, in the format `to`. All of it is computed in single
+/// precision, whatever the format of `x`.
 pub fn group_norm(
-    x: &[f32],
+    x: Numbers<'_>,
     shape: GroupNormShape,
     weight: &[f32],
     bias: &[f32],
@@ -45,7 +48,7 @@ pub fn group_norm(
 }
 
 fn normalise_groups<U: Operand>(
-    x: &[f32],
+    x: Numbers<'_>,
     shape: GroupNormShape,
     weight: &[f32],
     bias: &[f32],
@@ -84,20 +87,27 @@ fn normalise_groups<U: Operand>(
         element + from..element + image.min(from + block)
     };
 
+    let origins: Vec<f32> = (0..elements)
+        .flat_map(|element| {
+            let mut origin = vec![0.0; channels];
+            x.copy(element * image, &mut origin);
+            origin
+        })
+        .collect();
+    let origin = |element: usize| &origins[element * channels..][..channels];
     let mut sums = vec![0.0; elements * blocks * 2 * channels];
     let parts = Parts::new(&mut sums);
     parallel::for_each(elements * blocks, |index| {
-        let origin = &x[index / blocks * image..][..channels];
         // SAFETY: each block's sums are one task's.
         let sums = unsafe { parts.part(index * 2 * channels, 2 * channels) };
-        sum_channels(&x[range(index)], origin, sums);
+        with_pixels(&x, range(index), |pixels| {
+            sum_channels(pixels, origin(index / blocks), sums);
+        });
     });
     let maps: Vec<Vec<f32>> = sums
         .chunks_exact(blocks * 2 * channels)
         .enumerate()
-        .map(|(element, sums)| {
-            channel_maps(&x[element * image..][..channels], sums, shape, weight, bias)
-        })
+        .map(|(element, sums)| channel_maps(origin(element), sums, shape, weight, bias))
         .collect();
 
     // SAFETY: the blocks cover each image once, and each is written whole.
@@ -109,11 +119,25 @@ fn normalise_groups<U: Operand>(
                 let to = output.part(range.start, range.len());
                 let silu = activation == Activation::Silu;
                 let is_fast = silu || activation == Activation::Identity;
-                if !(is_fast && U::scale_vectors(&x[range.clone()], scale, shift, to, silu)) {
-                    scale_and_activate(&x[range], scale, shift, to, activation);
-                }
+                with_pixels(&x, range, |pixels| {
+                    if !(is_fast && U::scale_vectors(pixels, scale, shift, to, silu)) {
+                        scale_and_activate(pixels, scale, shift, to, activation);
+                    }
+                });
             });
         })
+    }
+}
+
+/// Lends some of the numbers of `x` in single precision.
+fn with_pixels(x: &Numbers<'_>, range: Range<usize>, task: impl FnOnce(&[f32])) {
+    match x {
+        Numbers::F32(x) => task(&x[range]),
+        Numbers::Bf16(_) => with_scratch(|scratch| {
+            let pixels = scratch.sums.room(range.len());
+            x.copy(range.start, pixels);
+            task(pixels);
+        }),
     }
 }
 

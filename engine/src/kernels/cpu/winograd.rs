@@ -337,7 +337,7 @@ for_each_instruction_set! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConvGeometry, Format, Numbers, Panels, conv2d};
+    use super::super::{Buffer, ConvGeometry, Format, Numbers, Panels, conv2d};
     use super::*;
 
     fn numbers(n: usize, seed: usize) -> Vec<f32> {
@@ -375,7 +375,17 @@ mod tests {
             };
             assert!(pays(seen_as.0, seen_as.1, channels, extras.activation));
             let panels = Panels::from_conv2d(&weight, columns, channels, 3, Format::F32);
-            let result = conv2d(&input, ConvGeometry::SAME_3X3, &panels, &extras);
+            let conv = |input: &ConvInput<'_>, extras: &Extras<'_>| match conv2d(
+                input,
+                ConvGeometry::SAME_3X3,
+                &panels,
+                extras,
+                Format::F32,
+            ) {
+                Buffer::F32(numbers) => numbers,
+                Buffer::Bf16(_) => panic!("another format than was asked for"),
+            };
+            let result = conv(&input, &extras);
             assert_eq!(result.len(), residual.len());
             // The law: the second element has the bits that it has alone, on one thread.
             let half = result.len() / elements;
@@ -393,8 +403,7 @@ mod tests {
                 .num_threads(1)
                 .build()
                 .unwrap();
-            let alone =
-                pool.install(|| conv2d(&alone, ConvGeometry::SAME_3X3, &panels, &extras_alone));
+            let alone = pool.install(|| conv(&alone, &extras_alone));
             assert!(alone == result[half..], "alone and in a batch");
             let largest = result.iter().fold(0f32, |a, b| a.max(b.abs()));
             for at in (0..result.len()).step_by(13) {
