@@ -22,7 +22,16 @@ use super::open_error::OpenError;
 pub(super) struct Place {
     /// The folder.
     pub(super) directory: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Place {
+    /// Closing the file is not enough: a process that was just forked has it too, until it runs its own program.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.lock, FlockOperation::Unlock) {
+            tracing::debug!("the lock goes with the process: {error}");
+        }
+    }
 }
 
 impl Place {
@@ -58,7 +67,7 @@ impl Place {
         }
         Ok(Self {
             directory: directory.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 }
