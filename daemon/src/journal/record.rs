@@ -194,7 +194,7 @@ pub struct CurvePoint {
     pub is_guided: bool,
     /// Threads the engine computes with.
     pub threads: u32,
-    /// The program that measured.
+    /// The program that measured, and the numbers it computed with.
     pub build_id: String,
     /// Pictures stepped together.
     pub batch_size: u32,

@@ -16,10 +16,11 @@ impl Actor {
             return;
         };
         let mut points: Vec<_> = self.stored_curves.iter().collect();
+        let measured_by = self.measured_by(model);
         points.retain(|point| {
             point.model_hash == loaded.model_hash
                 && point.threads == loaded.threads
-                && point.build_id == self.options.build_id
+                && point.build_id == measured_by
         });
         points.sort_by_key(|point| group(point));
         for same in points.chunk_by(|a, b| group(a) == group(b)) {
@@ -31,6 +32,15 @@ impl Actor {
                 self.state.curves.restore(model, group(first), curve);
             }
         }
+    }
+
+    /// The program, and the numbers it computes with for this model.
+    fn measured_by(&self, model: &ModelKey) -> String {
+        format!(
+            "{} {}",
+            self.options.build_id,
+            model.precision.as_str_name()
+        )
     }
 
     /// More is known of a curve: it is written down.
@@ -48,7 +58,7 @@ impl Actor {
                 height_px: group.height_px,
                 is_guided: group.is_guided,
                 threads: loaded.threads,
-                build_id: self.options.build_id.clone(),
+                build_id: self.measured_by(model),
                 batch_size: point.generations,
                 seconds: point.seconds,
             })

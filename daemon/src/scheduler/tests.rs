@@ -19,7 +19,7 @@ struct House {
     scheduler: Scheduler,
     record: Arc<Record>,
     task: JoinHandle<()>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 fn house(change: impl FnOnce(&mut Options)) -> House {
@@ -47,7 +47,7 @@ fn house(change: impl FnOnce(&mut Options)) -> House {
         scheduler,
         record,
         task,
-        _directory: directory,
+        directory,
     }
 }
 
@@ -458,6 +458,30 @@ async fn draining_finishes_what_runs_and_refuses_what_waits() {
     assert_eq!(story(running).await.last().unwrap(), "finished 1");
     timeout(PATIENCE, house.task).await.unwrap().unwrap();
     assert_eq!(house.record.count("end 1"), 1);
+}
+
+#[tokio::test]
+async fn what_is_measured_counts_for_the_numbers_it_was_computed_with() {
+    let house = house(|_| {});
+    for precision in [v1::Precision::F32, v1::Precision::Bf16] {
+        for _ in 0..3 {
+            let mut order = draw("m", "apple", 1);
+            order.model = order.model.with_precision(precision);
+            story(submit(&house, order).await).await;
+        }
+    }
+    house.scheduler.end(Ending::Drain).await.unwrap();
+    timeout(PATIENCE, house.task).await.unwrap().unwrap();
+    house.scheduler.close().await;
+    let (_, recovered) = Journal::open(house.directory.path(), Limits::default()).unwrap();
+    let mut measured: Vec<_> = recovered
+        .curves
+        .iter()
+        .map(|point| point.build_id.as_str())
+        .collect();
+    measured.sort_unstable();
+    measured.dedup();
+    assert_eq!(measured, ["build PRECISION_BF16", "build PRECISION_F32"]);
 }
 
 #[tokio::test]
