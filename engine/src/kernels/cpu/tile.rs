@@ -248,6 +248,7 @@ impl Ahead {
     }
 
     /// To be called for row `k` of the panel.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn go_on(&mut self, k: usize) {
         if k & self.mask == 0 {
