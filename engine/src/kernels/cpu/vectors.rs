@@ -112,13 +112,12 @@ unsafe fn store_two(to: *mut bf16, low: __m512, high: __m512) {
     }
 }
 
-/// `2^(x * scale - offset)`, within 8e-5 of it, for a result well within the range of f32.
+/// `2^x`, within 8e-5 of it, for a result well within the range of f32.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq")]
-fn exp2_bounded(x: __m512, scale: __m512, offset: __m512) -> __m512 {
+fn exp2_bounded(x: __m512) -> __m512 {
     // A number of this size has no bits below one: adding it rounds to an integer, which is then in the lowest bits.
     let magic = _mm512_set1_ps(12_582_912.0);
-    let x = _mm512_fmsub_ps(x, scale, offset);
     let rounded = _mm512_add_ps(x, magic);
     let r = _mm512_sub_ps(x, _mm512_sub_ps(rounded, magic));
     let p = _mm512_set1_ps(5.517_167e-2);
@@ -162,8 +161,8 @@ pub(super) fn weigh(
                 let high = _mm512_loadu_ps(pair[LANES..].as_ptr());
                 let (mut low, mut high) = if of.is_bounded {
                     (
-                        exp2_bounded(low, scale, offset),
-                        exp2_bounded(high, scale, offset),
+                        exp2_bounded(_mm512_mul_ps(low, scale)),
+                        exp2_bounded(_mm512_mul_ps(high, scale)),
                     )
                 } else {
                     (
