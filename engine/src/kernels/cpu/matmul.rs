@@ -83,21 +83,12 @@ impl Matmul<'_> {
                             let place = Place::rows(output, columns, p, first, count);
                             finish(sums, &bias, self.extras, &place);
                         };
-                        if block.depth <= DEEP {
-                            for p in panel_range {
-                                for (first, rows) in block.parts() {
-                                    let sums = &mut sums[..rows.count * PANEL];
-                                    T::multiply(rows, panels.panel(p), 1, sums, PANEL, width(p));
-                                    finish(p, first, rows.count, sums);
-                                }
-                            }
-                            return;
-                        }
-                        for from in panel_range.clone().step_by(PANELS_AT_ONCE) {
-                            let group = from..panel_range.end.min(from + PANELS_AT_ONCE);
+                        let (piece, at_once) = block.pieces();
+                        for from in panel_range.clone().step_by(at_once) {
+                            let group = from..panel_range.end.min(from + at_once);
                             for (first, rows) in block.parts() {
                                 let len = rows.count * PANEL;
-                                for (at, rows) in rows.pieces(PIECE) {
+                                for (at, rows) in rows.pieces(piece) {
                                     for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
                                         let panel = &panels.panel(p)[at * PANEL..];
                                         let panel = &panel[..rows.depth * PANEL];
@@ -221,6 +212,15 @@ struct LeftHand<'a, T> {
 }
 
 impl<'a, T: Operand> LeftHand<'a, T> {
+    /// Numbers of the rows that are used at a time, and the panels whose sums wait until all of them were.
+    fn pieces(&self) -> (usize, usize) {
+        if self.depth > DEEP {
+            (PIECE, PANELS_AT_ONCE)
+        } else {
+            (self.depth, 1)
+        }
+    }
+
     /// The rows, some at a time, each time with the number of the first one.
     fn parts(&self) -> impl Iterator<Item = (usize, Rows<'a, T>)> {
         (0..self.count).step_by(T::ROWS_AT_ONCE).map(|from| {
@@ -235,8 +235,8 @@ impl<'a, T: Operand> LeftHand<'a, T> {
     }
 }
 
-/// Calls `with(rows of a block, room for the sums of a part and as many panels as are done at once)`; the rows are in the format and filled up as the
-/// panels ask.
+/// Calls `with(rows of a block, room for the sums of a part and as many panels as are done at once)`; the rows are in
+/// the format and filled up as the panels ask.
 fn left_hand<T: Operand>(
     x: Numbers<'_>,
     rows: Range<usize>,
@@ -269,7 +269,8 @@ fn left_hand<T: Operand>(
             depth: padded,
             numbers,
         };
-        let at_once = if padded > DEEP { PANELS_AT_ONCE } else { 2 };
+        // A gate has the sums of two panels at once.
+        let at_once = block.pieces().1.max(2);
         with(block, sums.room(at_once * T::ROWS_AT_ONCE * PANEL));
     });
 }
@@ -335,6 +336,41 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Inner dimensions that are cut and that are not, odd numbers of rows, more panels than wait at once, and none at all.
+    #[test]
+    fn products_of_any_depth_are_right_in_both_formats() {
+        for (rows, depth, columns) in [(77, 3000, 700), (300, 2561, 33), (33, 2560, 40), (3, 0, 5)]
+        {
+            let numbers = |n: usize| -> Vec<f32> {
+                let digit = |i: usize| (i * 7919 % 1013) as f32 / 512.0 - 1.0;
+                (0..n)
+                    .map(|i| half::bf16::from_f32(digit(i)).to_f32())
+                    .collect()
+            };
+            let (x, weight) = (numbers(rows * depth), numbers(columns * depth));
+            for format in [Format::F32, Format::Bf16] {
+                let panels = Panels::from_linear(&weight, columns, depth, format);
+                let shape = MatmulShape { elements: 1, rows };
+                let result = matmul(Numbers::F32(&x), shape, &panels, &Extras::NONE, Format::F32);
+                let Buffer::F32(result) = result else {
+                    panic!("another format than was asked for")
+                };
+                assert_eq!(result.len(), rows * columns);
+                for (i, got) in result.iter().enumerate().step_by(7) {
+                    let (r, c) = (i / columns, i % columns);
+                    let exact: f64 = (0..depth)
+                        .map(|k| f64::from(x[r * depth + k]) * f64::from(weight[c * depth + k]))
+                        .sum();
+                    let error = (f64::from(*got) - exact).abs();
+                    assert!(
+                        error < 1e-2,
+                        "{format:?} {rows}x{depth} row {r} column {c}: {error}"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn blocks_cover_rows_and_panels_once() {

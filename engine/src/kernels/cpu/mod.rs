@@ -13,6 +13,7 @@
     reason = "vector instructions and outputs shared between threads; each block says why it is sound"
 )]
 
+mod ahead;
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod amx;
