@@ -100,7 +100,8 @@ struct Told {
     notices: Vec<String>,
 }
 
-/// Draws one picture and listens to its stream, which misses nothing: it begins with the request.
+/// Draws pictures and listens to the request's stream to its end, however it ends. It misses nothing: it begins with the
+/// request.
 async fn told(line: &Line, prompt: &str, images: u32) -> Told {
     let request = GenerateRequest {
         priority: Priority::Batch.into(),

@@ -86,8 +86,9 @@ pub(crate) struct Sizes {
 const PIPELINE_MULTIPLE_PX: u32 = 8;
 /// Side of the latents when the UNet's configuration names none.
 const FALLBACK_SAMPLE_SIZE: u32 = 64;
-/// Live feature maps in the widest part of the decoder, in halves. Measured, in bf16 and f32: the worker's peak grows by
-/// 2.5 to 2.8 of the starter's maps and 2.8 to 2.9 of SD 1.5's at 512x512, and by 3.2 with an autoencoder of two levels.
+/// Live feature maps in the widest part of the decoder, in halves. Measured at 512x512, in bf16 and f32: the worker's
+/// peak grows by 2.8 of the starter's maps and by 2.8 and 2.9 of SD 1.5's; by 3.2 and 4.9 of those of a tiny model whose
+/// latents are half as wide as the picture, with an attention over 65,536 pixels.
 const DECODER_HALF_MAPS: u64 = 7;
 
 /// Reads the sizes. `before_0_9_means_64` is the Stable Diffusion pipeline's rule for old files.

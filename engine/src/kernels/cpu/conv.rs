@@ -1,8 +1,8 @@
 //! Convolutions over channels-last images, as matrix products.
 //!
-//! In single precision, large images go through [`winograd`]. Of the rest, the usual one (stride 1) copies some rows of the image with their border of zeros into a buffer; there, the taps of
-//! a pixel are constant distances, so the product reads overlapping rows and nothing is copied once for each tap. All
-//! others gather the pixels under the kernel first.
+//! In single precision, large images go through [`winograd`]. Of the rest, the usual one (stride 1) copies some rows of the
+//! image with their border of zeros into a buffer; there, the taps of a pixel are constant distances, so the product reads
+//! overlapping rows and nothing is copied once for each tap. All others gather the pixels under the kernel first.
 
 use std::ops::Range;
 
