@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use imgd_client::{Client, v1::LoadedModel};
+use imgd_client::{
+    Client,
+    v1::{LoadedModel, Precision},
+};
 
 use crate::{Context, durations, failure::Failure, json, table};
 
@@ -47,11 +50,20 @@ pub(super) fn rows(models: &[LoadedModel]) -> Vec<Vec<String>> {
             model.name.clone(),
             id.to_owned(),
             table::size(model.memory_bytes),
-            format!("100% {}", model.device.to_uppercase()),
+            processor(model),
             until(model),
         ]);
     }
     rows
+}
+
+/// Where it computes, and in which numbers if somebody chose them: a model that is there twice is told apart.
+fn processor(model: &LoadedModel) -> String {
+    let device = format!("100% {}", model.device.to_uppercase());
+    match model.precision() {
+        Precision::Unspecified | Precision::Auto => device,
+        chosen => format!("{device} {}", json::precision_name(chosen)),
+    }
 }
 
 fn until(model: &LoadedModel) -> String {
@@ -91,5 +103,19 @@ mod tests {
                 "starter  0123456789ab  118 MB  100% CPU   Forever",
             ]
         );
+    }
+
+    #[test]
+    fn a_model_that_is_there_twice_is_told_apart() {
+        let [plain, f32] = [Precision::Auto, Precision::F32].map(|precision| LoadedModel {
+            device: "cpu".into(),
+            precision: precision.into(),
+            ..LoadedModel::default()
+        });
+        let column: Vec<_> = rows(&[plain, f32])
+            .into_iter()
+            .map(|row| row[3].clone())
+            .collect();
+        assert_eq!(column, ["PROCESSOR", "100% CPU", "100% CPU f32"]);
     }
 }
