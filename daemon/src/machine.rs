@@ -61,14 +61,24 @@ fn cgroup_available() -> Option<u64> {
 
 /// Memory of a process that is in the machine's memory, in bytes; 0 where it cannot be told.
 pub fn resident_bytes(pid: u32) -> u64 {
+    process_bytes(pid).0
+}
+
+/// The part of it that no file is behind, so that the system cannot have it back for the asking.
+pub fn anonymous_bytes(pid: u32) -> u64 {
+    let (resident, of_files) = process_bytes(pid);
+    resident.saturating_sub(of_files)
+}
+
+/// What a process has in the machine's memory, and how much of it is pages of files.
+fn process_bytes(pid: u32) -> (u64, u64) {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages = text
-        .split(' ')
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok());
-    pages
-        .unwrap_or(0)
-        .saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
+    let mut pages = text.split(' ').skip(1).map(str::parse::<u64>);
+    let mut bytes = || {
+        let pages = pages.next().and_then(Result::ok).unwrap_or(0);
+        pages.saturating_mul(u64::try_from(rustix::param::page_size()).unwrap_or(4096))
+    };
+    (bytes(), bytes())
 }
 
 /// The machine's devices: the CPU, which is used, then the GPUs, which are not used yet.
@@ -159,6 +169,7 @@ mod tests {
         assert_eq!(devices(Some(3))[0].threads, 3);
         if cfg!(target_os = "linux") {
             assert!(resident_bytes(std::process::id()) > 1 << 20);
+            assert!(anonymous_bytes(std::process::id()) < resident_bytes(std::process::id()));
         }
     }
 }

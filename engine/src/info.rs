@@ -21,6 +21,8 @@ pub struct ModelInfo {
     pub parameter_count: u64,
     /// Size of the weights on disk in bytes.
     pub weights_bytes: u64,
+    /// Memory that the loaded weights take in bytes, estimated.
+    pub loaded_bytes: u64,
     /// Memory the model needs at its default size in bytes, estimated.
     pub memory_bytes: u64,
     /// Memory a picture takes besides the weights, in bytes for each of its pixels, estimated.
@@ -105,12 +107,14 @@ pub(crate) fn describe(
             ]
         });
     let [sampler, schedule, prediction] = own.unwrap_or_default();
+    let loaded_bytes = files.loaded_bytes(precision);
     Ok(ModelInfo {
         family: family.name.to_owned(),
         pipeline_class: files.pipeline_class().to_owned(),
         parameter_count: files.parameter_count(),
         weights_bytes: files.weights_bytes(),
-        memory_bytes: files.loaded_bytes(precision)
+        loaded_bytes,
+        memory_bytes: loaded_bytes
             + description.working_bytes_per_pixel
                 * u64::from(defaults.width_px)
                 * u64::from(defaults.height_px),

@@ -17,7 +17,10 @@ use super::{
         Stats, StepResult, Stepped, Verb,
     },
 };
-use crate::{config::Environment, machine::resident_bytes};
+use crate::{
+    config::Environment,
+    machine::{anonymous_bytes, resident_bytes},
+};
 
 /// Models in memory, and the generations of each.
 pub(crate) struct Models {
@@ -69,8 +72,7 @@ impl Backend for Models {
             Verb::Unload(key) => {
                 self.generations.retain(|_, held| held.model != key);
                 if self.models.remove(&key).is_some() {
-                    imgd_engine::kernels::cpu::release();
-                    crate::sys::give_memory_back();
+                    give_memory_back();
                 }
                 Ok(Outcome::Done(Empty {}))
             }
@@ -86,7 +88,9 @@ impl Backend for Models {
 
 impl Models {
     fn load(&mut self, key: &ModelKey, progress: Progress) -> Result<Loaded, Failure> {
-        let before = resident_bytes(std::process::id());
+        // Memory that is kept for the next picture would be used for the model and not count, or count as its own.
+        give_memory_back();
+        let before = anonymous_bytes(std::process::id());
         if !self.models.contains_key(key) {
             let options = OpenOptions {
                 name: key.name.clone(),
@@ -96,12 +100,13 @@ impl Models {
             let model = Model::open(&self.source(key)?, &options).map_err(failure)?;
             self.models.insert(key.clone(), model);
         }
+        give_memory_back();
         let model = self.model(key)?;
-        let grown = resident_bytes(std::process::id()).saturating_sub(before);
+        let grown = anonymous_bytes(std::process::id()).saturating_sub(before);
         Ok(Loaded {
             model_hash: model.hash().to_owned(),
-            // Pages of a mapped file count when they are touched: never less than the weights.
-            memory_bytes: grown.max(model.info().weights_bytes),
+            // What is loaded when it is needed is not there yet: never less than planned.
+            memory_bytes: grown.max(model.info().loaded_bytes),
             threads: threads(),
             foreign_variables: count(Environment::not_for_workers()),
             core_dumps_are_off: crate::sys::core_dumps_are_off(),
@@ -368,6 +373,12 @@ fn failure(error: imgd_engine::Error) -> Failure {
     failure.field = field.map(ToOwned::to_owned);
     failure.hint = error.hint().map(ToOwned::to_owned);
     failure
+}
+
+/// Gives the system back what nothing uses.
+fn give_memory_back() {
+    imgd_engine::kernels::cpu::release();
+    crate::sys::give_memory_back();
 }
 
 fn precision(key: &ModelKey) -> Precision {
