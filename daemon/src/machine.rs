@@ -159,7 +159,7 @@ fn sorted(directory: &Path) -> Vec<std::path::PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{devices, memory_bytes, resident_bytes};
+    use super::{anonymous_bytes, devices, memory_bytes, resident_bytes};
 
     #[test]
     fn the_machine_has_memory_and_a_cpu() {
