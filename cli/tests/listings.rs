@@ -87,8 +87,8 @@ fn what_is_in_memory_is_listed_as_ollama_does() {
     let mut script = Script::default();
     script.status.models.push(support::models::loaded());
     let daemon = FakeDaemon::with(script);
-    let table = "NAME     ID            SIZE    PROCESSOR  UNTIL\n\
-                 starter  0123456789ab  118 MB  100% CPU   Forever\n";
+    let table = "NAME     ID            SIZE    PROCESSOR     UNTIL\n\
+                 starter  0123456789ab  118 MB  100% CPU f32  Forever\n";
     assert_eq!(run(&daemon, "ps"), table);
     assert_eq!(run(&daemon, "load"), table);
     assert_eq!(run(&daemon, "unload starter"), "");
