@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use imgd_engine::kernels::Activation;
 use imgd_engine::kernels::cpu::{
-    self, AttentionShape, Buffer, ConvGeometry, ConvInput, Extras, Format, GroupNormShape,
-    MatmulShape, Numbers, Panels,
+    self, AttentionShape, Buffer, ConvGeometry, ConvInput, Extras, Format, GateExtras,
+    GroupNormShape, MatmulShape, Numbers, Panels, RowNorm, RowScales,
 };
 
 use crate::Failure;
@@ -309,14 +309,12 @@ impl Case {
                     Panels::from_gated_linear(&weight(2 * from * to, from), to, from, format)
                 });
                 Box::new(move || {
-                    drop(cpu::geglu(
-                        view(&x),
-                        shape,
-                        weights.next(),
-                        &bias,
-                        to,
-                        format,
-                    ));
+                    let extras = GateExtras {
+                        bias: Some(&bias),
+                        gate: Activation::Gelu,
+                        columns: to,
+                    };
+                    drop(cpu::gated(view(&x), shape, weights.next(), extras, format));
                 })
             }
             Self::Attention {
@@ -341,6 +339,7 @@ impl Case {
                         view(&key),
                         view(&value),
                         shape,
+                        None,
                     ));
                 })
             }
@@ -369,7 +368,19 @@ impl Case {
                 let x = numbers(batch * rows * channels);
                 let (weight, bias) = (numbers(channels), numbers(channels));
                 Box::new(move || {
-                    drop(cpu::layer_norm(&x, channels, 1e-5, &weight, &bias, format));
+                    let scales = RowScales {
+                        weight: &weight,
+                        bias: Some(&bias),
+                    };
+                    let sizes = [batch, channels];
+                    drop(cpu::norm_rows(
+                        &x,
+                        sizes,
+                        RowNorm::Layer,
+                        1e-5,
+                        scales,
+                        format,
+                    ));
                 })
             }
         }

@@ -15,4 +15,6 @@ pub enum Activation {
     Gelu,
     /// `x * sigmoid(1.702 x)`, as OpenAI's CLIP has it.
     QuickGelu,
+    /// GELU with the normal distribution approximated by a tanh (torch's `approximate="tanh"`, transformers' `gelu_new`).
+    GeluTanh,
 }

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 
 use super::memory::{image_dims, internal, numbers, tensor};
+use super::norm::per_element;
 use crate::Result;
 use crate::kernels::{Activation, cpu};
 
@@ -11,6 +12,23 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     let mut values = numbers(x)?.to_vec();
     cpu::activate(&mut values, activation);
     tensor(values, x.dims())
+}
+
+/// `x + gate * y`, the way a block's result joins the residual stream.
+///
+/// `x`, `y`: `(b, n, channels)`; `gate`: `(b, channels)`.
+pub fn add_gated(x: &Tensor, gate: &Tensor, y: &Tensor) -> Result<Tensor> {
+    if x.dims() != y.dims() {
+        return Err(internal(format!(
+            "{:?} cannot be added to {:?}",
+            y.dims(),
+            x.dims()
+        )));
+    }
+    let channels = x.dims().last().copied().unwrap_or(0);
+    let elements = per_element(x, gate, channels)?;
+    let sum = cpu::add_gated(&numbers(x)?, &numbers(gate)?, &numbers(y)?, elements);
+    tensor(sum, x.dims())
 }
 
 /// `(b, h, w, c1)` and `(b, h, w, c2)` to `(b, h, w, c1 + c2)`.

@@ -2,9 +2,9 @@
 
 use candle_core::Tensor;
 
-use super::memory::{internal, operands, tensor_of};
+use super::memory::{internal, numbers, operands, tensor_of};
 use crate::Result;
-use crate::kernels::cpu;
+use crate::kernels::cpu::{self, Bias};
 
 /// `softmax(query . key / sqrt(c / heads)) . value` for each of `heads` heads.
 ///
@@ -17,6 +17,28 @@ pub fn scaled_dot_product_attention(
     value: &Tensor,
     heads: usize,
     causal: bool,
+) -> Result<Tensor> {
+    run([query, key, value], heads, causal, None)
+}
+
+/// `softmax(query . key + bias) . value` for each of `heads` heads: scores are not scaled.
+///
+/// As [`scaled_dot_product_attention`]; `bias`: `(heads, n, m)`, the same for every element.
+pub fn biased_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    heads: usize,
+    bias: &Tensor,
+) -> Result<Tensor> {
+    run([query, key, value], heads, false, Some(bias))
+}
+
+fn run(
+    [query, key, value]: [&Tensor; 3],
+    heads: usize,
+    causal: bool,
+    bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     let (elements, queries, channels) = query.dims3()?;
     let (key_elements, keys, key_channels) = key.dims3()?;
@@ -45,6 +67,14 @@ pub fn scaled_dot_product_attention(
         head_dim: channels / heads,
         causal,
     };
+    if let Some(bias) = bias.filter(|bias| bias.dims() != [heads, queries, keys]) {
+        return Err(internal(format!(
+            "a bias of {:?} does not fit {heads} heads of {queries} and {keys} tokens",
+            bias.dims()
+        )));
+    }
+    let bias = bias.map(numbers).transpose()?;
+    let bias = bias.as_deref().map(|numbers| Bias { numbers });
     let (query_numbers, key, value) = (operands(query)?, operands(key)?, operands(value)?);
     tensor_of(
         cpu::attention(
@@ -52,6 +82,7 @@ pub fn scaled_dot_product_attention(
             key.numbers(),
             value.numbers(),
             shape,
+            bias,
         ),
         query.dims(),
     )

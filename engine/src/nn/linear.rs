@@ -1,5 +1,7 @@
 //! Fully connected layers.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
 use super::format;
@@ -9,7 +11,7 @@ use super::memory::{
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, Extras, Format, MatmulShape, Panels};
+use crate::kernels::cpu::{self, Extras, Format, GateExtras, MatmulShape, Panels};
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Debug, Clone)]
@@ -46,9 +48,63 @@ impl Linear {
         Self::load_weight(loader, &[out_dim, in_dim], false)
     }
 
+    /// Reads `weight (out_dim, in_dim)` and, if asked for, `bias (out_dim)`.
+    pub fn load_with(loader: &Loader, in_dim: usize, out_dim: usize, bias: bool) -> Result<Self> {
+        Self::load_weight(loader, &[out_dim, in_dim], bias)
+    }
+
+    /// Reads a convolution whose pixels do not overlap, `weight (out_dim, channels, patch, patch)` and `bias (out_dim)`, as a
+    /// linear layer of patches: `(channel, row, column)` in this order.
+    pub fn load_patches(
+        loader: &Loader,
+        channels: usize,
+        patch: usize,
+        out_dim: usize,
+    ) -> Result<Self> {
+        Self::load_weight(loader, &[out_dim, channels, patch, patch], true)
+    }
+
     /// Reads a convolution of one pixel, `weight (out_dim, in_dim, 1, 1)` and `bias (out_dim)`, as a linear layer.
     pub fn load_conv1x1(loader: &Loader, in_dim: usize, out_dim: usize) -> Result<Self> {
         Self::load_weight(loader, &[out_dim, in_dim, 1, 1], true)
+    }
+
+    /// Reads some rows of `weight (all_rows, in_dim)`, without bias: one of several layers that are stored as one.
+    pub fn load_rows(
+        loader: &Loader,
+        in_dim: usize,
+        all_rows: usize,
+        rows: Range<usize>,
+    ) -> Result<Self> {
+        let numbers = loader.get_rows([all_rows, in_dim], "weight", rows.clone())?;
+        let format = format::of_products(loader, in_dim);
+        Ok(Self {
+            weight: Panels::from_linear(&numbers, rows.len(), in_dim, format),
+            bias: None,
+        })
+    }
+
+    /// Reads some columns of `weight (out_dim, all_columns)`: the part of a layer that belongs to one of several inputs
+    /// that the checkpoint puts side by side. `bias`: whether this part adds the layer's.
+    pub fn load_columns(
+        loader: &Loader,
+        all_columns: usize,
+        out_dim: usize,
+        columns: Range<usize>,
+        bias: bool,
+    ) -> Result<Self> {
+        let all = weight(&loader.get(&[out_dim, all_columns], "weight")?)?;
+        let numbers: Vec<f32> = all
+            .chunks_exact(all_columns)
+            .flat_map(|row| &row[columns.clone()])
+            .copied()
+            .collect();
+        let format = format::of_products(loader, columns.len());
+        let bias = bias.then(|| loader.get(&[out_dim], "bias"));
+        Ok(Self {
+            weight: Panels::from_linear(&numbers, out_dim, columns.len(), format),
+            bias: bias.transpose()?.as_ref().map(weight).transpose()?,
+        })
     }
 
     fn load_weight(loader: &Loader, shape: &[usize], bias: bool) -> Result<Self> {
@@ -62,8 +118,8 @@ impl Linear {
             weight: Panels::from_linear(
                 &numbers,
                 shape[0],
-                shape[1],
-                format::of_products(loader, shape[1]),
+                shape[1..].iter().product(),
+                format::of_products(loader, shape[1..].iter().product()),
             ),
             bias,
         })
@@ -133,30 +189,85 @@ impl Linear {
     }
 }
 
-/// A gated linear layer: `a * gelu(b)`, where `(a, b)` are the halves of `x W^T + bias`.
+/// A gated linear layer: `value * activation(gate)` of two products of the same input.
 #[derive(Debug, Clone)]
-pub struct Geglu {
+pub struct GatedLinear {
     weight: Panels,
-    bias: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    activation: Activation,
     out_dim: usize,
 }
 
-impl Geglu {
-    /// Reads `proj.weight (2 * out_dim, in_dim)` and `proj.bias (2 * out_dim)`.
-    pub fn load(loader: &Loader, in_dim: usize, out_dim: usize) -> Result<Self> {
+impl GatedLinear {
+    /// `a * gelu(b)` with `(a, b)` the halves of one product: reads `proj.weight (2 * out_dim, in_dim)` and
+    /// `proj.bias (2 * out_dim)`. Source: diffusers `GEGLU`.
+    pub fn load_geglu(loader: &Loader, in_dim: usize, out_dim: usize) -> Result<Self> {
         let proj = loader.pp("proj");
         let bias = weight(&proj.get(&[2 * out_dim], "bias")?)?;
         let numbers = weight(&proj.get(&[2 * out_dim, in_dim], "weight")?)?;
-        Ok(Self {
-            weight: Panels::from_gated_linear(
-                &numbers,
-                out_dim,
-                in_dim,
-                format::of_products(loader, in_dim),
-            ),
+        Ok(Self::pack(
+            loader,
+            &numbers,
+            Some(bias),
+            Activation::Gelu,
+            [in_dim, out_dim],
+        ))
+    }
+
+    /// `value(x) * activation(gate(x))` of two layers without bias: reads `weight (out_dim, in_dim)` of both.
+    pub fn load_pair(
+        [value, gate]: [&Loader; 2],
+        activation: Activation,
+        in_dim: usize,
+        out_dim: usize,
+    ) -> Result<Self> {
+        let shape = [out_dim, in_dim];
+        let mut numbers = weight(&value.get(&shape, "weight")?)?;
+        numbers.extend(weight(&gate.get(&shape, "weight")?)?);
+        Ok(Self::pack(
+            value,
+            &numbers,
+            None,
+            activation,
+            [in_dim, out_dim],
+        ))
+    }
+
+    /// `b * silu(a)` with `(a, b)` the last `2 * out_dim` rows of `weight (rows, in_dim)`, without bias.
+    /// Source: diffusers `Flux2SwiGLU`.
+    pub fn load_swiglu(
+        loader: &Loader,
+        rows: usize,
+        in_dim: usize,
+        out_dim: usize,
+    ) -> Result<Self> {
+        let last = rows.saturating_sub(2 * out_dim)..rows;
+        let both = loader.get_rows([rows, in_dim], "weight", last)?;
+        let (gate, value) = both.split_at(out_dim * in_dim);
+        Ok(Self::pack(
+            loader,
+            &[value, gate].concat(),
+            None,
+            Activation::Silu,
+            [in_dim, out_dim],
+        ))
+    }
+
+    /// `numbers`: the rows of the value, then those of the gate.
+    fn pack(
+        loader: &Loader,
+        numbers: &[f32],
+        bias: Option<Vec<f32>>,
+        activation: Activation,
+        [in_dim, out_dim]: [usize; 2],
+    ) -> Self {
+        let format = format::of_products(loader, in_dim);
+        Self {
+            weight: Panels::from_gated_linear(numbers, out_dim, in_dim, format),
             bias,
+            activation,
             out_dim,
-        })
+        }
     }
 
     /// `x`: `(b, n, in_dim)`; gives `(b, n, out_dim)`, in the format of products.
@@ -168,14 +279,18 @@ impl Geglu {
             *last = self.out_dim;
         }
         let shape = MatmulShape { elements, rows };
+        let extras = GateExtras {
+            bias: self.bias.as_deref(),
+            gate: self.activation,
+            columns: self.out_dim,
+        };
         let x = operands(x)?;
         tensor_of(
-            cpu::geglu(
+            cpu::gated(
                 x.numbers(),
                 shape,
                 &self.weight,
-                &self.bias,
-                self.out_dim,
+                extras,
                 self.weight.format(),
             ),
             &dims,

@@ -13,19 +13,23 @@ mod attention;
 mod conv;
 mod embedding;
 mod format;
+mod heads;
 mod linear;
 mod memory;
+mod modulation;
 mod norm;
 mod resnet;
 #[cfg(test)]
 mod tests;
 
-pub use activation::{activate, concat_channels, image_to_tokens, tokens_to_image};
-pub use attention::scaled_dot_product_attention;
+pub use activation::{activate, add_gated, concat_channels, image_to_tokens, tokens_to_image};
+pub use attention::{biased_attention, scaled_dot_product_attention};
 pub use conv::{Conv2d, Conv2dConfig, ConvExtras, DoublingConv2d};
 pub use embedding::{Embedding, timestep_embedding};
-pub use linear::{Geglu, Linear, LinearExtras};
-pub use norm::{GroupNorm, LayerNorm};
+pub use heads::{HeadNorm, Heads, Pairs, Rope};
+pub use linear::{GatedLinear, Linear, LinearExtras};
+pub use modulation::{EmbeddingMlp, Modulation};
+pub use norm::{AdaLayerNorm, GroupNorm, LayerNorm, RmsNorm};
 pub use resnet::{Double2D, Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 
 pub use crate::kernels::Activation;

@@ -3,10 +3,12 @@
 use candle_core::Tensor;
 
 use super::format;
-use super::memory::{batch_and_rows, check_channels, numbers, operands, tensor_of, weight};
+use super::memory::{
+    batch_and_rows, check_channels, internal, numbers, operands, tensor_of, weight,
+};
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, Format, GroupNormShape};
+use crate::kernels::cpu::{self, Format, GroupNormShape, RowNorm, RowScales};
 use crate::{Error, Result};
 
 /// Group normalisation with a weight and a bias for each channel.
@@ -71,53 +73,167 @@ impl GroupNorm {
     }
 }
 
-/// Layer normalisation over the last dimension, with a weight and a bias for each channel.
+/// A normalisation of each token over its channels, with a weight and, for some, a bias for each channel.
 #[derive(Debug, Clone)]
-pub struct LayerNorm {
+struct TokenNorm {
+    norm: RowNorm,
     weight: Vec<f32>,
-    bias: Vec<f32>,
+    bias: Option<Vec<f32>>,
     epsilon: f64,
     products: Format,
 }
 
+impl TokenNorm {
+    fn forward(&self, x: &Tensor, to: Format) -> Result<Tensor> {
+        let channels = self.weight.len();
+        check_channels(x, channels, "norm")?;
+        let scales = RowScales {
+            weight: &self.weight,
+            bias: self.bias.as_deref(),
+        };
+        let sizes = [1, channels];
+        let x_numbers = numbers(x)?;
+        tensor_of(
+            cpu::norm_rows(&x_numbers, sizes, self.norm, self.epsilon, scales, to),
+            x.dims(),
+        )
+    }
+}
+
+/// Layer normalisation over the last dimension, with a weight and a bias for each channel.
+#[derive(Debug, Clone)]
+pub struct LayerNorm(TokenNorm);
+
 impl LayerNorm {
     /// Reads `weight (channels)` and `bias (channels)`.
     pub fn load(loader: &Loader, channels: usize, epsilon: f64) -> Result<Self> {
-        let (w, b) = (
-            loader.get(&[channels], "weight")?,
-            loader.get(&[channels], "bias")?,
-        );
-        Ok(Self {
-            weight: weight(&w)?,
-            bias: weight(&b)?,
+        Ok(Self(TokenNorm {
+            norm: RowNorm::Layer,
+            weight: weight(&loader.get(&[channels], "weight")?)?,
+            bias: Some(weight(&loader.get(&[channels], "bias")?)?),
             epsilon,
             products: format::of_products(loader, channels),
-        })
+        }))
     }
 
     /// `x`: `(..., channels)`; gives the same shape, in the format of products.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_to(x, self.products)
+        self.0.forward(x, self.0.products)
     }
 
     /// As [`Self::forward`] in single precision: for what is a result, not the input of a product.
     pub fn forward_f32(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_to(x, Format::F32)
+        self.0.forward(x, Format::F32)
+    }
+}
+
+/// Root mean square normalisation over the last dimension, with a weight for each channel (Zhang and Sennrich 2019).
+#[derive(Debug, Clone)]
+pub struct RmsNorm(TokenNorm);
+
+impl RmsNorm {
+    /// Reads `weight (channels)`.
+    pub fn load(loader: &Loader, channels: usize, epsilon: f64) -> Result<Self> {
+        Ok(Self(TokenNorm {
+            norm: RowNorm::Rms,
+            weight: weight(&loader.get(&[channels], "weight")?)?,
+            bias: None,
+            epsilon,
+            products: format::of_products(loader, channels),
+        }))
     }
 
-    fn forward_to(&self, x: &Tensor, to: Format) -> Result<Tensor> {
-        let channels = self.weight.len();
-        check_channels(x, channels, "layer norm")?;
+    /// `x`: `(..., channels)`; gives the same shape, in the format of products.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.forward(x, self.0.products)
+    }
+
+    /// As [`Self::forward`] in single precision: for what is a result, not the input of a product.
+    pub fn forward_f32(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.forward(x, Format::F32)
+    }
+
+    /// As [`Self::forward`], then multiplied by `1 + scale`; `x`: `(b, n, channels)`, `scale`: `(b, channels)`.
+    pub fn forward_scaled(&self, x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let channels = self.0.weight.len();
+        check_channels(x, channels, "norm")?;
+        let elements = per_element(x, scale, channels)?;
+        let weight: Vec<f32> = numbers(scale)?
+            .iter()
+            .zip(self.0.weight.iter().cycle())
+            .map(|(scale, weight)| weight * (1.0 + scale))
+            .collect();
+        let scales = RowScales {
+            weight: &weight,
+            bias: None,
+        };
+        let x_numbers = numbers(x)?;
+        let sizes = [elements, channels];
+        let (epsilon, to) = (self.0.epsilon, self.0.products);
         tensor_of(
-            cpu::layer_norm(
-                &numbers(x)?,
-                channels,
-                self.epsilon,
-                &self.weight,
-                &self.bias,
-                to,
-            ),
+            cpu::norm_rows(&x_numbers, sizes, RowNorm::Rms, epsilon, scales, to),
             x.dims(),
         )
     }
+}
+
+/// Layer normalisation without weights of its own, whose scale and shift come from the timestep (adaLN, Peebles and Xie
+/// 2022).
+#[derive(Debug, Clone)]
+pub struct AdaLayerNorm {
+    channels: usize,
+    epsilon: f64,
+    products: Format,
+}
+
+impl AdaLayerNorm {
+    /// For `channels` channels; `loader` says what products are made of.
+    pub fn new(loader: &Loader, channels: usize, epsilon: f64) -> Self {
+        Self {
+            channels,
+            epsilon,
+            products: format::of_products(loader, channels),
+        }
+    }
+
+    /// `norm(x) * (1 + scale) + shift`, in the format of products.
+    ///
+    /// `x`: `(b, n, channels)`; `scale`, `shift`: `(b, channels)`.
+    pub fn forward(&self, x: &Tensor, scale: &Tensor, shift: Option<&Tensor>) -> Result<Tensor> {
+        let channels = self.channels;
+        check_channels(x, channels, "norm")?;
+        let elements = per_element(x, scale, channels)?;
+        let weight: Vec<f32> = numbers(scale)?.iter().map(|scale| 1.0 + scale).collect();
+        let shift = match shift {
+            Some(shift) => {
+                per_element(x, shift, channels)?;
+                Some(numbers(shift)?)
+            }
+            None => None,
+        };
+        let scales = RowScales {
+            weight: &weight,
+            bias: shift.as_deref(),
+        };
+        let x_numbers = numbers(x)?;
+        let sizes = [elements, channels];
+        let (epsilon, to) = (self.epsilon, self.products);
+        tensor_of(
+            cpu::norm_rows(&x_numbers, sizes, RowNorm::Layer, epsilon, scales, to),
+            x.dims(),
+        )
+    }
+}
+
+/// Checks that `of` has `channels` numbers for each element of `x`; gives the number of elements.
+pub(super) fn per_element(x: &Tensor, of: &Tensor, channels: usize) -> Result<usize> {
+    let elements = x.dims().first().copied().unwrap_or(1);
+    if of.dims() == [elements, channels] {
+        return Ok(elements);
+    }
+    Err(internal(format!(
+        "a modulation of {:?} does not fit tokens of {:?}",
+        of.dims(),
+        x.dims()
+    )))
 }

@@ -146,7 +146,7 @@ fn linear_layers_equal_torch() {
             .forward_activate(&tokens, Activation::QuickGelu)
             .unwrap(),
     );
-    let geglu = Geglu::load(&golden.loader().pp("geglu"), 18, 41).unwrap();
+    let geglu = GatedLinear::load_geglu(&golden.loader().pp("geglu"), 18, 41).unwrap();
     golden.assert_equals("geglu", &geglu.forward(&tokens).unwrap());
 }
 
@@ -208,7 +208,7 @@ fn layers_keep_the_law(loader: &Loader, height: usize, width: usize) {
         assert_batches_equal_singles(&[image], |x| {
             linear.forward_activate(&x[0], Activation::Gelu).unwrap()
         });
-        let geglu = Geglu::load(&loader.pp("geglu"), 18, 41).unwrap();
+        let geglu = GatedLinear::load_geglu(&loader.pp("geglu"), 18, 41).unwrap();
         assert_batches_equal_singles(&[image], |x| geglu.forward(&x[0]).unwrap());
         let norm = LayerNorm::load(&loader.pp("norm"), 18, 1e-5).unwrap();
         assert_batches_equal_singles(&[image], |x| norm.forward(&x[0]).unwrap());
@@ -290,7 +290,7 @@ fn layers_in_bf16_are_close_to_torch() {
     let gelu = linear.forward_activate(&tokens, Activation::Gelu).unwrap();
     assert_eq!(gelu.dtype(), DType::BF16);
     close("linear_gelu", &gelu);
-    let geglu = Geglu::load(&loader.pp("geglu"), 18, 41).unwrap();
+    let geglu = GatedLinear::load_geglu(&loader.pp("geglu"), 18, 41).unwrap();
     close("geglu", &geglu.forward(&tokens).unwrap());
     let norm = GroupNorm::load(&loader.pp("norm"), 6, 18, 1e-5).unwrap();
     let shifted = golden.tensor("shifted");

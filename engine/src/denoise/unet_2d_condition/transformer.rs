@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::nn::{
-    Geglu, GroupNorm, LayerNorm, Linear, image_to_tokens, scaled_dot_product_attention,
+    GatedLinear, GroupNorm, LayerNorm, Linear, image_to_tokens, scaled_dot_product_attention,
     tokens_to_image,
 };
 
@@ -80,7 +80,7 @@ struct BasicTransformerBlock {
     norm2: LayerNorm,
     attn2: Attention,
     norm3: LayerNorm,
-    ff_in: Geglu,
+    ff_in: GatedLinear,
     ff_out: Linear,
 }
 
@@ -103,7 +103,7 @@ impl BasicTransformerBlock {
             norm2: norm("norm2")?,
             attn2: Attention::load(&loader.pp("attn2"), channels, cross_attention_dim, heads)?,
             norm3: norm("norm3")?,
-            ff_in: Geglu::load(&ff.pp(0), channels, 4 * channels)?,
+            ff_in: GatedLinear::load_geglu(&ff.pp(0), channels, 4 * channels)?,
             ff_out: Linear::load(&ff.pp(2), 4 * channels, channels)?,
         })
     }

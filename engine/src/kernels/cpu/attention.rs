@@ -50,6 +50,13 @@ impl AttentionShape {
     }
 }
 
+/// Something added to the scores before the softmax, in place of their scale: T5's relative positions.
+#[derive(Debug, Clone, Copy)]
+pub struct Bias<'a> {
+    /// `(heads, queries, keys)`, the same for every element.
+    pub numbers: &'a [f32],
+}
+
 /// Query rows done together.
 pub(super) const BLOCK: usize = 96;
 /// Keys whose scores are there at once: with a block of rows, they stay in the second-level cache.
@@ -58,14 +65,19 @@ pub(super) const CHUNK: usize = 256;
 /// `query (elements, queries, heads * head_dim)`, `key` and `value (elements, keys, heads * head_dim)` to
 /// `(elements, queries, heads * head_dim)`.
 ///
-/// All are in one format, in which the products are made and the result is. Panics when sizes or formats contradict
-/// each other.
+/// All are in one format, in which the products are made and the result is. With a `bias`, scores are not scaled.
+/// Panics when sizes or formats contradict each other.
 pub fn attention(
     query: Numbers<'_>,
     key: Numbers<'_>,
     value: Numbers<'_>,
     shape: AttentionShape,
+    bias: Option<Bias<'_>>,
 ) -> Buffer {
+    assert!(
+        bias.is_none_or(|bias| bias.numbers.len() == shape.heads * shape.queries * shape.keys),
+        "one number for each score of a head"
+    );
     let width = shape.width();
     assert_eq!(
         query.len(),
@@ -84,16 +96,22 @@ pub fn attention(
     );
     match (query, key, value) {
         (Numbers::F32(query), Numbers::F32(key), Numbers::F32(value)) => {
-            Buffer::F32(run(query, key, value, shape))
+            Buffer::F32(run(query, key, value, shape, bias))
         }
         (Numbers::Bf16(query), Numbers::Bf16(key), Numbers::Bf16(value)) => {
-            Buffer::Bf16(run(query, key, value, shape))
+            Buffer::Bf16(run(query, key, value, shape, bias))
         }
         _ => panic!("an attention of numbers in several formats"),
     }
 }
 
-fn run<T: Operand>(query: &[T], key: &[T], value: &[T], shape: AttentionShape) -> Vec<T> {
+fn run<T: Operand>(
+    query: &[T],
+    key: &[T],
+    value: &[T],
+    shape: AttentionShape,
+    bias: Option<Bias<'_>>,
+) -> Vec<T> {
     if query.is_empty() {
         return Vec::new();
     }
@@ -104,6 +122,10 @@ fn run<T: Operand>(query: &[T], key: &[T], value: &[T], shape: AttentionShape) -
         fill(query.len(), |output| {
             parallel::for_each(shape.elements * shape.heads * blocks, |index| {
                 let block = Block {
+                    bias: bias.map(|bias| {
+                        let of_head = shape.queries * shape.keys;
+                        &bias.numbers[index / blocks % shape.heads * of_head..][..of_head]
+                    }),
                     head: index / blocks,
                     from: index % blocks * BLOCK,
                     count: BLOCK.min(shape.queries - index % blocks * BLOCK),
@@ -122,14 +144,16 @@ fn chunks(keys: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Some query rows of one head.
-struct Block {
+struct Block<'a> {
+    /// `(queries, keys)` of this head.
+    bias: Option<&'a [f32]>,
     /// Number of the element times heads, plus head.
     head: usize,
     from: usize,
     count: usize,
 }
 
-impl Block {
+impl Block<'_> {
     fn run<T: Operand>(
         &self,
         query: &[T],
@@ -154,7 +178,11 @@ impl Block {
         let sums_width = value_panels * PANEL;
         let scale = 1.0 / (f64::from(u32::try_from(head_dim).unwrap_or(u32::MAX))).sqrt();
         #[expect(clippy::cast_possible_truncation, reason = "f32 is wanted")]
-        let scale = scale as f32;
+        let scale = if self.bias.is_some() {
+            1.0
+        } else {
+            scale as f32
+        };
 
         let (input, sums) = T::scratch(scratch);
         let (queries_copy, weights) = input
@@ -173,7 +201,7 @@ impl Block {
             width: head_dim,
         });
         let bound = (longest * packed.longest[self.head]).sqrt() * scale;
-        let is_bounded = bound <= BOUND;
+        let is_bounded = bound <= BOUND && self.bias.is_none();
         let (scores, sums) = sums
             .room(self.count * (CHUNK + 2 * sums_width))
             .split_at_mut(self.count * CHUNK);
@@ -182,6 +210,7 @@ impl Block {
         let last_columns = head_dim - (value_panels - 1) * PANEL;
 
         let rows = Rows::matrix(queries_copy, self.count, depth, depth);
+        let all_keys = keys;
         for (from, count) in chunks(keys) {
             let panels = count.div_ceil(PANEL);
             let keys = &keys_packed[from * depth..][..panels * PANEL * depth];
@@ -212,6 +241,12 @@ impl Block {
                 let last = count - (panels - 1) * PANEL;
                 T::multiply(rows, keys, panels, scores, CHUNK, last);
                 let shape = scores_of(0, count, CHUNK);
+                if let Some(bias) = self.bias {
+                    for (r, scores) in scores.chunks_exact_mut(CHUNK).enumerate() {
+                        let bias = &bias[(self.from + r) * all_keys + from..][..count];
+                        scores.iter_mut().zip(bias).for_each(|(s, b)| *s += b);
+                    }
+                }
                 for r in 0..self.count {
                     let seen = &scores[r * CHUNK..][..shape.seen_by(r)];
                     softmax.highest_of_chunk[r] = greatest(seen);

@@ -38,3 +38,43 @@ pub fn concat_channels(a: &[f32], a_channels: usize, b: &[f32], b_channels: usiz
         })
     }
 }
+
+/// `x + gate * y` for `x` and `y` `(elements, rows, channels)` and `gate` `(elements, channels)`.
+///
+/// Panics when the sizes contradict each other.
+pub fn add_gated(x: &[f32], gate: &[f32], y: &[f32], elements: usize) -> Vec<f32> {
+    let channels = gate.len() / elements.max(1);
+    assert!(channels > 0, "a gate has channels");
+    assert_eq!(x.len(), y.len(), "what is added is as large");
+    assert!(
+        x.len().is_multiple_of(elements * channels),
+        "rows of a gated sum"
+    );
+    let of_element = x.len() / elements;
+    let block = (32 * 1024 / channels).max(1) * channels;
+    let blocks = of_element.div_ceil(block);
+    // SAFETY: the blocks cover each element once, and each is written whole.
+    unsafe {
+        fill(x.len(), |output| {
+            parallel::for_each(elements * blocks, |index| {
+                let (element, at) = (index / blocks, index % blocks * block);
+                let from = element * of_element + at;
+                let len = block.min(of_element - at);
+                let to = output.part(from, len);
+                let gate = &gate[element * channels..][..channels];
+                gated_rows(&x[from..][..len], gate, &y[from..][..len], to);
+            });
+        })
+    }
+}
+
+for_each_instruction_set! {
+    fn gated_rows(x: &[f32], gate: &[f32], y: &[f32], to: &mut [f32]) {
+        let channels = gate.len();
+        for ((x, y), to) in x.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(to.chunks_exact_mut(channels)) {
+            for (((x, y), gate), to) in x.iter().zip(y).zip(gate).zip(to) {
+                *to = x + gate * y;
+            }
+        }
+    }
+}

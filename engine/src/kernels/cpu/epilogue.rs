@@ -207,18 +207,21 @@ fn write<U: Operand>(
     }
 }
 
-/// Finishes a gated product: `(a + a_bias) * gelu(b + b_bias)`. `a` and `b` are rows of 32 sums.
+/// Finishes a gated product: `(a + a_bias) * gate(b + b_bias)`. `a` and `b` are rows of 32 sums.
 ///
 /// # Safety
 /// As of [`finish`].
 pub(super) unsafe fn finish_gated<U: Operand>(
-    a: &mut [f32],
-    b: &[f32],
+    [a, b]: [&mut [f32]; 2],
     a_bias: &[f32; PANEL],
     b_bias: &[f32; PANEL],
+    gate: Activation,
     place: &Place<'_, U>,
 ) {
-    if !U::gate_vectors(a, b, a_bias, b_bias) {
+    if gate != Activation::Gelu {
+        activate_rows(b, b_bias, gate);
+        gate_activated(a, b, a_bias);
+    } else if !U::gate_vectors(a, b, a_bias, b_bias) {
         gate_rows::<U>(a, b, a_bias, b_bias);
     }
     // SAFETY: handed on.
@@ -230,6 +233,16 @@ for_each_instruction_set! {
         for (a, b) in a.as_chunks_mut::<PANEL>().0.iter_mut().zip(b.as_chunks::<PANEL>().0) {
             for j in 0..PANEL {
                 a[j] = (a[j] + a_bias[j]) * U::gelu(b[j] + b_bias[j]);
+            }
+        }
+    }
+}
+
+for_each_instruction_set! {
+    fn gate_activated(a: &mut [f32], b: &[f32], a_bias: &[f32; PANEL]) {
+        for (a, b) in a.as_chunks_mut::<PANEL>().0.iter_mut().zip(b.as_chunks::<PANEL>().0) {
+            for j in 0..PANEL {
+                a[j] = (a[j] + a_bias[j]) * b[j];
             }
         }
     }

@@ -143,6 +143,15 @@ pub(super) fn quick_gelu(x: f32) -> f32 {
     x / (1.0 + exp(-1.702 * x))
 }
 
+/// `0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`, with the tanh as a logistic function.
+#[inline(always)]
+pub(super) fn gelu_tanh(x: f32) -> f32 {
+    /// Twice the root of 2 / pi.
+    const SCALE: f32 = 1.595_769;
+    let inner = SCALE * (x + 0.044_715 * x * x * x);
+    x / (1.0 + exp(-inner))
+}
+
 /// Applies `activation` to every number of `values`.
 #[inline(always)]
 pub(super) fn activate_slice(values: &mut [f32], activation: Activation) {
@@ -151,6 +160,7 @@ pub(super) fn activate_slice(values: &mut [f32], activation: Activation) {
         Activation::Silu => values.iter_mut().for_each(|v| *v = silu(*v)),
         Activation::Gelu => values.iter_mut().for_each(|v| *v = gelu(*v)),
         Activation::QuickGelu => values.iter_mut().for_each(|v| *v = quick_gelu(*v)),
+        Activation::GeluTanh => values.iter_mut().for_each(|v| *v = gelu_tanh(*v)),
     }
 }
 
@@ -256,6 +266,21 @@ mod tests {
             );
         }
         assert!(gelu(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_tanh_is_exact_to_a_millionth() {
+        for x in span(-12.0, 12.0) {
+            let d = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (d + 0.044_715 * d * d * d);
+            let exact = 0.5 * d * (1.0 + inner.tanh());
+            assert!(
+                (f64::from(gelu_tanh(x)) - exact).abs() < 2e-6,
+                "gelu_tanh({x})"
+            );
+        }
+        assert!(gelu_tanh(f32::NAN).is_nan());
+        assert!(gelu_tanh(-1e10).abs() < 1e-20 && gelu_tanh(1e10) == 1e10);
     }
 
     #[test]

@@ -107,18 +107,33 @@ impl Matmul<'_> {
     }
 }
 
-/// A gated product, `(a + bias_a) * gelu(b + bias_b)` with `(a, b)` the two halves of the columns.
+/// What a gated product does with its halves.
+#[derive(Debug, Clone, Copy)]
+pub struct GateExtras<'a> {
+    /// `2 * columns` numbers as torch keeps them; none is all zeros.
+    pub bias: Option<&'a [f32]>,
+    /// Applied to the second half.
+    pub gate: Activation,
+    /// Of the result.
+    pub columns: usize,
+}
+
+/// A gated product, `(a + bias_a) * gate(b + bias_b)` with `(a, b)` the two halves of the columns.
 ///
-/// `weight`: from [`Panels::from_gated_linear`]. `bias`: `2 * columns` numbers as torch keeps them.
+/// `weight`: from [`Panels::from_gated_linear`].
 /// `x (elements, rows, depth) -> (elements, rows, columns)` in the format `to`.
-pub fn geglu(
+pub fn gated(
     x: Numbers<'_>,
     shape: MatmulShape,
     weight: &Panels,
-    bias: &[f32],
-    columns: usize,
+    extras: GateExtras<'_>,
     to: Format,
 ) -> Buffer {
+    let GateExtras {
+        bias,
+        gate,
+        columns,
+    } = extras;
     let MatmulShape { elements, rows } = shape;
     assert_eq!(
         x.len(),
@@ -126,28 +141,34 @@ pub fn geglu(
         "left-hand side of a product"
     );
     assert_eq!(
-        (bias.len(), weight.count()),
-        (2 * columns, 2 * columns.div_ceil(PANEL)),
+        weight.count(),
+        2 * columns.div_ceil(PANEL),
         "a gated layer has two halves"
     );
-    weight.visit(Geglu {
+    assert!(
+        bias.is_none_or(|bias| bias.len() == 2 * columns),
+        "both halves of a gated layer have a bias"
+    );
+    weight.visit(Gated {
         x,
         rows: elements * rows,
         bias,
+        gate,
         columns,
         to,
     })
 }
 
-struct Geglu<'a> {
+struct Gated<'a> {
     x: Numbers<'a>,
     rows: usize,
-    bias: &'a [f32],
+    bias: Option<&'a [f32]>,
+    gate: Activation,
     columns: usize,
     to: Format,
 }
 
-impl PanelVisitor<Buffer> for Geglu<'_> {
+impl PanelVisitor<Buffer> for Gated<'_> {
     fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) -> Buffer {
         match self.to {
             Format::F32 => f32::buffer(self.run(panels)),
@@ -156,16 +177,16 @@ impl PanelVisitor<Buffer> for Geglu<'_> {
     }
 }
 
-impl Geglu<'_> {
+impl Gated<'_> {
     fn run<T: Operand, U: Operand>(&self, panels: TypedPanels<'_, T>) -> Vec<U> {
         let columns = self.columns;
-        let (a_bias, b_bias) = self.bias.split_at(columns);
+        let halves = self.bias.map(|bias| bias.split_at(columns));
         let half = |bias| Extras {
-            bias: Some(bias),
+            bias,
             activation: Activation::Identity,
             ..Extras::NONE
         };
-        let (a_extras, b_extras) = (half(a_bias), half(b_bias));
+        let (a_extras, b_extras) = (half(halves.map(|h| h.0)), half(halves.map(|h| h.1)));
         let pairs = columns.div_ceil(PANEL);
         let blocks = Blocks::new::<T>(self.rows, 2 * panels.padded_depth(), pairs);
         // SAFETY: as in `matmul`.
@@ -182,7 +203,7 @@ impl Geglu<'_> {
                                 T::multiply(rows, panels.panel(2 * p), 1, a, PANEL, PANEL);
                                 T::multiply(rows, panels.panel(2 * p + 1), 1, b, PANEL, PANEL);
                                 let place = Place::rows(output, columns, p, first, rows.count);
-                                finish_gated(a, b, &a_bias, &b_bias, &place);
+                                finish_gated([a, b], &a_bias, &b_bias, self.gate, &place);
                             }
                         }
                     });

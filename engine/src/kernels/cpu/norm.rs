@@ -229,6 +229,7 @@ for_each_instruction_set! {
             Activation::Silu => each(pixels, scale, shift, to, U::silu),
             Activation::Gelu => each(pixels, scale, shift, to, U::gelu),
             Activation::QuickGelu => each(pixels, scale, shift, to, math::quick_gelu),
+            Activation::GeluTanh => each(pixels, scale, shift, to, math::gelu_tanh),
         }
     }
 }
@@ -250,57 +251,159 @@ fn each<U: Operand>(
     }
 }
 
-/// `(rows, channels)`, each row normalised to mean 0 and variance 1, scaled by `weight` and shifted by `bias`, in the
-/// format `to`.
-pub fn layer_norm(
-    x: &[f32],
-    channels: usize,
-    epsilon: f64,
-    weight: &[f32],
-    bias: &[f32],
-    to: Format,
-) -> Buffer {
-    assert!(
-        channels > 0 && x.len().is_multiple_of(channels),
-        "rows of a layer norm"
-    );
-    assert_eq!(
-        (weight.len(), bias.len()),
-        (channels, channels),
-        "one weight and bias for each channel"
-    );
-    match to {
-        Format::F32 => f32::buffer(normalise_all(x, epsilon, weight, bias)),
-        Format::Bf16 => bf16::buffer(normalise_all(x, epsilon, weight, bias)),
+/// How a row is normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowNorm {
+    /// To mean 0 and variance 1.
+    Layer,
+    /// To mean square 1 (Zhang and Sennrich 2019).
+    Rms,
+}
+
+/// What normalised rows are multiplied by, and what is then added.
+#[derive(Debug, Clone, Copy)]
+pub struct RowScales<'a> {
+    /// One number for each channel, or one for each element and channel.
+    pub weight: &'a [f32],
+    /// Likewise; none is all zeros.
+    pub bias: Option<&'a [f32]>,
+}
+
+impl RowScales<'_> {
+    fn check(&self, elements: usize, channels: usize) {
+        let fits = |numbers: &[f32]| [channels, elements * channels].contains(&numbers.len());
+        assert!(
+            fits(self.weight) && self.bias.is_none_or(fits),
+            "one weight and bias for each channel, or for each channel of an element"
+        );
+    }
+
+    /// Those of one element.
+    fn of(&self, element: usize, channels: usize) -> (&[f32], Option<&[f32]>) {
+        let part = |numbers| -> &[f32] {
+            let numbers: &[f32] = numbers;
+            let at = if numbers.len() == channels {
+                0
+            } else {
+                element * channels
+            };
+            &numbers[at..][..channels]
+        };
+        (part(self.weight), self.bias.map(part))
     }
 }
 
-fn normalise_all<U: Operand>(x: &[f32], epsilon: f64, weight: &[f32], bias: &[f32]) -> Vec<U> {
-    let channels = weight.len();
-    let block = (BLOCK / channels).max(1) * channels;
-    // SAFETY: the blocks cover `x` once, and each is written whole.
-    unsafe {
-        fill(x.len(), |output| {
-            parallel::for_each(x.len().div_ceil(block), |index| {
-                let range = index * block..x.len().min((index + 1) * block);
-                let to = output.part(range.start, range.len());
-                normalise_rows(&x[range], epsilon, weight, bias, to);
-            });
-        })
+/// `(elements, rows, channels)`, each row normalised, scaled and shifted, in the format `to`.
+///
+/// Panics when the numbers are not as many as the sizes say.
+pub fn norm_rows(
+    x: &[f32],
+    [elements, channels]: [usize; 2],
+    norm: RowNorm,
+    epsilon: f64,
+    scales: RowScales<'_>,
+    to: Format,
+) -> Buffer {
+    assert!(
+        channels > 0 && x.len().is_multiple_of(elements.max(1) * channels),
+        "rows of a norm"
+    );
+    scales.check(elements, channels);
+    let rows = RowsToNorm {
+        x,
+        elements,
+        channels,
+        norm,
+        epsilon,
+        scales,
+    };
+    match to {
+        Format::F32 => f32::buffer(rows.run()),
+        Format::Bf16 => bf16::buffer(rows.run()),
+    }
+}
+
+struct RowsToNorm<'a> {
+    x: &'a [f32],
+    elements: usize,
+    channels: usize,
+    norm: RowNorm,
+    epsilon: f64,
+    scales: RowScales<'a>,
+}
+
+impl RowsToNorm<'_> {
+    fn run<U: Operand>(&self) -> Vec<U> {
+        let (x, channels) = (self.x, self.channels);
+        let of_element = x.len() / self.elements.max(1);
+        let block = (BLOCK / channels).max(1) * channels;
+        let blocks = of_element.div_ceil(block);
+        // SAFETY: the blocks cover each element of `x` once, and each is written whole.
+        unsafe {
+            fill(x.len(), |output| {
+                parallel::for_each(self.elements * blocks, |index| {
+                    let (element, block_of) = (index / blocks, index % blocks);
+                    let from = element * of_element + block_of * block;
+                    let range = from..((element + 1) * of_element).min(from + block);
+                    let to = output.part(range.start, range.len());
+                    let (weight, bias) = self.scales.of(element, channels);
+                    match self.norm {
+                        RowNorm::Layer => {
+                            normalise_rows(&x[range], self.epsilon, weight, bias, to);
+                        }
+                        RowNorm::Rms => rms_rows(&x[range], self.epsilon, weight, bias, to),
+                    }
+                });
+            })
+        }
     }
 }
 
 for_each_instruction_set! {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "channels are far below 2^24; f32 is wanted")]
-    fn normalise_rows<U: Operand>(rows: &[f32], epsilon: f64, weight: &[f32], bias: &[f32], to: &mut [U]) {
+    fn normalise_rows<U: Operand>(rows: &[f32], epsilon: f64, weight: &[f32], bias: Option<&[f32]>, to: &mut [U]) {
         let channels = weight.len();
         for (row, to) in rows.chunks_exact(channels).zip(to.chunks_exact_mut(channels)) {
             let mean = math::sum(row, |x| x) / channels as f64;
             let center = mean as f32;
             let variance = math::sum(row, |x| (x - center) * (x - center)) / channels as f64;
             let factor = (1.0 / (variance + epsilon).sqrt()) as f32;
-            for (((x, weight), bias), to) in row.iter().zip(weight).zip(bias).zip(to) {
+            scale_row(row, center, factor, weight, bias, to);
+        }
+    }
+}
+
+for_each_instruction_set! {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "channels are far below 2^24; f32 is wanted")]
+    fn rms_rows<U: Operand>(rows: &[f32], epsilon: f64, weight: &[f32], bias: Option<&[f32]>, to: &mut [U]) {
+        let channels = weight.len();
+        for (row, to) in rows.chunks_exact(channels).zip(to.chunks_exact_mut(channels)) {
+            let square = math::sum(row, |x| x * x) / channels as f64;
+            let factor = (1.0 / (square + epsilon).sqrt()) as f32;
+            scale_row(row, 0.0, factor, weight, bias, to);
+        }
+    }
+}
+
+#[inline(always)]
+fn scale_row<U: Operand>(
+    row: &[f32],
+    center: f32,
+    factor: f32,
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    to: &mut [U],
+) {
+    let scaled = row.iter().zip(weight).zip(to);
+    match bias {
+        Some(bias) => {
+            for (((x, weight), to), bias) in scaled.zip(bias) {
                 *to = U::from_f32((x - center) * factor * weight + bias);
+            }
+        }
+        None => {
+            for ((x, weight), to) in scaled {
+                *to = U::from_f32((x - center) * factor * weight);
             }
         }
     }

@@ -15,7 +15,11 @@ fn numbers<T: Operand>(count: usize, size: f32, seed: usize) -> Vec<T> {
 }
 
 /// The result in `f64`, from the numbers as they are.
-fn exact<T: Operand>(query: &[T], key: &[T], value: &[T], shape: AttentionShape) -> Vec<f64> {
+fn exact<T: Operand>(
+    [query, key, value]: [&[T]; 3],
+    shape: AttentionShape,
+    bias: Option<&[f32]>,
+) -> Vec<f64> {
     let (width, dim) = (shape.width(), shape.head_dim);
     let number = |of: &[T], at: usize| f64::from(of[at].to_f32());
     let mut result = Vec::new();
@@ -33,7 +37,14 @@ fn exact<T: Operand>(query: &[T], key: &[T], value: &[T], shape: AttentionShape)
                 .map(|k| {
                     let products = (0..dim)
                         .map(|d| number(query, at(row, d)) * number(key, at(key_row(k), d)));
-                    products.sum::<f64>() / (dim as f64).sqrt()
+                    let score = products.sum::<f64>();
+                    match bias {
+                        Some(bias) => {
+                            let row = (head * shape.queries + q) * shape.keys;
+                            score + f64::from(bias[row + k])
+                        }
+                        None => score / (dim as f64).sqrt(),
+                    }
                 })
                 .collect();
             let highest = scores.iter().copied().fold(f64::MIN, f64::max);
@@ -56,11 +67,22 @@ fn check<T: Operand>(shape: AttentionShape, size: f32, within: f64) {
     let query = numbers::<T>(shape.elements * shape.queries * width, size, 1);
     let key = numbers::<T>(shape.elements * shape.keys * width, size, 2);
     let value = numbers::<T>(shape.elements * shape.keys * width, 1.0, 3);
-    let got = run(&query, &key, &value, shape);
-    let expected = exact(&query, &key, &value, shape);
-    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
-        let error = (f64::from(got.to_f32()) - expected).abs();
-        assert!(error < within, "{shape:?} of {size}, {i}: {error}");
+    let bias = numbers::<f32>(shape.heads * shape.queries * shape.keys, 3.0, 4);
+    for bias in [None, Some(&bias[..])] {
+        let added = bias.map(|numbers| Bias { numbers });
+        let got = run(&query, &key, &value, shape, added);
+        let expected = exact([&query, &key, &value], shape, bias);
+        // Scores that are not scaled are larger by the root of the numbers of a head, and so is what rounding does to them.
+        let root = if bias.is_some() {
+            (shape.head_dim as f64).sqrt()
+        } else {
+            1.0
+        };
+        let within = within * root;
+        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            let error = (f64::from(got.to_f32()) - expected).abs();
+            assert!(error < within, "{shape:?} of {size}, {i}: {error}");
+        }
     }
 }
 
@@ -106,7 +128,7 @@ fn no_number_stays_none() {
         let query = numbers::<f32>(32, size, 1);
         let mut key = numbers::<f32>(640, size, 2);
         key[16] = f32::NAN;
-        let result = run(&query, &key, &numbers::<f32>(640, 1.0, 3), shape);
+        let result = run(&query, &key, &numbers::<f32>(640, 1.0, 3), shape, None);
         assert!(result[..16].iter().all(|x| x.is_finite()), "{size}");
         assert!(result[16..].iter().all(|x| x.is_nan()), "{size}");
     }
