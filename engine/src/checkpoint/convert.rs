@@ -15,15 +15,25 @@ const BLOCK: usize = 1024;
 
 /// All numbers of a tensor whose dtype can be read.
 pub(super) fn to_f32(blob: &Blob, info: &TensorInfo) -> Result<Vec<f32>> {
-    let mut values = vec![0_f32; info.elements];
+    part_to_f32(blob, info, 0, info.elements)
+}
+
+/// The `count` numbers from `from` on, which the tensor has.
+pub(super) fn part_to_f32(
+    blob: &Blob,
+    info: &TensorInfo,
+    from: usize,
+    count: usize,
+) -> Result<Vec<f32>> {
+    let mut values = vec![0_f32; count];
     let width = if info.dtype == DType::F32 { 4 } else { 2 };
     let piece = |(number, values): (usize, &mut [f32])| {
-        let start = info.start + (number * PIECE * width) as u64;
+        let start = info.start + ((from + number * PIECE) * width) as u64;
         with_bytes(blob, start, values.len() * width, |bytes| {
             decode(info.dtype, bytes, values)
         })
     };
-    if info.elements <= PIECE {
+    if count <= PIECE {
         piece((0, &mut values))?;
     } else {
         values

@@ -1,11 +1,14 @@
 //! Reading tensors by name, with the shape the network expects.
 
 use std::fmt::Display;
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::{Weights, convert};
+use super::header::TensorInfo;
+use super::source::Blob;
+use super::{Rows, Weights, convert};
 use crate::{Error, Precision, Result};
 
 /// Told after each tensor how many bytes were just read.
@@ -56,6 +59,47 @@ impl Loader {
     ///
     /// Fails when it is missing, has another shape than `shape` (the message gives both), or is not f32, f16 or bf16.
     pub fn get(&self, shape: &[usize], name: &str) -> Result<Tensor> {
+        let (blob, info) = self.find(shape, name)?;
+        let values = convert::to_f32(blob, info)?;
+        let tensor = Tensor::from_vec(values, shape, &self.device)?;
+        self.tell(info);
+        Ok(tensor)
+    }
+
+    /// Some rows of a matrix `(rows, columns)`, as f32. Fails as [`Self::get`] does.
+    pub fn get_rows(&self, shape: [usize; 2], name: &str, rows: Range<usize>) -> Result<Vec<f32>> {
+        let (blob, info) = self.find(&shape, name)?;
+        let [count, columns] = shape;
+        if rows.start > rows.end || rows.end > count {
+            return Err(Error::internal("rows that a matrix does not have"));
+        }
+        let values = convert::part_to_f32(blob, info, rows.start * columns, rows.len() * columns)?;
+        if let Some(progress) = &self.progress {
+            progress(info.bytes / count.max(1) as u64 * rows.len() as u64);
+        }
+        Ok(values)
+    }
+
+    /// A table `(count, dim)` whose rows are read from the file when they are asked for. Fails as [`Self::get`] does.
+    pub fn rows(&self, count: usize, dim: usize, name: &str) -> Result<Rows> {
+        let (_, info) = self.find(&[count, dim], name)?;
+        self.tell(info);
+        Ok(Rows::new(
+            self.weights.clone(),
+            self.full_name(name),
+            count,
+            dim,
+        ))
+    }
+
+    fn tell(&self, info: &TensorInfo) {
+        if let Some(progress) = &self.progress {
+            progress(info.bytes);
+        }
+    }
+
+    /// The tensor's place, if it is what the network expects.
+    fn find(&self, shape: &[usize], name: &str) -> Result<(&Blob, &TensorInfo)> {
         let name = self.full_name(name);
         let (blob, info) = self.weights.find(&name).ok_or_else(|| {
             Error::model(format!(
@@ -76,12 +120,7 @@ impl Loader {
                 info.dtype.name()
             )));
         }
-        let values = convert::to_f32(blob, info)?;
-        let tensor = Tensor::from_vec(values, shape, &self.device)?;
-        if let Some(progress) = &self.progress {
-            progress(info.bytes);
-        }
-        Ok(tensor)
+        Ok((blob, info))
     }
 
     /// Whether there is such a tensor.

@@ -13,6 +13,7 @@ mod header;
 mod index;
 mod loader;
 mod refused;
+mod rows;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -20,5 +21,6 @@ mod weights;
 
 pub use hash::{Sha256, model_sha256};
 pub use loader::{Loader, Progress};
+pub use rows::Rows;
 pub use source::{EmbeddedFile, SMALL_FILE_LIMIT_BYTES, Source};
 pub use weights::Weights;

@@ -1,4 +1,19 @@
-//! From a prompt to what the networks are conditioned on.
+//! Prompt to conditioning: tokenizers and text encoders.
 
 pub mod clip;
+pub mod json_tokenizer;
+pub mod qwen3;
+pub mod t5;
 pub mod tokenizer;
+
+use crate::{Error, Result};
+
+/// Checks a size that a text encoder's configuration names.
+fn within(field: &str, value: usize, most: usize) -> Result<()> {
+    if (1..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::model(format!(
+        "text encoder config: `{field}` is {value}, outside 1 to {most}"
+    )))
+}

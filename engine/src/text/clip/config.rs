@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::kernels::Activation;
+use crate::text::within;
 use crate::{Error, Result};
 
 /// The fields of `text_encoder/config.json` that inference uses, with transformers' names and defaults.
@@ -100,15 +101,6 @@ impl Config {
             ))),
         }
     }
-}
-
-fn within(field: &str, value: usize, most: usize) -> Result<()> {
-    if (1..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(Error::model(format!(
-        "text encoder config: `{field}` is {value}, outside 1 to {most}"
-    )))
 }
 
 #[cfg(test)]
