@@ -7,6 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::class::Class;
+use super::flow::Flow;
 use crate::{Error, Result};
 
 /// The keys of a model's `scheduler_config.json`.
@@ -16,6 +17,9 @@ pub struct SchedulerConfig {
     keys: Map<String, Value>,
     /// Values that the pipeline forces on the model's own class where the file is silent.
     forced_on_own: Map<String, Value>,
+    flow: Option<Flow>,
+    /// Tokens of the picture, which some flow models' noise levels depend on.
+    image_tokens: usize,
 }
 
 impl SchedulerConfig {
@@ -39,6 +43,8 @@ impl SchedulerConfig {
             class_name: class_name.to_owned(),
             keys,
             forced_on_own: Map::new(),
+            flow: None,
+            image_tokens: 0,
         })
     }
 
@@ -60,6 +66,38 @@ impl SchedulerConfig {
             }
         }
         self
+    }
+
+    /// The configuration of a flow-matching model, whose pipeline lays its noise levels out by `flow`.
+    #[must_use]
+    pub fn with_flow(mut self, flow: Flow) -> Self {
+        self.flow = Some(flow);
+        self
+    }
+
+    /// The configuration for a picture of this size in pixels.
+    #[must_use]
+    pub fn at_size(mut self, width_px: u32, height_px: u32) -> Self {
+        if let Some(flow) = &self.flow {
+            let side = |pixels: u32| (pixels / flow.pixels_per_token.max(1)) as usize;
+            self.image_tokens = side(width_px) * side(height_px);
+        }
+        self
+    }
+
+    /// The keys of the file, for no class.
+    pub(super) fn own_keys(&self) -> Keys<'_> {
+        self.seen_by(Class::Euler, true)
+    }
+
+    /// Whether the model is a flow-matching one.
+    pub fn is_flow(&self) -> bool {
+        self.flow.is_some()
+    }
+
+    /// How a flow model lays its noise levels out, and the tokens of its picture.
+    pub(super) fn flow(&self) -> Option<(Flow, usize)> {
+        Some((self.flow?, self.image_tokens))
     }
 
     /// What `class` sees of the file. `own`: the model is used as it is, not with a sampler by name.
@@ -104,6 +142,28 @@ impl<'a> Keys<'a> {
     /// The class that the file was written for, where it is one of ours.
     pub(super) fn written_for(self) -> Option<Class> {
         Class::by_name(&self.config.class_name)
+    }
+
+    /// A boolean of the file, known to the class or not; without one, false.
+    pub(super) fn own_boolean(self, key: &'static str) -> Result<bool> {
+        self.get_unknown(key).map_or(Ok(false), |value| {
+            value
+                .as_bool()
+                .ok_or_else(|| wrong(key, value, "true or false"))
+        })
+    }
+
+    /// A finite number of the file, known to the class or not.
+    pub(super) fn own_number(self, key: &'static str, default: f64) -> Result<f64> {
+        self.get_unknown(key)
+            .map_or(Ok(default), |value| finite(key, value))
+    }
+
+    /// A text of the file, known to the class or not.
+    pub(super) fn own_text(self, key: &'static str) -> Result<Option<&'a str>> {
+        self.get_unknown(key)
+            .map(|value| value.as_str().ok_or_else(|| wrong(key, value, "a string")))
+            .transpose()
     }
 
     pub(super) fn boolean(self, key: &'static str, default: bool) -> Result<bool> {

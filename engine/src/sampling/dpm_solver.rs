@@ -18,6 +18,16 @@ pub(super) struct Level {
 }
 
 impl Level {
+    /// From the level of a flow model: `latents = (1 - sigma) picture + sigma noise`.
+    pub(super) fn of_flow(sigma: f32) -> Self {
+        let alpha = 1.0 - sigma;
+        Self {
+            alpha,
+            sigma,
+            lambda: ln(alpha) - ln(sigma),
+        }
+    }
+
     /// From the level relative to the picture.
     pub(super) fn new(sigma: f32) -> Self {
         let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();

@@ -19,8 +19,13 @@ pub(super) struct DpmSolverMultistep {
 }
 
 impl DpmSolverMultistep {
-    /// The solver for `sigmas`: noise levels, one a step and the final one.
-    pub(super) fn new(options: &Options<'_>, algorithm: Algorithm, sigmas: &[f32]) -> Result<Self> {
+    /// The solver for `sigmas`: noise levels, one a step and the final one. `begin`: the first step that is made.
+    pub(super) fn new(
+        options: &Options<'_>,
+        algorithm: Algorithm,
+        sigmas: &[f32],
+        begin: usize,
+    ) -> Result<Self> {
         let solver = DpmSolver::read(options, algorithm)?;
         let solver_order = options.solver_order()?;
         if algorithm == Algorithm::SdeDpmSolver && solver_order == 3 {
@@ -33,12 +38,15 @@ impl DpmSolverMultistep {
         let last_is_first = few
             || options.keys.boolean("euler_at_final", false)?
             || options.final_sigma == FinalSigma::Zero;
-        let order = |step: usize| match steps - step {
-            1 if last_is_first => 1,
-            2 if few => solver_order.min(step + 1).min(2),
-            _ => solver_order.min(step + 1),
+        let order = |step: usize| {
+            let known = solver_order.min((step + 1).saturating_sub(begin)).max(1);
+            match steps - step {
+                1 if last_is_first => 1,
+                2 if few => known.min(2),
+                _ => known,
+            }
         };
-        let levels = sigmas.iter().map(|sigma| Level::new(*sigma)).collect();
+        let levels = sigmas.iter().map(|sigma| options.level(*sigma)).collect();
         Ok(Self {
             levels,
             solver,

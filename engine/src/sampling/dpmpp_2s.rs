@@ -23,8 +23,8 @@ pub(super) struct DpmSolverSinglestep {
 }
 
 impl DpmSolverSinglestep {
-    /// The solver for `sigmas`: noise levels, one a step and the final one.
-    pub(super) fn new(options: &Options<'_>, sigmas: &[f32]) -> Result<Self> {
+    /// The solver for `sigmas`: noise levels, one a step and the final one. `begin`: the first step that is made.
+    pub(super) fn new(options: &Options<'_>, sigmas: &[f32], begin: usize) -> Result<Self> {
         let algorithm = options.algorithm()?;
         if algorithm == super::options::Algorithm::SdeDpmSolver {
             return Err(Error::model(
@@ -49,6 +49,10 @@ impl DpmSolverSinglestep {
         }
         if let Some(last) = orders.last_mut().filter(|_| ends_at_zero) {
             *last = 1;
+        }
+        // A start in the middle has no earlier outputs to build on.
+        for (made, order) in orders.iter_mut().skip(begin).enumerate() {
+            *order = (*order).min(made + 1);
         }
         let levels = sigmas.iter().map(|sigma| Level::new(*sigma)).collect();
         Ok(Self {

@@ -20,6 +20,23 @@ pub fn classifier_free(
     unconditional
 }
 
+/// Guidance counted from the prompt's own answer, which a scale of 0 leaves as it is. Source: diffusers `ZImagePipeline`.
+pub fn from_prompt(
+    mut unconditional: Vec<f32>,
+    conditional: &[f32],
+    guidance_scale: f64,
+) -> Vec<f32> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "torch multiplies a float32 tensor by it"
+    )]
+    let scale = guidance_scale as f32;
+    for (without, with) in unconditional.iter_mut().zip(conditional) {
+        *without = with + scale * (with - *without);
+    }
+    unconditional
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,3 +59,39 @@ impl Solver for Lcm {
 
     fn set_history(&mut self, _at: usize, _history: Vec<Vec<f32>>) {}
 }
+
+/// The same for flow models: to the picture, and back up to the next noise level with fresh noise. Source: diffusers'
+/// `FlowMatchLCMScheduler`.
+pub(super) struct LcmFlow {
+    /// Noise levels, one a step and the final one.
+    pub(super) sigmas: Vec<f32>,
+}
+
+impl Solver for LcmFlow {
+    fn advance(
+        &mut self,
+        at: usize,
+        latents: &mut Vec<f32>,
+        model_output: &[f32],
+        noise: Noise<'_>,
+    ) -> Vec<f32> {
+        let (sigma, next) = (self.sigmas[at], self.sigmas[at + 1]);
+        let x0 = Prediction::Flow.x0_exploding(latents, model_output, sigma);
+        if next > 0.0 {
+            *latents = map2(&x0, &noise(), |x0, z| (1.0 - next) * x0 + next * z);
+        } else {
+            latents.clone_from(&x0);
+        }
+        x0
+    }
+
+    fn history_len(&self, _at: usize) -> usize {
+        0
+    }
+
+    fn history(&self) -> Vec<&[f32]> {
+        Vec::new()
+    }
+
+    fn set_history(&mut self, _at: usize, _history: Vec<Vec<f32>>) {}
+}

@@ -15,6 +15,8 @@ pub(super) struct Lms {
     pub(super) prediction: Prediction,
     /// Slopes of the last steps, the newest first.
     pub(super) slopes: Vec<Vec<f32>>,
+    /// The first step that is made.
+    pub(super) begin: usize,
 }
 
 impl Solver for Lms {
@@ -34,7 +36,7 @@ impl Solver for Lms {
         for (index, slope) in self.slopes.iter().enumerate() {
             add_scaled(
                 &mut change,
-                as_f32(coefficient(&self.sigmas, at, self.slopes.len(), index)),
+                as_f32(coefficient(&self.sigmas, at, ORDER.min(at + 1), index)),
                 slope,
             );
         }
@@ -43,7 +45,7 @@ impl Solver for Lms {
     }
 
     fn history_len(&self, at: usize) -> usize {
-        at.min(ORDER)
+        (at - self.begin).min(ORDER)
     }
 
     fn history(&self) -> Vec<&[f32]> {

@@ -19,6 +19,7 @@ mod dpmpp_2s;
 mod elementwise;
 mod euler;
 mod euler_a;
+mod flow;
 pub mod guidance;
 mod heun;
 mod lcm;
@@ -38,7 +39,8 @@ mod tests;
 mod unipc;
 
 pub use config::SchedulerConfig;
-pub use plan::{MAX_INFERENCE_STEPS, Plan, plan};
+pub use flow::{DynamicShift, Flow, FlowLevels};
+pub use plan::{MAX_INFERENCE_STEPS, Plan, plan, plan_from};
 pub use sampler::{ModelInput, Noise, Sampler};
 pub use state::SamplerState;
 
@@ -83,23 +85,25 @@ const ALL: &[&str] = &[
 const NONE: &[&str] = &[];
 const ANY: &[&str] = &["epsilon", "v_prediction", "sample"];
 const NO_SAMPLE: &[&str] = &["epsilon", "v_prediction"];
+const ANY_OR_FLOW: &[&str] = &["epsilon", "v_prediction", "sample", "flow"];
+const NO_SAMPLE_OR_FLOW: &[&str] = &["epsilon", "v_prediction", "flow"];
 
 #[rustfmt::skip]
 const SAMPLERS: &[SamplerInfo] = &[
     info("ddim", "denoising diffusion implicit model, eta 0", "DDIMScheduler", NONE, ANY, true, false, 1),
     info("ddpm", "denoising diffusion probabilistic model", "DDPMScheduler", NONE, ANY, true, true, 1),
-    info("euler", "Euler's method, order 1", "EulerDiscreteScheduler", ALL, ANY, true, false, 1),
-    info("euler_a", "ancestral Euler, fresh noise in every step", "EulerAncestralDiscreteScheduler", ALL, NO_SAMPLE, true, true, 1),
-    info("heun", "Heun's method, order 2", "HeunDiscreteScheduler", ALL, ANY, false, false, 2),
+    info("euler", "Euler's method, order 1", "EulerDiscreteScheduler", ALL, ANY_OR_FLOW, true, false, 1),
+    info("euler_a", "ancestral Euler, fresh noise in every step", "EulerAncestralDiscreteScheduler", ALL, NO_SAMPLE_OR_FLOW, true, true, 1),
+    info("heun", "Heun's method, order 2", "HeunDiscreteScheduler", ALL, ANY_OR_FLOW, false, false, 2),
     info("dpm2", "DPM-Solver-2, midpoint in log sigma, order 2", "KDPM2DiscreteScheduler", ALL, NO_SAMPLE, false, false, 2),
     info("dpm2_a", "ancestral DPM-Solver-2", "KDPM2AncestralDiscreteScheduler", ALL, NO_SAMPLE, false, true, 2),
-    info("dpmpp_2m", "DPM-Solver++(2M), multistep, order 2", "DPMSolverMultistepScheduler", ALL, ANY, true, false, 1),
-    info("dpmpp_2m_sde", "SDE-DPM-Solver++(2M), fresh noise in every step", "DPMSolverMultistepScheduler", ALL, ANY, true, true, 1),
+    info("dpmpp_2m", "DPM-Solver++(2M), multistep, order 2", "DPMSolverMultistepScheduler", ALL, ANY_OR_FLOW, true, false, 1),
+    info("dpmpp_2m_sde", "SDE-DPM-Solver++(2M), fresh noise in every step", "DPMSolverMultistepScheduler", ALL, ANY_OR_FLOW, true, true, 1),
     info("dpmpp_2s", "DPM-Solver++(2S), singlestep, order 2", "DPMSolverSinglestepScheduler", ALL, ANY, false, false, 1),
-    info("unipc", "UniPC, predictor and corrector, order 2", "UniPCMultistepScheduler", ALL, ANY, true, false, 1),
+    info("unipc", "UniPC, predictor and corrector, order 2", "UniPCMultistepScheduler", ALL, ANY_OR_FLOW, true, false, 1),
     info("lms", "linear multistep, order 4", "LMSDiscreteScheduler", ALL, ANY, false, false, 1),
     info("pndm", "pseudo linear multistep, order 4", "PNDMScheduler", NONE, NO_SAMPLE, false, false, 1),
-    info("lcm", "latent consistency model, few steps", "LCMScheduler", NONE, ANY, true, true, 1),
+    info("lcm", "latent consistency model, few steps", "LCMScheduler", NONE, ANY_OR_FLOW, true, true, 1),
 ];
 
 #[rustfmt::skip]

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::class::Class;
 use super::config::{Keys, SchedulerConfig, finite, wrong};
+use super::dpm_solver::Level;
 use super::prediction::{Limit, Prediction};
 use crate::{Error, Result};
 
@@ -66,7 +67,9 @@ impl<'a> Options<'a> {
     /// What `class` makes of the file. Fails naming the key whose value cannot be used.
     pub(super) fn read(config: &'a SchedulerConfig, class: Class, own: bool) -> Result<Self> {
         let keys = config.seen_by(class, own);
-        refuse_unsupported(keys)?;
+        if !config.is_flow() {
+            refuse_unsupported(keys)?;
+        }
         let num_train_timesteps =
             keys.integer("num_train_timesteps", 1000, MOST_TRAIN_TIMESTEPS)?;
         if num_train_timesteps == 0 {
@@ -93,7 +96,15 @@ impl<'a> Options<'a> {
             class,
             keys,
             num_train_timesteps,
-            prediction: keys.choice("prediction_type", Prediction::Epsilon, &Prediction::NAMES)?,
+            prediction: if config.is_flow() {
+                Prediction::Flow
+            } else {
+                keys.choice(
+                    "prediction_type",
+                    Prediction::Epsilon,
+                    &Prediction::NAMES[..3],
+                )?
+            },
             spacing: keys.choice("timestep_spacing", default_spacing, &spacings)?,
             steps_offset: keys.integer("steps_offset", 0, num_train_timesteps)?,
             zero_snr: read_zero_snr(keys)?,
@@ -109,6 +120,15 @@ impl<'a> Options<'a> {
             sigma_min: sigma_limit("sigma_min")?,
             sigma_max: sigma_limit("sigma_max")?,
         })
+    }
+
+    /// A noise level for solvers in `lambda`.
+    pub(super) fn level(&self, sigma: f32) -> Level {
+        if self.prediction == Prediction::Flow {
+            Level::of_flow(sigma)
+        } else {
+            Level::new(sigma)
+        }
     }
 
     /// `solver_order`, 1 to 3.

@@ -10,14 +10,15 @@ use super::dpmpp_2m::DpmSolverMultistep;
 use super::dpmpp_2m_sde;
 use super::dpmpp_2s::DpmSolverSinglestep;
 use super::euler::Euler;
-use super::euler_a::{EulerAncestral, ancestral};
+use super::euler_a::{EulerAncestral, EulerAncestralFlow, ancestral};
+use super::flow::{self, Flow};
 use super::heun::Heun;
-use super::lcm::Lcm;
+use super::lcm::{Lcm, LcmFlow};
 use super::lms::Lms;
 use super::options::{Algorithm, Options, Spacing};
 use super::pndm::Pndm;
 use super::prediction::Prediction;
-use super::sampler::{Course, Evaluation, Machine, Sampler, Solver};
+use super::sampler::{Course, Evaluation, Form, Machine, Sampler, Solver};
 use super::schedule::{Levels, Schedule, configured, levels};
 use super::suggest::{unknown_sampler, unknown_schedule};
 use super::tables::{Tables, sigma_of_alpha, spread_whole};
@@ -37,30 +38,39 @@ pub struct Plan {
     /// The schedule's name in [`schedules`](super::schedules), or, where the model's configuration decides, what it
     /// decides: `karras`, `exponential`, `beta` or `lu`, else the timestep spacing `leading`, `trailing` or `linspace`.
     pub schedule_name: &'static str,
-    /// What the network outputs: `epsilon`, `v_prediction` or `sample`.
+    /// What the network outputs: `epsilon`, `v_prediction`, `sample` or `flow`.
     pub prediction_name: &'static str,
 }
 
-/// Plans `num_inference_steps` steps.
-///
-/// `sampler`, `schedule`: names of [`samplers`] and [`schedules`](super::schedules); without, `config` decides.
-/// Fails when a name is not known or a combination not possible (naming the request's field), and when `config` asks
-/// for what is not supported (naming the file's key).
+/// Plans `num_inference_steps` steps. As [`plan_from`], from the first one on.
 pub fn plan(
     config: &SchedulerConfig,
     sampler: Option<&str>,
     schedule: Option<&str>,
     num_inference_steps: usize,
 ) -> Result<Plan> {
+    plan_from(config, sampler, schedule, num_inference_steps, 0)
+}
+
+/// Plans `num_inference_steps` steps of which the first `begin` are left out: a picture is there to begin from.
+///
+/// `sampler`, `schedule`: names of [`samplers`] and [`schedules`](super::schedules); without, `config` decides.
+/// Fails when a name is not known or a combination not possible (naming the request's field), and when `config` asks
+/// for what is not supported (naming the file's key).
+pub fn plan_from(
+    config: &SchedulerConfig,
+    sampler: Option<&str>,
+    schedule: Option<&str>,
+    num_inference_steps: usize,
+    begin: usize,
+) -> Result<Plan> {
     let info = match sampler {
-        Some(name) => samplers()
-            .iter()
-            .find(|info| info.name == name)
-            .ok_or_else(|| unknown_sampler(name))?,
+        Some(name) => named(name)?,
+        None if config.is_flow() => named(flow::own_sampler(config)?)?,
         None => own_sampler(config)?,
     };
     let class = Class::by_name(info.diffusers_class).expect("the list names classes of ours");
-    if config.class_name().starts_with("FlowMatch") {
+    if config.class_name().starts_with("FlowMatch") && !config.is_flow() {
         let class_name = config.class_name().into();
         return Err(wrong(
             "_class_name",
@@ -70,20 +80,22 @@ pub fn plan(
     }
     let options = Options::read(config, class, sampler.is_none())?;
     let schedule = schedule
-        .map(|name| accepted_schedule(info, name))
+        .map(|name| accepted_schedule(info, name, options.prediction))
         .transpose()?;
     check_accepted(info, &options, num_inference_steps)?;
     let tables = Tables::new(&options)?;
     let schedule = match schedule {
-        Some(schedule) => Some(schedule),
-        None => configured(&options)?,
+        None if !config.is_flow() => configured(&options)?,
+        asked => asked,
     };
     let request = Request {
         info,
+        flow: config.flow(),
         options: &options,
         tables: &tables,
         schedule,
         steps: num_inference_steps,
+        begin,
     };
     let mut sampler = request.build(sampler.is_none())?;
     rehearse(info.name, sampler.as_mut())?;
@@ -93,6 +105,13 @@ pub fn plan(
         schedule_name: request.schedule_name(),
         prediction_name: options.prediction.name(),
     })
+}
+
+fn named(name: &str) -> Result<&'static SamplerInfo> {
+    samplers()
+        .iter()
+        .find(|info| info.name == name)
+        .ok_or_else(|| unknown_sampler(name))
 }
 
 /// The sampler that the file's class stands for.
@@ -118,12 +137,13 @@ fn own_sampler(config: &SchedulerConfig) -> Result<&'static SamplerInfo> {
     }
 }
 
-fn accepted_schedule(info: &SamplerInfo, name: &str) -> Result<Schedule> {
+fn accepted_schedule(info: &SamplerInfo, name: &str, prediction: Prediction) -> Result<Schedule> {
     let known = super::schedules()
         .iter()
         .find(|known| known.name == name)
         .ok_or_else(|| unknown_schedule(name))?;
-    if !info.schedules.contains(&known.name) {
+    // The noise levels of a flow model are the same for every sampler.
+    if prediction != Prediction::Flow && !info.schedules.contains(&known.name) {
         let others = samplers()
             .iter()
             .filter(|info| info.schedules.contains(&known.name))
@@ -196,10 +216,14 @@ fn check_accepted(info: &SamplerInfo, options: &Options<'_>, steps: usize) -> Re
 /// What is to be built.
 struct Request<'a> {
     info: &'static SamplerInfo,
+    /// How a flow model lays its noise levels out.
+    flow: Option<(Flow, usize)>,
     options: &'a Options<'a>,
     tables: &'a Tables,
     schedule: Option<Schedule>,
     steps: usize,
+    /// Steps that are left out at the beginning.
+    begin: usize,
 }
 
 impl Request<'_> {
@@ -212,6 +236,7 @@ impl Request<'_> {
             (Some(Schedule::SgmUniform), _) => "sgm_uniform",
             (Some(Schedule::Beta), _) => "beta",
             (Some(Schedule::Lu), _) => "lu",
+            (None, _) if self.flow.is_some() => "shift",
             (None, Spacing::Leading) => "leading",
             (None, Spacing::Trailing) => "trailing",
             (None, Spacing::Linspace) => "linspace",
@@ -220,6 +245,7 @@ impl Request<'_> {
 
     fn build(&self, own: bool) -> Result<Box<dyn Sampler>> {
         match self.options.class {
+            Class::EulerAncestral | Class::Lcm if self.flow.is_some() => self.flow_with_noise(),
             Class::Ddim => self.ddim(),
             Class::Ddpm => self.ddpm(),
             Class::Lcm => self.lcm(),
@@ -231,12 +257,53 @@ impl Request<'_> {
         }
     }
 
-    fn machine<S: Solver + 'static>(&self, course: Course, solver: S) -> Box<dyn Sampler> {
+    /// Puts `solver` on its course, past the evaluations of the steps that are left out.
+    fn machine<S: Solver + 'static>(&self, mut course: Course, solver: S) -> Box<dyn Sampler> {
+        let evaluations = self.begin * self.info.evaluations_per_step;
+        course.begin = evaluations.min(course.evaluations.len().saturating_sub(1));
         Box::new(Machine::new(self.info.name, course, solver))
     }
 
     fn levels(&self) -> Result<Levels> {
-        levels(self.options, self.tables, self.schedule, self.steps)
+        match self.flow {
+            Some(flow) => self.flow_levels(flow),
+            None => levels(self.options, self.tables, self.schedule, self.steps),
+        }
+    }
+
+    fn flow_levels(&self, flow: (Flow, usize)) -> Result<Levels> {
+        let mut sigmas = flow::sigmas(flow, self.options.keys, self.schedule, self.steps)?;
+        // Solvers in `lambda` need a little of the picture, as diffusers gives them.
+        if matches!(self.options.class, Class::DpmSolverMultistep | Class::UniPc) {
+            sigmas
+                .iter_mut()
+                .for_each(|sigma| *sigma = sigma.min(1.0 - 1e-6));
+        }
+        let train = self.options.num_train_timesteps as f64;
+        let timesteps = sigmas
+            .iter()
+            .map(|sigma| f64::from(super::options::as_f32(f64::from(*sigma) * train)))
+            .collect();
+        sigmas.push(0.0);
+        Ok(Levels { timesteps, sigmas })
+    }
+
+    /// Samplers of flow models that go down to a picture and up again with fresh noise.
+    fn flow_with_noise(&self) -> Result<Box<dyn Sampler>> {
+        let Levels { timesteps, sigmas } = self.levels()?;
+        let steps = timesteps.iter().zip(&sigmas);
+        let course = Course {
+            form: Form::Flow,
+            ..plain_course(
+                steps.map(|(timestep, sigma)| (*timestep, f64::from(*sigma))),
+                0.0,
+            )
+        };
+        Ok(if self.options.class == Class::Lcm {
+            self.machine(course, LcmFlow { sigmas })
+        } else {
+            self.machine(course, EulerAncestralFlow { sigmas })
+        })
     }
 
     /// Samplers whose latents are picture plus `sigma` times noise.
@@ -266,6 +333,7 @@ impl Request<'_> {
                     sigmas,
                     prediction,
                     slopes: Vec::new(),
+                    begin: self.begin,
                 };
                 self.machine(self.k_course(&timesteps, &sigmas, &[]), solver(sigmas))
             }
@@ -328,29 +396,42 @@ impl Request<'_> {
 
     /// `second`: timestep and level of the second evaluation of each step but the last; empty with one a step.
     fn k_course(&self, timesteps: &[f64], sigmas: &[f32], second: &[(f64, f32)]) -> Course {
-        let divisor = |sigma: f32| (sigma * sigma + 1.0).sqrt();
+        let is_flow = self.flow.is_some();
+        let divisor = |sigma: f32| {
+            if is_flow {
+                1.0
+            } else {
+                (sigma * sigma + 1.0).sqrt()
+            }
+        };
         let mut evaluations = Vec::new();
         for (index, (timestep, sigma)) in timesteps.iter().zip(sigmas).enumerate() {
-            for (timestep, sigma) in [Some((*timestep, *sigma)), second.get(index).copied()]
-                .into_iter()
-                .flatten()
-            {
+            let first = (*timestep, *sigma, *sigma);
+            let second = second
+                .get(index)
+                .map(|(timestep, middle)| (*timestep, *middle, sigmas[index + 1]));
+            for (timestep, sigma, kept) in [Some(first), second].into_iter().flatten() {
                 evaluations.push(Evaluation {
                     timestep,
                     input_divisor: divisor(sigma),
                     sigma: f64::from(sigma),
+                    kept_sigma: f64::from(kept),
                     inference_step: index + 1,
                 });
             }
         }
         let most = sigmas.iter().copied().fold(0.0, f32::max);
-        let init_noise_sigma = if self.options.spacing == Spacing::Leading {
+        let init_noise_sigma = if is_flow {
+            1.0
+        } else if self.options.spacing == Spacing::Leading {
             divisor(most)
         } else {
             most
         };
         Course {
             evaluations,
+            begin: 0,
+            form: if is_flow { Form::Flow } else { Form::Exploding },
             init_noise_sigma,
             final_sigma: f64::from(sigmas[timesteps.len()]),
         }
@@ -359,19 +440,28 @@ impl Request<'_> {
     /// Samplers in `lambda`, whose latents keep their variance.
     fn dpm_solvers(&self) -> Result<Box<dyn Sampler>> {
         let Levels { timesteps, sigmas } = self.levels()?;
-        let course = plain_course(
+        let mut course = plain_course(
             timesteps
                 .iter()
                 .zip(&sigmas)
                 .map(|(timestep, sigma)| (*timestep, f64::from(*sigma))),
             f64::from(sigmas[timesteps.len()]),
         );
+        if self.flow.is_some() {
+            course.form = Form::Flow;
+        }
         Ok(match (self.options.class, self.info.stochastic) {
-            (Class::DpmSolverSinglestep, _) => {
-                self.machine(course, DpmSolverSinglestep::new(self.options, &sigmas)?)
+            (Class::DpmSolverSinglestep, _) => self.machine(
+                course,
+                DpmSolverSinglestep::new(self.options, &sigmas, self.begin)?,
+            ),
+            (Class::UniPc, _) => {
+                self.machine(course, UniPc::new(self.options, &sigmas, self.begin)?)
             }
-            (Class::UniPc, _) => self.machine(course, UniPc::new(self.options, &sigmas)?),
-            (_, true) => self.machine(course, dpmpp_2m_sde::solver(self.options, &sigmas)?),
+            (_, true) => self.machine(
+                course,
+                dpmpp_2m_sde::solver(self.options, &sigmas, self.begin)?,
+            ),
             (_, false) => {
                 // the name says that no noise is drawn, whatever the file says
                 let algorithm = match self.options.algorithm()? {
@@ -381,7 +471,7 @@ impl Request<'_> {
                 };
                 self.machine(
                     course,
-                    DpmSolverMultistep::new(self.options, algorithm, &sigmas)?,
+                    DpmSolverMultistep::new(self.options, algorithm, &sigmas, self.begin)?,
                 )
             }
         })
@@ -536,8 +626,15 @@ impl Request<'_> {
     }
 
     fn pndm(&self, own: bool) -> Result<Box<dyn Sampler>> {
-        let runge_kutta = own && !self.options.keys.boolean("skip_prk_steps", false)?;
-        let solver = Pndm::new(self.options, self.tables, self.steps, runge_kutta)?;
+        let runge_kutta =
+            own && self.begin == 0 && !self.options.keys.boolean("skip_prk_steps", false)?;
+        let solver = Pndm::new(
+            self.options,
+            self.tables,
+            self.steps,
+            runge_kutta,
+            self.begin,
+        )?;
         let mut course = alpha_course(
             solver.transfers.iter().map(|at| (at.timestep, at.alpha)),
             1.0,
@@ -546,11 +643,12 @@ impl Request<'_> {
             evaluation.inference_step = match (runge_kutta, at) {
                 (true, 0..12) => at / 4 + 1,
                 (true, _) => at - 8,
-                (false, 0) => 1,
-                (false, _) => at,
+                (false, 0) => self.begin + 1,
+                (false, _) => self.begin + at,
             };
         }
-        Ok(self.machine(course, solver))
+        // What is left out is not in its list.
+        Ok(Box::new(Machine::new(self.info.name, course, solver)))
     }
 }
 
@@ -560,10 +658,13 @@ fn plain_course(steps: impl Iterator<Item = (f64, f64)>, final_sigma: f64) -> Co
         timestep,
         input_divisor: 1.0,
         sigma,
+        kept_sigma: sigma,
         inference_step: index + 1,
     };
     Course {
         evaluations: steps.enumerate().map(evaluation).collect(),
+        begin: 0,
+        form: Form::Preserving,
         init_noise_sigma: 1.0,
         final_sigma,
     }

@@ -37,12 +37,14 @@ pub(super) struct Pndm {
 }
 
 impl Pndm {
-    /// The solver for `steps` steps. `runge_kutta`: whether the first three are pseudo Runge-Kutta steps.
+    /// The solver for `steps` steps. `runge_kutta`: whether the first three are pseudo Runge-Kutta steps. `begin`: how many
+    /// timesteps are left out at the beginning, without Runge-Kutta.
     pub(super) fn new(
         options: &Options<'_>,
         tables: &Tables,
         steps: usize,
         runge_kutta: bool,
+        begin: usize,
     ) -> Result<Self> {
         let stride = i64::try_from(options.num_train_timesteps / steps).expect("at most 100000");
         let set_alpha_to_one = options.keys.boolean("set_alpha_to_one", false)?;
@@ -69,7 +71,7 @@ impl Pndm {
             }
             with_runge_kutta(&timesteps, stride)
         } else {
-            with_repeated_step(&timesteps, stride)
+            with_repeated_step(&timesteps, stride, begin)
         };
         let transfer = |(timestep, (from, to)): (i64, (i64, i64))| {
             Ok(Transfer {
@@ -170,11 +172,12 @@ impl Pndm {
 }
 
 /// Timesteps and moves of PLMS: the second timestep comes twice, and the first step is made twice.
-fn with_repeated_step(timesteps: &[i64], stride: i64) -> (Vec<i64>, Vec<(i64, i64)>) {
+fn with_repeated_step(timesteps: &[i64], stride: i64, begin: usize) -> (Vec<i64>, Vec<(i64, i64)>) {
     let mut network = timesteps.to_vec();
     if let Some(second) = timesteps.get(1) {
         network.insert(1, *second);
     }
+    network.drain(..begin.min(network.len()));
     let moves = network.iter().enumerate().map(|(at, t)| {
         if at == 1 {
             (t + stride, *t)

@@ -8,13 +8,16 @@ pub(super) enum Prediction {
     Epsilon,
     Velocity,
     Sample,
+    /// The straight way from picture to noise (flow matching): `noise - picture`.
+    Flow,
 }
 
 impl Prediction {
-    pub(super) const NAMES: [(&'static str, Self); 3] = [
+    pub(super) const NAMES: [(&'static str, Self); 4] = [
         ("epsilon", Self::Epsilon),
         ("v_prediction", Self::Velocity),
         ("sample", Self::Sample),
+        ("flow", Self::Flow),
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -29,7 +32,8 @@ impl Prediction {
         sigma: f32,
     ) -> Vec<f32> {
         match self {
-            Self::Epsilon => map2(latents, model_output, |x, eps| x - sigma * eps),
+            // Flow matching counts its levels from 0 to 1, and comes to the same.
+            Self::Epsilon | Self::Flow => map2(latents, model_output, |x, eps| x - sigma * eps),
             Self::Velocity => {
                 let level = sigma * sigma + 1.0;
                 let scale = -sigma / level.sqrt();
@@ -50,6 +54,7 @@ impl Prediction {
         match self {
             Self::Epsilon => map2(latents, model_output, |x, eps| (x - sigma * eps) / alpha),
             Self::Velocity => map2(latents, model_output, |x, v| alpha * x - sigma * v),
+            Self::Flow => map2(latents, model_output, |x, v| x - sigma * v),
             Self::Sample => model_output.to_vec(),
         }
     }
@@ -66,6 +71,7 @@ impl Prediction {
             Self::Epsilon => model_output.to_vec(),
             Self::Velocity => map2(latents, model_output, |x, v| alpha * v + sigma * x),
             Self::Sample => map2(latents, model_output, |x, x0| (x - alpha * x0) / sigma),
+            Self::Flow => map2(latents, model_output, |x, v| x + alpha * v),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! What differs between samplers is a [`Solver`]: the arithmetic of one evaluation and the tensors it remembers.
 
+use super::elementwise::map2;
+use super::options::as_f32;
 use super::state::SamplerState;
 use crate::{Error, ErrorKind, Result};
 
@@ -47,6 +49,11 @@ pub trait Sampler: Send {
     /// Noise level of the latents now, relative to the picture in them.
     fn sigma(&self) -> f64;
 
+    /// `picture` with as much of `noise` as the latents have now: what the latents would be of this picture.
+    ///
+    /// Both are as long as the latents. After the last evaluation it is the picture.
+    fn noised(&self, picture: &[f32], noise: &[f32]) -> Vec<f32>;
+
     /// The picture (as latents) that the last evaluation pointed to, for previews.
     fn denoised(&self) -> Option<&[f32]>;
 
@@ -66,14 +73,30 @@ pub(super) struct Evaluation {
     pub(super) input_divisor: f32,
     /// Noise level of the latents before it.
     pub(super) sigma: f64,
+    /// Noise level that what is kept of a picture is given before it: in the middle of a step, that of its end.
+    pub(super) kept_sigma: f64,
     /// The inference step it belongs to, from 1.
     pub(super) inference_step: usize,
+}
+
+/// How picture and noise make latents at a noise level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `picture + sigma noise`.
+    Exploding,
+    /// The same, scaled to keep its variance.
+    Preserving,
+    /// `(1 - sigma) picture + sigma noise`.
+    Flow,
 }
 
 /// All evaluations of a plan.
 #[derive(Debug, Clone)]
 pub(super) struct Course {
     pub(super) evaluations: Vec<Evaluation>,
+    /// The first evaluation that is made: more than 0 where a picture is given to begin from.
+    pub(super) begin: usize,
+    pub(super) form: Form,
     pub(super) init_noise_sigma: f32,
     pub(super) final_sigma: f64,
 }
@@ -112,9 +135,9 @@ impl<S: Solver> Machine<S> {
     pub(super) fn new(name: &'static str, course: Course, solver: S) -> Self {
         Self {
             name,
+            done: course.begin,
             course,
             solver,
-            done: 0,
             denoised: None,
         }
     }
@@ -135,6 +158,7 @@ impl<S: Solver> Machine<S> {
                 u64::from(evaluation.input_divisor.to_bits()),
             ]
         });
+        let numbers = numbers.chain([self.course.begin as u64].into_iter().filter(|at| *at > 0));
         numbers.fold(0xcbf2_9ce4_8422_2325, |hash, number| {
             (hash ^ number).wrapping_mul(0x0100_0000_01b3)
         })
@@ -143,17 +167,18 @@ impl<S: Solver> Machine<S> {
 
 impl<S: Solver> Sampler for Machine<S> {
     fn evaluation_count(&self) -> usize {
-        self.course.evaluations.len()
+        self.course.evaluations.len() - self.course.begin
     }
 
     fn evaluations_done(&self) -> usize {
-        self.done
+        self.done - self.course.begin
     }
 
     fn inference_step(&self) -> usize {
         let last = self
             .done
             .checked_sub(1)
+            .filter(|_| self.done > self.course.begin)
             .and_then(|last| self.course.evaluations.get(last));
         last.map_or(0, |evaluation| evaluation.inference_step)
     }
@@ -186,6 +211,23 @@ impl<S: Solver> Sampler for Machine<S> {
             .map_or(self.course.final_sigma, |next| next.sigma)
     }
 
+    fn noised(&self, picture: &[f32], noise: &[f32]) -> Vec<f32> {
+        let Some(next) = self.course.evaluations.get(self.done) else {
+            return picture.to_vec();
+        };
+        let sigma = as_f32(next.kept_sigma);
+        let (of_picture, of_noise) = match self.course.form {
+            Form::Exploding => (1.0, sigma),
+            Form::Flow => (1.0 - sigma, sigma),
+            Form::Preserving if sigma.is_infinite() => (0.0, 1.0),
+            Form::Preserving => {
+                let alpha = 1.0 / (next.kept_sigma * next.kept_sigma + 1.0).sqrt();
+                (as_f32(alpha), as_f32(next.kept_sigma * alpha))
+            }
+        };
+        map2(picture, noise, |x, noise| of_picture * x + of_noise * noise)
+    }
+
     fn denoised(&self) -> Option<&[f32]> {
         self.denoised.as_deref()
     }
@@ -195,7 +237,7 @@ impl<S: Solver> Sampler for Machine<S> {
         SamplerState::new(
             self.name,
             self.fingerprint(),
-            self.done,
+            self.evaluations_done(),
             self.denoised.as_deref(),
             &history,
         )
@@ -211,13 +253,13 @@ impl<S: Solver> Sampler for Machine<S> {
         if state.sampler() != self.name || state.fingerprint() != self.fingerprint() {
             return refuse("belongs to another plan");
         }
-        let done = state.evaluations_done();
+        let done = self.course.begin + state.evaluations_done();
         let (denoised, history) = state.into_tensors();
         let equal =
             |tensors: &[Vec<f32>], length| tensors.iter().all(|tensor| tensor.len() == length);
         let length = denoised.as_ref().map_or(0, Vec::len);
         if done > self.course.evaluations.len()
-            || denoised.is_some() != (done > 0)
+            || denoised.is_some() != (done > self.course.begin)
             || history.len() != self.solver.history_len(done)
             || !equal(&history, length)
         {

@@ -17,6 +17,8 @@ pub(super) struct UniPc {
     /// Whether each step begins with a correction.
     corrects: Vec<bool>,
     solver_order: usize,
+    /// The first step that is made.
+    begin: usize,
     predicts_x0: bool,
     bh1: bool,
     prediction: Prediction,
@@ -28,8 +30,8 @@ pub(super) struct UniPc {
 }
 
 impl UniPc {
-    /// The solver for `sigmas`: noise levels, one a step and the final one.
-    pub(super) fn new(options: &Options<'_>, sigmas: &[f32]) -> Result<Self> {
+    /// The solver for `sigmas`: noise levels, one a step and the final one. `begin`: the first step that is made.
+    pub(super) fn new(options: &Options<'_>, sigmas: &[f32], begin: usize) -> Result<Self> {
         let keys = options.keys;
         let steps = sigmas.len() - 1;
         let solver_order = options.solver_order()?;
@@ -58,14 +60,15 @@ impl UniPc {
             } else {
                 solver_order
             };
-            most.min(step + 1)
+            most.min((step + 1).saturating_sub(begin)).max(1)
         };
-        let corrects = |step: usize| step > 0 && !disabled.contains(&(step as u64 - 1));
+        let corrects = |step: usize| step > begin && !disabled.contains(&(step as u64 - 1));
         Ok(Self {
-            levels: sigmas.iter().map(|sigma| Level::new(*sigma)).collect(),
+            levels: sigmas.iter().map(|sigma| options.level(*sigma)).collect(),
             orders: (0..steps).map(order).collect(),
             corrects: (0..steps).map(corrects).collect(),
             solver_order,
+            begin,
             predicts_x0,
             bh1: options.solver_is_bh1()?,
             prediction: options.prediction,
@@ -203,10 +206,10 @@ impl Solver for UniPc {
     }
 
     fn history_len(&self, at: usize) -> usize {
-        if at == 0 {
+        if at <= self.begin {
             0
         } else {
-            1 + at.min(self.solver_order)
+            1 + (at - self.begin).min(self.solver_order)
         }
     }
 
