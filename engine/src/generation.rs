@@ -2,12 +2,14 @@
 //!
 //! What moves it is [`crate::Model::step`]; this file holds its state and the form it is saved in.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Error, Notice, Request, Result, Settings,
+    Error, InitImage, Notice, Request, Result, Settings,
     families::{Conditioning, Decoding, LatentShape},
+    init::Kept,
     sampling::{Sampler, SamplerState, noise},
 };
 
@@ -25,6 +27,10 @@ pub struct Generation {
     /// Channels last.
     pub(crate) latents: Vec<f32>,
     pub(crate) noise: noise::Generator,
+    /// What is kept of the picture that is repainted.
+    pub(crate) kept: Option<Kept>,
+    /// What a network that repaints takes beside each latent.
+    pub(crate) beside: Option<Vec<f32>>,
     pub(crate) positive: Conditioning,
     pub(crate) negative: Option<Conditioning>,
     /// Not saved: it is large, and quickly done again.
@@ -88,16 +94,20 @@ impl Generation {
     /// The state as bytes: the same bytes for the same state, on every run. Decoding is no part of it: a generation
     /// that was decoded in part is saved as it was before.
     ///
-    /// Text is encoded again by [`crate::Model::restore`]: embeddings are large. Layout: magic, then four blocks,
-    /// each with its length in eight little-endian bytes (JSON header, sampler, noise, latents), then the SHA-256 of
-    /// all before.
+    /// Text and a picture to begin from are encoded again by [`crate::Model::restore`]: embeddings are large. Layout:
+    /// magic, then blocks, each with its length in eight little-endian bytes (JSON header, sampler, noise, latents, and
+    /// the files of a picture and its mask, empty without them), then the SHA-256 of all before.
     pub fn save(&self) -> Result<Vec<u8>> {
         let header = Header {
             request: self.request.clone(),
             settings: self.settings.clone(),
             fingerprint: self.fingerprint.clone(),
             noise: self.noise.kind().to_owned(),
+            init: self.request.init.as_ref().map(|init| InitHeader {
+                strength: init.strength,
+            }),
         };
+        let init = self.request.init.as_ref();
         let header = serde_json::to_vec(&header)
             .map_err(|error| Error::internal("write the generation's header").with_source(error))?;
         let latents: Vec<u8> = self
@@ -111,6 +121,10 @@ impl Generation {
             self.sampler.save().to_bytes(),
             self.noise.save(),
             latents,
+            init.map(|init| init.image.to_vec()).unwrap_or_default(),
+            init.and_then(|init| init.mask.as_ref())
+                .map(|mask| mask.to_vec())
+                .unwrap_or_default(),
         ] {
             bytes.extend_from_slice(&(block.len() as u64).to_le_bytes());
             bytes.extend_from_slice(&block);
@@ -121,7 +135,7 @@ impl Generation {
     }
 }
 
-const MAGIC: &[u8; 8] = b"imgdgen1";
+const MAGIC: &[u8; 8] = b"imgdgen2";
 const DIGEST_BYTES: usize = 32;
 
 /// The part of a saved generation that is written as JSON.
@@ -132,6 +146,15 @@ struct Header {
     fingerprint: Fingerprint,
     /// Name of the noise generator.
     noise: String,
+    /// There with a picture to begin from.
+    #[serde(default)]
+    init: Option<InitHeader>,
+}
+
+/// What is saved of a picture to begin from, beside its files.
+#[derive(Serialize, Deserialize)]
+struct InitHeader {
+    strength: Option<f64>,
 }
 
 /// A saved generation, taken apart and checked.
@@ -168,8 +191,16 @@ impl Saved {
         };
         let mut next = || block().ok_or_else(|| damaged("a block is cut off"));
         let (header, sampler, noise, latents) = (next()?, next()?, next()?, next()?);
-        let header: Header = serde_json::from_slice(header)
+        let (image, mask) = (next()?, next()?);
+        let mut header: Header = serde_json::from_slice(header)
             .map_err(|error| damaged("header cannot be read").with_source(error))?;
+        header.request.init = header.init.map(|init| InitImage {
+            image: Bytes::copy_from_slice(image),
+            mask: Some(mask)
+                .filter(|mask| !mask.is_empty())
+                .map(Bytes::copy_from_slice),
+            strength: init.strength,
+        });
         let (values, tail) = latents.as_chunks::<4>();
         if !tail.is_empty() {
             return Err(damaged("latents are cut off"));

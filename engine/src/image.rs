@@ -5,6 +5,7 @@
 mod encode;
 mod exif;
 mod metadata;
+mod open;
 mod parameters;
 mod read;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod thumbnail;
 
 pub use encode::{Format, encode, encode_preview_png};
 pub use metadata::{METADATA_VERSION, Metadata};
+pub use open::{INPUT_SIDE_LIMIT_PX, read_grey, read_rgb, size_of};
 pub use read::{Found, TEXT_LIMIT_BYTES, read_metadata};
 pub use thumbnail::{THUMBNAIL_SIDE_PX, thumbnail};
 
@@ -55,6 +57,14 @@ impl Rgb8 {
             height_px,
             pixels,
         })
+    }
+
+    /// The numbers an autoencoder takes: `(height, width, 3)` in `[-1, 1]`.
+    pub fn to_decoded(&self) -> Vec<f32> {
+        self.pixels
+            .iter()
+            .map(|byte| f32::from(*byte) / 255.0 * 2.0 - 1.0)
+            .collect()
     }
 
     /// Whether every pixel has the same colour, as pictures of a network that has failed do.

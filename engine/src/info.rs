@@ -31,6 +31,12 @@ pub struct ModelInfo {
     pub size_multiple_px: u32,
     /// Text encoder positions a prompt may take, begin and end included.
     pub prompt_positions: u32,
+    /// Most positions that a request's `max_sequence_length` may name; none where there is one length.
+    #[serde(default)]
+    pub prompt_positions_limit: Option<u32>,
+    /// Whether the network repaints a part of a picture, and needs both.
+    #[serde(default)]
+    pub repaints: bool,
     /// Layers that `clip_skip` may count.
     pub clip_layers: u32,
     /// What a request gets that names nothing (seed 0). Sampler, schedule and prediction are empty when the model's
@@ -95,8 +101,8 @@ pub(crate) fn describe(
     precision: Precision,
 ) -> Result<ModelInfo> {
     let description = (family.describe)(files)?;
-    let config = (family.scheduler)(files)?;
     let defaults = description.defaults;
+    let config = (family.scheduler)(files)?.at_size(defaults.width_px, defaults.height_px);
     // A model whose own sampler is not one of ours opens all the same: a request may name another one.
     let own =
         sampling::plan(&config, None, None, defaults.num_inference_steps as usize).map(|plan| {
@@ -121,6 +127,10 @@ pub(crate) fn describe(
         working_bytes_per_pixel: description.working_bytes_per_pixel,
         size_multiple_px: description.size_multiple_px,
         prompt_positions: u32::try_from(description.prompt_positions).unwrap_or(u32::MAX),
+        prompt_positions_limit: description
+            .prompt_positions_limit
+            .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+        repaints: description.repaints,
         clip_layers: description.clip_layers,
         defaults: Settings {
             model: files.name().to_owned(),
@@ -134,6 +144,12 @@ pub(crate) fn describe(
             prediction,
             clip_skip: defaults.clip_skip,
             precision: precision.resolved(),
+            guidance: description.guidance,
+            max_sequence_length: match description.prompt_positions_limit {
+                Some(_) => u32::try_from(description.prompt_positions).unwrap_or(u32::MAX),
+                None => 0,
+            },
+            strength: None,
         },
         components: files
             .parts()

@@ -4,13 +4,17 @@
 //! network evaluation, [`Model::finish`] makes the picture. Progress, cancelling, pausing, batching and resuming all
 //! follow from that.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{
-    Error, ErrorKind, Generation, ModelInfo, Notice, Precision, Request, Result, Settings,
+    Error, ErrorKind, Generation, Guidance, ModelInfo, Notice, Precision, Request, Result,
+    Settings,
     checkpoint::Source,
     families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
     info::describe,
+    init::{self, Beginning},
     kernels,
     resolve::resolve,
     sampling::{self, noise},
@@ -161,6 +165,7 @@ impl Model {
                     sample: &model_input.sample,
                     timestep: model_input.timestep,
                     conditioning,
+                    beside: generation.beside.as_deref(),
                 });
             }
         }
@@ -175,11 +180,11 @@ impl Model {
                     return Ok(first);
                 }
                 let text = outputs.next().ok_or_else(missing)?;
-                Ok(sampling::guidance::classifier_free(
-                    first,
-                    &text,
-                    generation.settings.guidance_scale,
-                ))
+                let scale = generation.settings.guidance_scale;
+                Ok(match generation.settings.guidance {
+                    Guidance::FromPrompt => sampling::guidance::from_prompt(first, &text, scale),
+                    _ => sampling::guidance::classifier_free(first, &text, scale),
+                })
             })
             .collect()
     }
@@ -187,7 +192,10 @@ impl Model {
     /// A small picture of the generation's state, one pixel for each latent.
     pub fn preview(&self, generation: &Generation) -> Result<Rgb8> {
         let latents = generation.sampler.denoised().unwrap_or(&generation.latents);
-        self.family.preview_map()?.apply(generation.shape, latents)
+        self.family
+            .autoencoder()
+            .preview_map()?
+            .apply(generation.shape, latents)
     }
 
     /// Makes one piece of a finished generation's decoding: a block or so of the autoencoder, so that other work can
@@ -201,7 +209,7 @@ impl Model {
         }
         let decoding = generation.decoding.take();
         let (shape, latents) = (generation.shape, &generation.latents);
-        generation.decoding = Some(self.family.decode(shape, latents, decoding)?);
+        generation.decoding = Some(self.family.autoencoder().decode(shape, latents, decoding)?);
         Ok(generation.is_decoded())
     }
 
@@ -278,6 +286,8 @@ impl Model {
             negative_prompt: request.negative_prompt.as_deref(),
             guided: settings.is_guided(),
             clip_skip: request.clip_skip,
+            guidance_scale: settings.guidance_scale,
+            max_sequence_length: settings.max_sequence_length as usize,
             width_px: settings.width_px,
             height_px: settings.height_px,
         })?;
@@ -292,22 +302,54 @@ impl Model {
             .is_some_and(|words| !words.is_empty())
             && !settings.is_guided()
         {
-            let message = format!(
-                "`negative_prompt` has no effect: it needs a `guidance_scale` above 1, and it is {}",
-                settings.guidance_scale
-            );
+            let message = match settings.guidance {
+                Guidance::ClassifierFree => format!(
+                    "`negative_prompt` has no effect: it needs a `guidance_scale` above 1, and it is {}",
+                    settings.guidance_scale
+                ),
+                Guidance::FromPrompt => format!(
+                    "`negative_prompt` has no effect: it needs a `guidance_scale` above 0, and it is {}",
+                    settings.guidance_scale
+                ),
+                Guidance::Embedded | Guidance::None => {
+                    "`negative_prompt` has no effect: this model draws without one".to_owned()
+                }
+            };
             notices.push(Notice::new("setting_ignored", "negative_prompt", message));
         }
         let shape = self
             .family
+            .autoencoder()
             .latent_shape(settings.width_px, settings.height_px);
         let mut noise = noise::Generator::new(noise::KINDS[0], settings.seed)?;
-        let scale = sampler.init_noise_sigma();
-        let latents = draw(&mut noise, shape)
-            .into_iter()
-            .map(|value| value * scale)
-            .collect();
+        let beginning = match (&request.init, settings.strength) {
+            (Some(init), Some(strength)) => init::begin(
+                init,
+                self.family.autoencoder(),
+                (settings.width_px, settings.height_px),
+                shape,
+                sampler.as_ref(),
+                (strength, self.info.repaints),
+                &mut || draw(&mut noise, shape),
+            )?,
+            _ => {
+                let scale = sampler.init_noise_sigma();
+                let drawn = draw(&mut noise, shape).into_iter();
+                Beginning {
+                    latents: drawn.map(|value| value * scale).collect(),
+                    kept: None,
+                    beside: None,
+                }
+            }
+        };
+        let Beginning {
+            latents,
+            kept,
+            beside,
+        } = beginning;
         Ok(Generation {
+            kept,
+            beside,
             request,
             settings,
             notices,
@@ -342,6 +384,13 @@ impl Model {
             width_px: settings.width_px,
             height_px: settings.height_px,
             clip_skip: request.clip_skip,
+            strength: settings.strength,
+            init_image_sha256: request.init.as_ref().map(|init| sha256(&init.image)),
+            mask_sha256: request
+                .init
+                .as_ref()
+                .and_then(|init| init.mask.as_deref())
+                .map(sha256),
             precision: settings.precision.name().to_owned(),
         }
     }
@@ -361,6 +410,9 @@ impl Generation {
         let (noise, shape) = (&mut self.noise, self.shape);
         self.sampler
             .advance(&mut self.latents, output, &mut || draw(noise, shape));
+        if let Some(kept) = &self.kept {
+            kept.restore(self.sampler.as_ref(), &mut self.latents);
+        }
         if self.latents.iter().all(|value| value.is_finite()) {
             return Ok(());
         }
@@ -381,6 +433,14 @@ fn draw(noise: &mut noise::Generator, shape: LatentShape) -> Vec<f32> {
     let area = shape.height * shape.width;
     (0..shape.len())
         .map(|index| channels_first[index % shape.channels * area + index / shape.channels])
+        .collect()
+}
+
+/// SHA-256 of a file's bytes, hex.
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
         .collect()
 }
 

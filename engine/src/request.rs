@@ -1,5 +1,6 @@
 //! What a caller asks for, and what it becomes once the model has filled in its defaults.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::cpu::instruction_set;
@@ -40,6 +41,32 @@ impl Precision {
     }
 }
 
+/// What a guidance scale does in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guidance {
+    /// Above 1, the network is run a second time without the prompt, and the answer goes from that past the one with it.
+    #[default]
+    ClassifierFree,
+    /// Above 0, likewise, counted from the answer with the prompt.
+    FromPrompt,
+    /// The network is told.
+    Embedded,
+    /// Nothing: the model was distilled to do without.
+    None,
+}
+
+impl Guidance {
+    /// Whether the network is run a second time without the prompt.
+    pub fn is_guided(self, guidance_scale: f64) -> bool {
+        match self {
+            Self::ClassifierFree => guidance_scale > 1.0,
+            Self::FromPrompt => guidance_scale > 0.0,
+            Self::Embedded | Self::None => false,
+        }
+    }
+}
+
 /// One picture to make. What is `None` takes the model's default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -63,6 +90,35 @@ pub struct Request {
     pub schedule: Option<String>,
     /// Layer of the text encoder counted from the last: 1 last, 2 penultimate.
     pub clip_skip: Option<u32>,
+    /// Tokens that the prompt is cut and filled up to, where the model's text encoder leaves that open.
+    #[serde(default)]
+    pub max_sequence_length: Option<u32>,
+    /// A picture to begin from. Saved apart from the rest: it is no text.
+    #[serde(skip)]
+    pub init: Option<InitImage>,
+}
+
+/// A picture to begin from, or to repaint in part.
+#[derive(Clone, PartialEq)]
+pub struct InitImage {
+    /// A PNG, JPEG or WebP file; brought to the size of the picture that is made.
+    pub image: Bytes,
+    /// Where it is repainted: a picture's file whose light parts are. Without one, the whole is.
+    pub mask: Option<Bytes>,
+    /// How much of the way from noise is gone, 0 to 1: 1 keeps nothing of what is repainted.
+    pub strength: Option<f64>,
+}
+
+/// Without the pictures.
+impl std::fmt::Debug for InitImage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("InitImage")
+            .field("bytes", &self.image.len())
+            .field("mask", &self.mask.as_ref().map(Bytes::len))
+            .field("strength", &self.strength)
+            .finish()
+    }
 }
 
 impl Request {
@@ -79,6 +135,8 @@ impl Request {
             sampler: None,
             schedule: None,
             clip_skip: None,
+            max_sequence_length: None,
+            init: None,
         }
     }
 }
@@ -108,13 +166,22 @@ pub struct Settings {
     pub clip_skip: u32,
     /// Number format of the computation, never `Auto`.
     pub precision: Precision,
+    /// What the guidance scale does.
+    #[serde(default)]
+    pub guidance: Guidance,
+    /// Tokens that the prompt is cut and filled up to; 0 where the text encoder has one length.
+    #[serde(default)]
+    pub max_sequence_length: u32,
+    /// How much of the way from noise is gone, where there is a picture to begin from.
+    #[serde(default)]
+    pub strength: Option<f64>,
 }
 
 impl Settings {
     /// Whether the network is run a second time without the prompt. Source: diffusers
     /// `do_classifier_free_guidance`.
     pub fn is_guided(&self) -> bool {
-        self.guidance_scale > 1.0
+        self.guidance.is_guided(self.guidance_scale)
     }
 }
 

@@ -1,10 +1,11 @@
 //! From a request to settings that leave nothing to a default.
 
 use crate::{
-    ModelInfo, Request, Result, Settings,
+    Error, ModelInfo, Request, Result, Settings,
     families::clip_skip_error,
+    image,
     info::own_or_named,
-    request,
+    init, request,
     sampling::{self, Plan, SchedulerConfig},
 };
 
@@ -27,24 +28,48 @@ pub(crate) fn resolve(
     if clip_skip == 0 || clip_skip > info.clip_layers {
         return Err(clip_skip_error(clip_skip, info.clip_layers));
     }
-    let plan = sampling::plan(
-        scheduler_config,
+    let (default_width, default_height) = match &request.init {
+        Some(init) => fitting(image::size_of(&init.image, "init_image")?, multiple_px),
+        None => (defaults.width_px, defaults.height_px),
+    };
+    let width_px = request.width_px.unwrap_or(default_width);
+    let width_px = request::check_side("width_px", width_px, multiple_px)?;
+    let height_px = request.height_px.unwrap_or(default_height);
+    let height_px = request::check_side("height_px", height_px, multiple_px)?;
+    if info.repaints && request.init.as_ref().is_none_or(|init| init.mask.is_none()) {
+        return Err(Error::invalid(
+            "mask",
+            "this model repaints a part of a picture, and needs `init_image` and `mask`",
+        )
+        .with_hint("give both, or choose a model that draws from text alone"));
+    }
+    let strength = request.init.as_ref().map(init::strength).transpose()?;
+    let begin = strength.map_or(Ok(0), |strength| {
+        init::first_step(num_inference_steps, strength, scheduler_config.is_flow())
+    })?;
+    let max_sequence_length = match (request.max_sequence_length, info.prompt_positions_limit) {
+        (None, _) => defaults.max_sequence_length,
+        (Some(asked), Some(most)) if (1..=most).contains(&asked) => asked,
+        (Some(asked), Some(most)) => {
+            let message = format!("`max_sequence_length` is {asked}, not 1 to {most}");
+            return Err(Error::invalid("max_sequence_length", message));
+        }
+        (Some(_), None) => {
+            let message = "this model's text encoder reads one length, which cannot be chosen";
+            return Err(Error::invalid("max_sequence_length", message));
+        }
+    };
+    let plan = sampling::plan_from(
+        &scheduler_config.clone().at_size(width_px, height_px),
         request.sampler.as_deref(),
         request.schedule.as_deref(),
         num_inference_steps as usize,
+        begin,
     )?;
     let settings = Settings {
         model: defaults.model.clone(),
-        width_px: request::check_side(
-            "width_px",
-            request.width_px.unwrap_or(defaults.width_px),
-            multiple_px,
-        )?,
-        height_px: request::check_side(
-            "height_px",
-            request.height_px.unwrap_or(defaults.height_px),
-            multiple_px,
-        )?,
+        width_px,
+        height_px,
         num_inference_steps,
         guidance_scale: request::check_guidance(
             request.guidance_scale.unwrap_or(defaults.guidance_scale),
@@ -55,6 +80,27 @@ pub(crate) fn resolve(
         prediction: plan.prediction_name.to_owned(),
         clip_skip,
         precision: defaults.precision,
+        guidance: defaults.guidance,
+        max_sequence_length,
+        strength,
     };
     Ok((settings, plan))
+}
+
+/// Largest side that follows from a picture, in pixels; a request may name a larger one.
+const FITTING_SIDE_PX: u32 = 2048;
+
+/// The size nearest to a picture's own that a model can draw, in pixels; large ones are brought down to scale.
+fn fitting((width, height): (u32, u32), multiple_px: u32) -> (u32, u32) {
+    let longest = width.max(height).max(1);
+    let side = |side: u32| {
+        let scaled = if longest > FITTING_SIDE_PX {
+            u64::from(side) * u64::from(FITTING_SIDE_PX) / u64::from(longest)
+        } else {
+            u64::from(side)
+        };
+        let scaled = u32::try_from(scaled).unwrap_or(FITTING_SIDE_PX);
+        (scaled / multiple_px * multiple_px).max(multiple_px)
+    };
+    (side(width), side(height))
 }

@@ -28,18 +28,7 @@ fn difference(case: &Case) -> Result<(u8, f64), String> {
     let model = Model::open(&source, &options).map_err(|error| error.to_string())?;
     let mut worst = (0, 0.0);
     for number in 0..case.expected.len() {
-        let request = &case.request;
-        let request = Request {
-            negative_prompt: request.negative_prompt.clone(),
-            width_px: Some(request.width),
-            height_px: Some(request.height),
-            num_inference_steps: Some(request.steps),
-            guidance_scale: Some(request.guidance),
-            sampler: request.sampler.clone(),
-            schedule: request.schedule.clone(),
-            clip_skip: request.clip_skip,
-            ..Request::new(request.prompt.clone(), request.seed + number as u64)
-        };
+        let request = case.request.to_engine(number);
         let pixels = draw(&model, &request).map_err(|error| error.to_string())?;
         let expected = case.expected_pixels(number);
         assert_eq!(pixels.len(), expected.len());
@@ -72,7 +61,7 @@ fn draw(model: &Model, request: &Request) -> imgd_engine::Result<Vec<u8>> {
 #[test]
 fn pictures_are_those_of_diffusers() {
     let cases = cases();
-    assert!(cases.len() > 90, "only {} cases", cases.len());
+    assert!(cases.len() > 150, "only {} cases", cases.len());
     // Side by side: the networks are too small to keep all cores busy with one.
     let differences: Vec<_> = cases.par_iter().map(difference).collect();
     let mut failed = Vec::new();

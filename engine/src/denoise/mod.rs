@@ -1,3 +1,10 @@
-//! The networks that take noise away, one file each.
+//! The networks: from latents, a time and conditioning to what the sampler is after.
 
+pub mod flux;
+pub mod flux2;
+mod joint_attention;
+pub mod sd3;
+mod sizes;
+mod split;
 pub mod unet_2d_condition;
+pub mod z_image;

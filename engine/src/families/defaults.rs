@@ -41,22 +41,50 @@ impl ModelNotes {
     }
 }
 
-const DEFAULT_STEPS: u32 = 20;
-const DEFAULT_GUIDANCE: f64 = 7.0;
+/// Steps and guidance of a family's models.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Course {
+    /// Denoising steps.
+    pub(crate) steps: u32,
+    /// Guidance scale.
+    pub(crate) guidance: f64,
+}
 
-/// Fills in what the family does not decide.
+/// Of Stable Diffusion.
+const DIFFUSION: Course = Course {
+    steps: 20,
+    guidance: 7.0,
+};
+/// Of what was distilled to one step.
+const ONE_STEP: Course = Course {
+    steps: 1,
+    guidance: 0.0,
+};
+
+/// Fills in what a family of Stable Diffusion does not decide.
 pub(crate) fn defaults(
     files: &ModelFiles,
     width_px: u32,
     height_px: u32,
     clip_skip: u32,
 ) -> Result<Defaults> {
+    with_course(
+        files,
+        [DIFFUSION, ONE_STEP],
+        [width_px, height_px],
+        clip_skip,
+    )
+}
+
+/// Fills in what the family does not decide. `full`, `turbo`: for the family's models and for those that are distilled.
+pub(crate) fn with_course(
+    files: &ModelFiles,
+    [full, turbo]: [Course; 2],
+    [width_px, height_px]: [u32; 2],
+    clip_skip: u32,
+) -> Result<Defaults> {
     let notes = ModelNotes::read(files.source())?;
-    let (steps, guidance) = if is_turbo(files) {
-        (1, 0.0)
-    } else {
-        (DEFAULT_STEPS, DEFAULT_GUIDANCE)
-    };
+    let Course { steps, guidance } = if is_turbo(files) { turbo } else { full };
     Ok(Defaults {
         num_inference_steps: notes.num_inference_steps.unwrap_or(steps),
         guidance_scale: notes.guidance_scale.unwrap_or(guidance),
@@ -88,9 +116,11 @@ fn is_turbo(files: &ModelFiles) -> bool {
             .index_value("_name_or_path")
             .and_then(Value::as_str)
             .is_some_and(|path| says_turbo(&last_part(path)))
-        || files
-            .config::<Value>("unet")
-            .is_ok_and(|config| noted(&config))
+        || ["unet", "transformer"].iter().any(|network| {
+            files
+                .config::<Value>(network)
+                .is_ok_and(|config| noted(&config))
+        })
 }
 
 /// The last part of the model's own path.

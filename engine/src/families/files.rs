@@ -65,6 +65,9 @@ impl ModelFiles {
         let mut weights = BTreeMap::new();
         for part in family.weighted_parts {
             if part_class(&index, part).is_none() {
+                if family.optional_parts.contains(part) {
+                    continue;
+                }
                 return Err(Error::model(format!(
                     "model_index.json: the model has no `{part}`, which a {class} needs"
                 )));
@@ -135,6 +138,11 @@ impl ModelFiles {
             .ok_or_else(|| Error::model(format!("the model has no `{part}`")))?;
         let loader = weights.loader(device, self.bytes_progress());
         Ok(loader.with_precision(precision))
+    }
+
+    /// Whether the model has the part.
+    pub(crate) fn has(&self, part: &str) -> bool {
+        self.weights.contains_key(part)
     }
 
     /// Size of all weights on disk in bytes.

@@ -1,31 +1,55 @@
 //! The families of models: which parts a model has, how they are put together, what it defaults to.
 //!
-//! THE LIST is [`FAMILIES`]. A family lives in its own folder and is named nowhere else; what several families
-//! do identically is in [`latent_diffusion`] and [`clip_prompt`].
+//! THE LIST is [`FAMILIES`]. A family lives in its own folder and is named nowhere else; what several families do identically
+//! is in files beside them: [`autoencoder`], [`latent_diffusion`], [`patches`], [`groups`] and the prompts of one kind of text
+//! encoder.
 
+mod autoencoder;
 mod clip_prompt;
 mod decoding;
 mod defaults;
 mod files;
+mod flux;
+mod flux2_klein;
+mod groups;
+mod known_preview;
 mod latent_diffusion;
+mod patches;
 mod preview;
+mod qwen_prompt;
 mod sd;
+mod sd3;
 mod sdxl;
+mod t5_prompt;
+mod z_image;
 
 use candle_core::Tensor;
 
 pub use self::files::Progress;
 pub(crate) use self::{
-    clip_prompt::clip_skip_error, decoding::Decoding, defaults::Defaults, files::ModelFiles,
-    latent_diffusion::LatentShape, preview::PreviewMap,
+    autoencoder::{Autoencoder, LatentShape},
+    clip_prompt::clip_skip_error,
+    decoding::Decoding,
+    defaults::Defaults,
+    files::ModelFiles,
+    preview::PreviewMap,
 };
 use crate::{
-    Error, Notice, Result, denoise::unet_2d_condition::AddedConditioning, request::Precision,
+    Error, Notice, Result,
+    denoise::unet_2d_condition::AddedConditioning,
+    request::{Guidance, Precision},
     sampling::SchedulerConfig,
 };
 
 /// THE LIST of families.
-const FAMILIES: &[FamilyEntry] = &[sd::ENTRY, sdxl::ENTRY];
+const FAMILIES: &[FamilyEntry] = &[
+    sd::ENTRY,
+    sdxl::ENTRY,
+    sd3::ENTRY,
+    flux::ENTRY,
+    flux2_klein::ENTRY,
+    z_image::ENTRY,
+];
 
 /// One line of the list.
 pub(crate) struct FamilyEntry {
@@ -35,6 +59,8 @@ pub(crate) struct FamilyEntry {
     pub(crate) pipeline_classes: &'static [&'static str],
     /// The parts that have weights, in the order of data.
     pub(crate) weighted_parts: &'static [&'static str],
+    /// Parts that a model may lack.
+    pub(crate) optional_parts: &'static [&'static str],
     /// Reads configuration only.
     pub(crate) describe: fn(&ModelFiles) -> Result<Description>,
     /// The scheduler configuration as diffusers' pipeline holds it.
@@ -47,8 +73,15 @@ pub(crate) struct FamilyEntry {
 pub(crate) struct Description {
     /// Width and height must be multiples of this, in pixels.
     pub(crate) size_multiple_px: u32,
-    /// Text encoder positions a prompt may take, begin and end included.
+    /// Text encoder positions a prompt may take, begin and end included; a request may name others up to the limit, where
+    /// there is one.
     pub(crate) prompt_positions: usize,
+    /// Most positions that a request may name.
+    pub(crate) prompt_positions_limit: Option<usize>,
+    /// Whether the network repaints a part of a picture, and needs both.
+    pub(crate) repaints: bool,
+    /// What a guidance scale does.
+    pub(crate) guidance: Guidance,
     /// What a request gets that names nothing.
     pub(crate) defaults: Defaults,
     /// Layers that `clip_skip` may count.
@@ -59,26 +92,14 @@ pub(crate) struct Description {
 
 /// A loaded model of some family.
 pub(crate) trait Family: Send + Sync {
-    /// Shape of the latents of a picture.
-    fn latent_shape(&self, width_px: u32, height_px: u32) -> LatentShape;
+    /// What stands between its latents and pictures.
+    fn autoencoder(&self) -> &Autoencoder;
 
     /// Text to conditioning.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt>;
 
     /// One evaluation of the network for several inputs of one latent shape; one output for each, in order.
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>>;
-
-    /// One piece of the way from latents, channels last, to the picture: the first where `decoding` is `None`, the next
-    /// one otherwise.
-    fn decode(
-        &self,
-        shape: LatentShape,
-        latents: &[f32],
-        decoding: Option<Decoding>,
-    ) -> Result<Decoding>;
-
-    /// The map that previews are made with.
-    fn preview_map(&self) -> Result<&PreviewMap>;
 }
 
 /// The words of a request with what decides how they are encoded.
@@ -89,6 +110,10 @@ pub(crate) struct PromptPair<'a> {
     pub(crate) guided: bool,
     /// Layer counted from the last, 1 the last; `None` is the family's own way.
     pub(crate) clip_skip: Option<u32>,
+    /// For networks that are told.
+    pub(crate) guidance_scale: f64,
+    /// Tokens that a prompt is cut and filled up to, where the family's text encoder has no length of its own.
+    pub(crate) max_sequence_length: usize,
     pub(crate) width_px: u32,
     pub(crate) height_px: u32,
 }
@@ -98,8 +123,24 @@ pub(crate) struct PromptPair<'a> {
 pub(crate) struct Conditioning {
     /// `(1, tokens, width)`.
     pub(crate) prompt_embeds: Tensor,
-    /// Pooled text and size ids, where the network takes them.
+    /// Pooled text and size ids, where a UNet takes them.
     pub(crate) added: Option<AddedConditioning>,
+    /// `(1, width)`: pooled text, where a transformer takes it.
+    pub(crate) pooled_prompt_embeds: Option<Tensor>,
+    /// Guidance that the network is told.
+    pub(crate) guidance: Option<f64>,
+}
+
+impl Conditioning {
+    /// Of text alone: `(1, tokens, width)`.
+    pub(crate) fn of_text(prompt_embeds: Tensor) -> Self {
+        Self {
+            prompt_embeds,
+            added: None,
+            pooled_prompt_embeds: None,
+            guidance: None,
+        }
+    }
 }
 
 /// The conditioning of a request.
@@ -116,6 +157,8 @@ pub(crate) struct NetworkInput<'a> {
     pub(crate) sample: &'a [f32],
     pub(crate) timestep: f64,
     pub(crate) conditioning: &'a Conditioning,
+    /// What a network that repaints takes beside each latent.
+    pub(crate) beside: Option<&'a [f32]>,
 }
 
 /// Finds the family of a model by the class in its `model_index.json`.
@@ -153,7 +196,7 @@ mod tests {
         classes.dedup();
         assert_eq!(classes.len(), count);
         assert!(
-            find("FluxPipeline")
+            find("LuminaPipeline")
                 .err()
                 .unwrap()
                 .hint()

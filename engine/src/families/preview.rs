@@ -3,11 +3,11 @@
 //! Costs a few thousand multiplications and no network. Source of the method: k-diffusion's and ComfyUI's
 //! `latent_rgb_factors`.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use serde::Deserialize;
 
-use super::latent_diffusion::LatentShape;
-use crate::{Error, Result, image::Rgb8, sampling::noise, vae::autoencoder_kl::AutoencoderKL};
+use super::autoencoder::LatentShape;
+use crate::{Error, Result, image::Rgb8, sampling::noise};
 
 /// A linear map from latents to colours in `[-1, 1]`.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,8 +19,10 @@ pub(crate) struct PreviewMap {
     bias: [f32; 3],
 }
 
-/// Latents of a side in this many steps are decoded to fit the map.
+/// Latents on a side that are decoded to fit the map, at least.
 const FIT_SIDE: usize = 12;
+/// Latents for each of the numbers that are fitted.
+const FIT_POINTS: usize = 4;
 
 impl PreviewMap {
     pub(crate) fn new(factors: Vec<[f32; 3]>, bias: [f32; 3]) -> Self {
@@ -53,28 +55,25 @@ impl PreviewMap {
     }
 
     /// Fits the map to an autoencoder: decodes a patch of noise and solves for the map that comes nearest to its
-    /// picture averaged over each latent's pixels. `to_decoder` turns a generation's latents into those that the
-    /// decoder takes.
+    /// picture averaged over each latent's pixels. `decode`: a side and that many squared latents of a generation to
+    /// pixels `(1, height, width, 3)`.
     pub(crate) fn fit(
-        vae: &AutoencoderKL,
         channels: usize,
-        to_decoder: impl Fn(&mut [f32]),
+        decode: impl Fn(usize, &[f32]) -> Result<Tensor>,
     ) -> Result<Self> {
-        let mut latents =
-            noise::Generator::new(noise::KINDS[0], 0)?.randn(FIT_SIDE * FIT_SIDE * channels);
-        let model_latents = latents.clone();
-        to_decoder(&mut latents);
-        let decoded = vae.decode(&Tensor::from_vec(
-            latents,
-            (1, FIT_SIDE, FIT_SIDE, channels),
-            &Device::Cpu,
-        )?)?;
+        let mut side = FIT_SIDE;
+        while side * side < FIT_POINTS * channels {
+            side += 1;
+        }
+        let model_latents =
+            noise::Generator::new(noise::KINDS[0], 0)?.randn(side * side * channels);
+        let decoded = decode(side, &model_latents)?;
         let (_, height, width, _) = decoded.dims4()?;
-        let factor = (height / FIT_SIDE).max(1);
+        let factor = (height / side).max(1);
         let pixels: Vec<f32> = decoded.flatten_all()?.to_vec1()?;
         let mut system = NormalEquations::new(channels + 1);
         for (index, latent) in model_latents.chunks_exact(channels).enumerate() {
-            let (y, x) = (index / FIT_SIDE, index % FIT_SIDE);
+            let (y, x) = (index / side, index % side);
             let mut mean = [0f64; 3];
             for row in 0..factor {
                 for column in 0..factor {

@@ -46,6 +46,15 @@ pub struct Metadata {
     pub height_px: u32,
     /// Layer of the text encoder, counted from the end as A1111 does; absent is the model's own.
     pub clip_skip: Option<u32>,
+    /// How much of the way from noise was gone, where a picture was there to begin from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<f64>,
+    /// SHA-256 of the file of that picture, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_image_sha256: Option<String>,
+    /// SHA-256 of the file of its mask, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_sha256: Option<String>,
     /// Precision of the network, such as `f32`.
     pub precision: String,
 }

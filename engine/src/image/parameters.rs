@@ -70,6 +70,10 @@ pub(super) fn text(metadata: &Metadata) -> String {
         ),
         ("Model", Some(metadata.model.clone())),
         (
+            "Denoising strength",
+            metadata.strength.map(|strength| strength.to_string()),
+        ),
+        (
             "Clip skip",
             metadata
                 .clip_skip

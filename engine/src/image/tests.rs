@@ -45,6 +45,9 @@ fn metadata() -> Metadata {
         width_px: 24,
         height_px: 16,
         clip_skip: Some(2),
+        strength: None,
+        init_image_sha256: None,
+        mask_sha256: None,
         precision: "f32".into(),
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
+use imgd_engine::{InitImage, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -34,6 +35,43 @@ pub(crate) struct CaseRequest {
     pub(crate) sampler: Option<String>,
     pub(crate) schedule: Option<String>,
     pub(crate) clip_skip: Option<u32>,
+    #[serde(default)]
+    pub(crate) max_sequence_length: Option<u32>,
+    /// Files in `expected`.
+    #[serde(default)]
+    pub(crate) init_image: Option<String>,
+    #[serde(default)]
+    pub(crate) mask: Option<String>,
+    #[serde(default)]
+    pub(crate) strength: Option<f64>,
+}
+
+impl CaseRequest {
+    /// The request of picture `number`.
+    pub(crate) fn to_engine(&self, number: usize) -> Request {
+        let file = |name: &String| -> bytes::Bytes {
+            fs::read(directory().join("expected").join(name))
+                .unwrap()
+                .into()
+        };
+        Request {
+            negative_prompt: self.negative_prompt.clone(),
+            width_px: Some(self.width),
+            height_px: Some(self.height),
+            num_inference_steps: Some(self.steps),
+            guidance_scale: Some(self.guidance),
+            sampler: self.sampler.clone(),
+            schedule: self.schedule.clone(),
+            clip_skip: self.clip_skip,
+            max_sequence_length: self.max_sequence_length,
+            init: self.init_image.as_ref().map(|image| InitImage {
+                image: file(image),
+                mask: self.mask.as_ref().map(file),
+                strength: self.strength,
+            }),
+            ..Request::new(self.prompt.clone(), self.seed + number as u64)
+        }
+    }
 }
 
 /// All cases, in the order of the program that made them.
@@ -42,9 +80,13 @@ pub(crate) fn cases() -> Vec<Case> {
     struct File {
         cases: Vec<Case>,
     }
-    let file: File =
-        serde_json::from_slice(&fs::read(directory().join("cases.json")).unwrap()).unwrap();
-    file.cases
+    ["cases.json", "more_cases.json"]
+        .into_iter()
+        .flat_map(|name| {
+            let bytes = fs::read(directory().join(name)).unwrap();
+            serde_json::from_slice::<File>(&bytes).unwrap().cases
+        })
+        .collect()
 }
 
 /// The files of `tests/oracle`.

@@ -6,18 +6,27 @@ use candle_core::Device;
 use serde_json::Value;
 
 use super::{
-    Conditioning, Decoding, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles,
-    NetworkInput, PreviewMap, PromptPair,
+    Autoencoder, Conditioning, Description, EncodedPrompt, Family, FamilyEntry, LatentShape,
+    ModelFiles, NetworkInput, PromptPair,
     clip_prompt::{self, ClipPrompt},
     defaults,
-    latent_diffusion::{self, LatentDiffusion, LatentShape},
+    latent_diffusion::{self, LatentDiffusion},
 };
-use crate::{Result, request::Precision, sampling::SchedulerConfig};
+use crate::{
+    Result,
+    request::{Guidance, Precision},
+    sampling::SchedulerConfig,
+};
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     name: "sd",
-    pipeline_classes: &["StableDiffusionPipeline"],
+    pipeline_classes: &[
+        "StableDiffusionPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+    ],
     weighted_parts: &["text_encoder", "unet", "vae"],
+    optional_parts: &[],
     describe,
     scheduler,
     open,
@@ -33,6 +42,9 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         size_multiple_px: sizes.size_multiple_px,
         prompt_positions: clip.positions,
         defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
+        prompt_positions_limit: None,
+        repaints: sizes.repaints,
+        guidance: Guidance::ClassifierFree,
         clip_layers: clip.layers,
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
@@ -50,24 +62,8 @@ fn scheduler(files: &ModelFiles) -> Result<SchedulerConfig> {
 fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box<dyn Family>> {
     Ok(Box::new(StableDiffusion {
         text: ClipPrompt::open(files, "tokenizer", "text_encoder", false, device, precision)?,
-        networks: LatentDiffusion::open(files, device, precision, known_preview)?,
+        networks: LatentDiffusion::open(files, device, precision)?,
     }))
-}
-
-/// The map for the autoencoder of Stable Diffusion 1 and 2, known by its scaling factor. Source: ComfyUI
-/// `latent_formats.SD15`.
-fn known_preview(scaling_factor: f64) -> Option<PreviewMap> {
-    ((scaling_factor - 0.18215).abs() < 1e-9).then(|| {
-        PreviewMap::new(
-            vec![
-                [0.3512, 0.2297, 0.3227],
-                [0.3250, 0.4974, 0.2350],
-                [-0.2829, 0.1762, 0.2721],
-                [-0.2120, -0.2616, -0.7177],
-            ],
-            [0.0; 3],
-        )
-    })
 }
 
 struct StableDiffusion {
@@ -76,8 +72,8 @@ struct StableDiffusion {
 }
 
 impl Family for StableDiffusion {
-    fn latent_shape(&self, width_px: u32, height_px: u32) -> LatentShape {
-        self.networks.latent_shape(width_px, height_px)
+    fn autoencoder(&self) -> &Autoencoder {
+        &self.networks.autoencoder
     }
 
     /// `clip_skip` concerns the prompt alone: the pipeline always reads the negative prompt from the encoder's
@@ -96,17 +92,11 @@ impl Family for StableDiffusion {
             .then(|| {
                 let words = prompt.negative_prompt.unwrap_or_default();
                 let output = self.text.encode(words, "negative_prompt", &mut notices)?;
-                Ok::<_, crate::Error>(Conditioning {
-                    prompt_embeds: output.last_hidden_state,
-                    added: None,
-                })
+                Ok::<_, crate::Error>(Conditioning::of_text(output.last_hidden_state))
             })
             .transpose()?;
         Ok(EncodedPrompt {
-            positive: Conditioning {
-                prompt_embeds,
-                added: None,
-            },
+            positive: Conditioning::of_text(prompt_embeds),
             negative,
             notices,
         })
@@ -114,18 +104,5 @@ impl Family for StableDiffusion {
 
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>> {
         self.networks.evaluate(shape, inputs)
-    }
-
-    fn decode(
-        &self,
-        shape: LatentShape,
-        latents: &[f32],
-        decoding: Option<Decoding>,
-    ) -> Result<Decoding> {
-        self.networks.decode(shape, latents, decoding)
-    }
-
-    fn preview_map(&self) -> Result<&PreviewMap> {
-        self.networks.preview_map()
     }
 }

@@ -6,18 +6,27 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 
 use super::{
-    Conditioning, Decoding, Description, EncodedPrompt, Family, FamilyEntry, ModelFiles,
-    NetworkInput, PreviewMap, PromptPair,
+    Autoencoder, Conditioning, Description, EncodedPrompt, Family, FamilyEntry, LatentShape,
+    ModelFiles, NetworkInput, PromptPair,
     clip_prompt::{self, ClipPrompt},
     defaults,
-    latent_diffusion::{self, LatentDiffusion, LatentShape},
+    latent_diffusion::{self, LatentDiffusion},
 };
-use crate::{Notice, Result, denoise::unet_2d_condition::AddedConditioning, request::Precision};
+use crate::{
+    Notice, Result,
+    denoise::unet_2d_condition::AddedConditioning,
+    request::{Guidance, Precision},
+};
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     name: "sdxl",
-    pipeline_classes: &["StableDiffusionXLPipeline"],
+    pipeline_classes: &[
+        "StableDiffusionXLPipeline",
+        "StableDiffusionXLImg2ImgPipeline",
+        "StableDiffusionXLInpaintPipeline",
+    ],
     weighted_parts: &["text_encoder", "text_encoder_2", "unet", "vae"],
+    optional_parts: &[],
     describe,
     scheduler: ModelFiles::scheduler_config,
     open,
@@ -34,6 +43,9 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         size_multiple_px: sizes.size_multiple_px,
         prompt_positions: first.positions.min(second.positions),
         defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
+        prompt_positions_limit: None,
+        repaints: sizes.repaints,
+        guidance: Guidance::ClassifierFree,
         clip_layers: first.layers.min(second.layers),
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
@@ -50,28 +62,13 @@ fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box
             device,
             precision,
         )?,
-        networks: LatentDiffusion::open(files, device, precision, known_preview)?,
+        networks: LatentDiffusion::open(files, device, precision)?,
         force_zeros_for_empty_prompt: files
             .index_value("force_zeros_for_empty_prompt")
             .and_then(Value::as_bool)
             .unwrap_or(true),
         device: device.clone(),
     }))
-}
-
-/// The map for SDXL's autoencoder, known by its scaling factor. Source: ComfyUI `latent_formats.SDXL`.
-fn known_preview(scaling_factor: f64) -> Option<PreviewMap> {
-    ((scaling_factor - 0.13025).abs() < 1e-9).then(|| {
-        PreviewMap::new(
-            vec![
-                [0.3651, 0.4232, 0.4341],
-                [-0.2533, -0.0042, 0.1068],
-                [0.1076, 0.1111, -0.0362],
-                [-0.3165, -0.2492, -0.2188],
-            ],
-            [0.1084, -0.0175, -0.0011],
-        )
-    })
 }
 
 struct StableDiffusionXl {
@@ -102,11 +99,11 @@ impl StableDiffusionXl {
             2,
         )?; // (1, tokens, width + width_2)
         Ok(Conditioning {
-            prompt_embeds,
             added: Some(AddedConditioning {
                 text_embeds: second.pooled,
                 time_ids: time_ids.clone(),
             }),
+            ..Conditioning::of_text(prompt_embeds)
         })
     }
 
@@ -122,8 +119,8 @@ impl StableDiffusionXl {
 }
 
 impl Family for StableDiffusionXl {
-    fn latent_shape(&self, width_px: u32, height_px: u32) -> LatentShape {
-        self.networks.latent_shape(width_px, height_px)
+    fn autoencoder(&self) -> &Autoencoder {
+        &self.networks.autoencoder
     }
 
     /// `clip_skip` concerns the prompt alone: the pipeline always reads the negative prompt from the penultimate
@@ -158,34 +155,22 @@ impl Family for StableDiffusionXl {
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>> {
         self.networks.evaluate(shape, inputs)
     }
-
-    fn decode(
-        &self,
-        shape: LatentShape,
-        latents: &[f32],
-        decoding: Option<Decoding>,
-    ) -> Result<Decoding> {
-        self.networks.decode(shape, latents, decoding)
-    }
-
-    fn preview_map(&self) -> Result<&PreviewMap> {
-        self.networks.preview_map()
-    }
 }
 
 /// No text at all, for a picture of the same size.
 fn zeros_like(conditioning: &Conditioning) -> Result<Conditioning> {
-    Ok(Conditioning {
-        prompt_embeds: conditioning.prompt_embeds.zeros_like()?,
-        added: conditioning
-            .added
-            .as_ref()
-            .map(|added| {
-                Ok::<_, crate::Error>(AddedConditioning {
-                    text_embeds: added.text_embeds.zeros_like()?,
-                    time_ids: added.time_ids.clone(),
-                })
+    let added = conditioning
+        .added
+        .as_ref()
+        .map(|added| {
+            Ok::<_, crate::Error>(AddedConditioning {
+                text_embeds: added.text_embeds.zeros_like()?,
+                time_ids: added.time_ids.clone(),
             })
-            .transpose()?,
+        })
+        .transpose()?;
+    Ok(Conditioning {
+        added,
+        ..Conditioning::of_text(conditioning.prompt_embeds.zeros_like()?)
     })
 }

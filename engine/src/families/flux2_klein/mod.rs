@@ -1,0 +1,167 @@
+//! FLUX.2 klein (4B and 9B): three of Qwen3's layers, a transformer, an autoencoder whose patches are normalised.
+//!
+//! Source: diffusers `Flux2KleinPipeline`.
+
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+
+use super::{
+    Autoencoder, Conditioning, Description, EncodedPrompt, Family, FamilyEntry, LatentShape,
+    ModelFiles, NetworkInput, PromptPair, autoencoder,
+    defaults::{Course, with_course},
+    groups::{self, Patching},
+    patches::Patches,
+    qwen_prompt::QwenPrompt,
+};
+use crate::{
+    Error, Notice, Result,
+    denoise::flux2::{Config, Flux2Transformer2DModel, Place},
+    request::{Guidance, Precision},
+    sampling::{DynamicShift, Flow, FlowLevels, SchedulerConfig},
+};
+
+pub(super) const ENTRY: FamilyEntry = FamilyEntry {
+    name: "flux2_klein",
+    pipeline_classes: &["Flux2KleinPipeline"],
+    weighted_parts: &["text_encoder", "transformer", "vae"],
+    optional_parts: &[],
+    describe,
+    scheduler,
+    open,
+};
+
+/// Layers of the text encoder whose hidden states the transformer takes side by side.
+const LAYERS: [usize; 3] = [9, 18, 27];
+/// Tokens that a prompt is filled up to.
+const PROMPT_TOKENS: usize = 512;
+/// Side of the default picture in the autoencoder's latents.
+const DEFAULT_LATENTS: u32 = 128;
+/// Latents of the autoencoder on a side of one of the sampler's.
+const PATCH: u32 = 2;
+
+const BASE: Course = Course {
+    steps: 50,
+    guidance: 4.0,
+};
+const DISTILLED: Course = Course {
+    steps: 4,
+    guidance: 1.0,
+};
+
+fn is_distilled(files: &ModelFiles) -> bool {
+    files
+        .index_value("is_distilled")
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
+}
+
+fn describe(files: &ModelFiles) -> Result<Description> {
+    let sizes = autoencoder::sizes(files)?;
+    let side = DEFAULT_LATENTS * sizes.scale_factor;
+    let (guidance, course) = if is_distilled(files) {
+        (Guidance::None, DISTILLED)
+    } else {
+        (Guidance::ClassifierFree, BASE)
+    };
+    Ok(Description {
+        size_multiple_px: sizes.scale_factor * PATCH,
+        prompt_positions: PROMPT_TOKENS,
+        repaints: false,
+        prompt_positions_limit: Some(PROMPT_TOKENS),
+        guidance,
+        defaults: with_course(files, [course, course], [side, side], 1)?,
+        clip_layers: 1,
+        working_bytes_per_pixel: sizes.working_bytes_per_pixel,
+    })
+}
+
+fn scheduler(files: &ModelFiles) -> Result<SchedulerConfig> {
+    Ok(files.scheduler_config()?.with_flow(Flow {
+        pixels_per_token: autoencoder::sizes(files)?.scale_factor * PATCH,
+        levels: FlowLevels::ToLastStep,
+        shift: DynamicShift::Empirical,
+    }))
+}
+
+fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box<dyn Family>> {
+    let config: Config = files.config("transformer")?;
+    let autoencoder = Autoencoder::open(files, device, precision)?;
+    let channels = autoencoder.latent_shape(64, 64).channels;
+    if config.in_channels != channels || config.out_channels() != channels {
+        return Err(Error::model(format!(
+            "transformer/config.json: `in_channels` is {}, and patches of the autoencoder's latents have {channels}",
+            config.in_channels
+        )));
+    }
+    Ok(Box::new(Flux2Klein {
+        text: QwenPrompt::open(files, &LAYERS, device, precision)?,
+        transformer: Flux2Transformer2DModel::load(
+            &files.loader("transformer", device, precision)?,
+            &config,
+        )?,
+        autoencoder,
+    }))
+}
+
+struct Flux2Klein {
+    text: QwenPrompt,
+    transformer: Flux2Transformer2DModel,
+    autoencoder: Autoencoder,
+}
+
+impl Flux2Klein {
+    /// The three layers side by side, padding among the tokens.
+    fn encode_one(
+        &self,
+        words: &str,
+        field: &'static str,
+        positions: usize,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Conditioning> {
+        let encoded = self.text.encode(words, field, false, positions, notices)?;
+        let layers: Vec<&Tensor> = encoded.states.iter().collect();
+        Ok(Conditioning::of_text(Tensor::cat(&layers, 2)?))
+    }
+}
+
+impl Family for Flux2Klein {
+    fn autoencoder(&self) -> &Autoencoder {
+        &self.autoencoder
+    }
+
+    fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt> {
+        let mut notices = Vec::new();
+        let positions = prompt.max_sequence_length;
+        let positive = self.encode_one(prompt.prompt, "prompt", positions, &mut notices)?;
+        let negative = prompt
+            .guided
+            .then(|| {
+                let words = prompt.negative_prompt.unwrap_or_default();
+                self.encode_one(words, "negative_prompt", positions, &mut notices)
+            })
+            .transpose()?;
+        Ok(EncodedPrompt {
+            positive,
+            negative,
+            notices,
+        })
+    }
+
+    fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>> {
+        // The sampler's latents are patches already.
+        let patching = Patching {
+            patch: 1,
+            order_in: Patches::ChannelsInside,
+            order_out: Patches::ChannelsInside,
+        };
+        groups::evaluate(shape, inputs, patching, |stacked| {
+            let times: Vec<f64> = stacked.timesteps.iter().map(|t| t / 1000.0).collect();
+            let (rows, columns) = stacked.grid;
+            let places: Vec<Place> = (0..rows * columns)
+                .map(|at| [0, at / columns, at % columns])
+                .collect();
+            self.transformer
+                .forward(&stacked.tokens, &places, &times, &stacked.prompt_embeds)
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! Inputs of one evaluation that can go through a transformer together: those whose prompts are of one length.
+
+use candle_core::{Device, Tensor};
+
+use super::{
+    Conditioning, LatentShape, NetworkInput,
+    latent_diffusion::concat,
+    patches::{Patches, pack, unpack},
+};
+use crate::{Error, Result};
+
+/// Several inputs stacked, for a transformer of patches.
+pub(super) struct Stacked {
+    /// `(b, tokens, channels of a patch)`.
+    pub(super) tokens: Tensor,
+    /// Rows and columns of patches.
+    pub(super) grid: (usize, usize),
+    /// Timestep of each.
+    pub(super) timesteps: Vec<f64>,
+    /// `(b, words, width)`.
+    pub(super) prompt_embeds: Tensor,
+    /// `(b, width)`, where all have one.
+    pub(super) pooled_prompt_embeds: Option<Tensor>,
+    /// Guidance of each, where all have one.
+    pub(super) guidance: Vec<f64>,
+}
+
+impl Stacked {
+    /// The pooled text, which the transformer needs.
+    pub(super) fn pooled(&self) -> Result<&Tensor> {
+        self.pooled_prompt_embeds
+            .as_ref()
+            .ok_or_else(|| Error::internal("a prompt without its pooled text"))
+    }
+}
+
+/// How a transformer sees latents.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patching {
+    /// Latents on a side of a patch.
+    pub(super) patch: usize,
+    /// Order of the numbers that go in.
+    pub(super) order_in: Patches,
+    /// Order of the numbers that come out.
+    pub(super) order_out: Patches,
+}
+
+/// Runs `network` on every group of inputs whose prompts have the same number of tokens; one output for each input, in
+/// order. `network` gives tokens of the shape it is given.
+pub(super) fn evaluate(
+    shape: LatentShape,
+    inputs: &[NetworkInput<'_>],
+    patching: Patching,
+    network: impl Fn(&Stacked) -> Result<Tensor>,
+) -> Result<Vec<Vec<f32>>> {
+    let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); inputs.len()];
+    while let Some(first) = outputs.iter().position(Vec::is_empty) {
+        let words = |index: usize| inputs[index].conditioning.prompt_embeds.dims()[1];
+        let members: Vec<usize> = (first..inputs.len())
+            .filter(|index| outputs[*index].is_empty() && words(*index) == words(first))
+            .collect();
+        let group: Vec<&NetworkInput<'_>> = members.iter().map(|index| &inputs[*index]).collect();
+        let stacked = stack(shape, &group, patching)?;
+        let result: Vec<f32> = network(&stacked)?.flatten_all()?.to_vec1()?;
+        if result.len() != members.len() * shape.len() || shape.len() == 0 {
+            return Err(Error::internal("the network gave too few numbers"));
+        }
+        for (index, tokens) in members.into_iter().zip(result.chunks_exact(shape.len())) {
+            outputs[index] = unpack(tokens, shape, patching.patch, patching.order_out);
+        }
+    }
+    Ok(outputs)
+}
+
+fn stack(shape: LatentShape, group: &[&NetworkInput<'_>], patching: Patching) -> Result<Stacked> {
+    let patch = patching.patch;
+    let grid = (shape.height / patch, shape.width / patch);
+    let samples: Vec<f32> = group
+        .iter()
+        .flat_map(|input| pack(input.sample, shape, patch, patching.order_in))
+        .collect();
+    let conditionings: Vec<&Conditioning> = group.iter().map(|input| input.conditioning).collect();
+    let guidance: Option<Vec<f64>> = conditionings
+        .iter()
+        .map(|conditioning| conditioning.guidance)
+        .collect();
+    Ok(Stacked {
+        tokens: Tensor::from_vec(
+            samples,
+            (group.len(), grid.0 * grid.1, patch * patch * shape.channels),
+            &Device::Cpu,
+        )?,
+        grid,
+        timesteps: group.iter().map(|input| input.timestep).collect(),
+        prompt_embeds: concat(&conditionings, |conditioning| {
+            Some(&conditioning.prompt_embeds)
+        })?
+        .ok_or_else(|| Error::internal("an evaluation without inputs"))?,
+        pooled_prompt_embeds: concat(&conditionings, |conditioning| {
+            conditioning.pooled_prompt_embeds.as_ref()
+        })?,
+        guidance: guidance.unwrap_or_default(),
+    })
+}

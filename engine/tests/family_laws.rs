@@ -1,0 +1,136 @@
+//! The law of the step machine, bit for bit, in every kind of model and task: a generation's bytes depend on its request
+//! and its model alone. On the tiny models of `tests/oracle`.
+
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
+mod support;
+
+use imgd_engine::checkpoint::Source;
+use imgd_engine::{Generation, Model, OpenOptions, Precision, Request};
+use support::oracle::{Case, cases};
+
+/// One of each family, and of each task.
+const CASES: &[&str] = &[
+    "sd3",
+    "flux-dev",
+    "klein-base",
+    "z-image-guided",
+    "sd3-dpmpp_2m_sde",
+    "sd3-unipc",
+    "z-image-lcm",
+    "img2img-heun",
+    "inpaint-dpmpp_2m",
+    "inpaint-pndm",
+    "flux-inpaint",
+    "repainting-part",
+];
+
+fn each(precision: Precision, law: impl Fn(&Case, &Model)) {
+    let all = cases();
+    for name in CASES {
+        let case = all.iter().find(|case| case.name == *name).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        case.write_model(root.path());
+        let options = OpenOptions {
+            name: case.name.clone(),
+            precision,
+            progress: None,
+        };
+        let source = Source::directory(root.path()).unwrap();
+        law(case, &Model::open(&source, &options).unwrap());
+    }
+}
+
+/// The case's request and two others, of other lengths of prompts.
+fn requests(case: &Case) -> Vec<Request> {
+    let request = case.request.to_engine(0);
+    let with = |prompt: &str, seed| Request {
+        prompt: prompt.to_owned(),
+        seed,
+        ..request.clone()
+    };
+    vec![
+        request.clone(),
+        with(
+            "a cat sitting next to a dog under the blue sky, a red apple on a wooden table, studio light, a cat and a dog",
+            7,
+        ),
+        with("", 8),
+    ]
+}
+
+fn step(model: &Model, generations: &mut [Generation]) {
+    let mut batch: Vec<&mut Generation> = generations.iter_mut().collect();
+    for result in model.step(&mut batch) {
+        result.unwrap();
+    }
+}
+
+/// Everything that a generation is: its saved bytes at its end.
+fn alone(model: &Model, request: &Request) -> Vec<u8> {
+    let mut generation = [model.start(request).unwrap()];
+    while !generation[0].is_done() {
+        step(model, &mut generation);
+    }
+    generation[0].save().unwrap()
+}
+
+#[test]
+fn batched_equals_single() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        each(precision, |case, model| {
+            let requests = requests(case);
+            let mut together: Vec<Generation> = requests
+                .iter()
+                .map(|request| model.start(request).unwrap())
+                .collect();
+            while !together[0].is_done() {
+                step(model, &mut together);
+            }
+            for (generation, request) in together.iter().zip(&requests) {
+                assert!(
+                    generation.save().unwrap() == alone(model, request),
+                    "{}: {:?}",
+                    case.name,
+                    request.seed
+                );
+            }
+        });
+    }
+}
+
+#[test]
+fn saved_and_restored_equals_straight_through() {
+    each(Precision::F32, |case, model| {
+        let request = case.request.to_engine(0);
+        let expected = alone(model, &request);
+        let mut generation = [model.start(&request).unwrap()];
+        while !generation[0].is_done() {
+            step(model, &mut generation);
+            let restored = model.restore(&generation[0].save().unwrap()).unwrap();
+            assert_eq!(restored.restarted, None, "{}", case.name);
+            generation = [restored.generation];
+        }
+        assert!(generation[0].save().unwrap() == expected, "{}", case.name);
+    });
+}
+
+#[test]
+fn one_thread_equals_many() {
+    each(Precision::F32, |case, model| {
+        let request = case.request.to_engine(0);
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let mut picture = Vec::new();
+            pool.build().unwrap().install(|| {
+                let mut generation = [model.start(&request).unwrap()];
+                while !generation[0].is_done() {
+                    step(model, &mut generation);
+                }
+                picture = model.finish(&mut generation[0]).unwrap().image.pixels;
+            });
+            picture
+        };
+        assert!(on(1) == on(3), "{}", case.name);
+    });
+}
