@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out_dir.join("imgd.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".imgd.v1.ImageChunk.data")
+        .bytes(".imgd.v1.ImageInput")
         .bytes(".imgd.v1.Preview.png")
         .compile_fds(descriptors)?;
     Ok(())

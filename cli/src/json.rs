@@ -149,6 +149,8 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "prediction": settings.prediction,
         "clip_skip": settings.clip_skip,
         "precision": precision_name(settings.precision()),
+        "strength": settings.strength,
+        "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
 }
 

@@ -12,6 +12,7 @@ mod live;
 mod numbers;
 mod output;
 mod picture_args;
+mod picture_file;
 mod progress;
 mod prompt;
 mod show;

@@ -1,12 +1,13 @@
 //! What a picture is made with, as flags: shared by every verb that makes pictures.
 
 use clap::Args;
-use imgd_client::{GenerateRequest, ImageFormat};
+use imgd_client::{GenerateRequest, ImageFormat, ImageInput};
 use imgd_proto::limits;
 
 use crate::{
     numbers::{self, Size},
     output::Format,
+    picture_file::{self, PictureFile},
 };
 
 /// The settings of the drawing.
@@ -49,6 +50,18 @@ pub(crate) struct PictureArgs {
     /// Text encoder layer, counted from the last: 1 last, 2 the one before; 1 to 12 [default: the model's]
     #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::CLIP_SKIP), allow_hyphen_values = true)]
     pub(crate) clip_skip: Option<u32>,
+    /// Tokens that the prompt is cut and filled up to, 1 to 512, where the model leaves that open [default: the model's]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::MAX_SEQUENCE_LENGTH), allow_hyphen_values = true)]
+    pub(crate) max_sequence_length: Option<u32>,
+    /// Picture to begin from: PNG, JPEG or WebP; its size is the new picture's where no flag says otherwise
+    #[arg(long, value_name = "FILE", value_parser = picture_file::file(&limits::INIT_IMAGE))]
+    pub(crate) init_image: Option<PictureFile>,
+    /// How much is made anew, 0 to 1: 0.3 changes details, 1 keeps nothing [default: 0.75, with --mask 1]
+    #[arg(long, value_name = "X", value_parser = numbers::number(&limits::STRENGTH), requires = "init_image", allow_hyphen_values = true)]
+    pub(crate) strength: Option<f64>,
+    /// Picture that is white where --init-image is repainted and black where it is kept
+    #[arg(long, value_name = "FILE", value_parser = picture_file::file(&limits::MASK), requires = "init_image")]
+    pub(crate) mask: Option<PictureFile>,
     /// Number format of the computation [default: auto]
     #[arg(
         long,
@@ -75,6 +88,16 @@ impl PictureArgs {
             sampler: self.sampler.clone(),
             schedule: self.schedule.clone(),
             clip_skip: self.clip_skip,
+            max_sequence_length: self.max_sequence_length,
+            input: self.init_image.as_ref().map(|image| ImageInput {
+                init_image: image.bytes.clone().into(),
+                mask: self
+                    .mask
+                    .as_ref()
+                    .map(|mask| mask.bytes.clone().into())
+                    .unwrap_or_default(),
+                strength: self.strength,
+            }),
             precision: self.precision.unwrap_or(Precision::Auto).into(),
             ..GenerateRequest::default()
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imgd_proto::v1;
-pub use imgd_proto::v1::{ImageFormat, Precision, Priority};
+pub use imgd_proto::v1::{ImageFormat, ImageInput, Precision, Priority};
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
 ///
@@ -34,6 +34,10 @@ pub struct GenerateRequest {
     pub schedule: Option<String>,
     /// Layer of the text encoder counted from the last, 1 to 12.
     pub clip_skip: Option<u32>,
+    /// Tokens that the prompt is cut and filled up to, 1 to 512; for models whose text encoder leaves that open.
+    pub max_sequence_length: Option<u32>,
+    /// A picture to begin from, or to repaint in part.
+    pub input: Option<ImageInput>,
     /// Number format of the computation.
     pub precision: Precision,
     /// File format of the pictures.
@@ -102,6 +106,8 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             sampler: request.sampler.unwrap_or_default(),
             schedule: request.schedule.unwrap_or_default(),
             clip_skip: request.clip_skip,
+            max_sequence_length: request.max_sequence_length,
+            input: request.input,
             precision: request.precision.into(),
             format: request.format.into(),
             jpeg_quality: request.jpeg_quality,

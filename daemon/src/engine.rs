@@ -142,6 +142,10 @@ pub struct PictureRequest {
     pub schedule: Option<String>,
     /// Layer of the text encoder counted from the last.
     pub clip_skip: Option<u32>,
+    /// Tokens that the prompt is cut and filled up to.
+    pub max_sequence_length: Option<u32>,
+    /// A picture to begin from.
+    pub input: Option<v1::ImageInput>,
 }
 
 /// What file to make of a picture.

@@ -176,6 +176,8 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         sampler: None,
         schedule: None,
         clip_skip: None,
+        max_sequence_length: None,
+        input: None,
     }
 }
 

@@ -98,6 +98,8 @@ impl Submission {
             sampler: named(&common.sampler),
             schedule: named(&common.schedule),
             clip_skip: common.clip_skip,
+            max_sequence_length: common.max_sequence_length,
+            input: common.input.clone(),
         }
     }
 

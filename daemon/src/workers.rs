@@ -211,6 +211,8 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         sampler: picture.sampler,
         schedule: picture.schedule,
         clip_skip: picture.clip_skip,
+        max_sequence_length: picture.max_sequence_length,
+        input: picture.input,
     }
 }
 

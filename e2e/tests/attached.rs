@@ -101,7 +101,7 @@ fn an_attached_job_of_a_killed_daemon_is_cancelled_and_a_detached_one_goes_on() 
             width_px: Some(128),
             height_px: Some(128),
             num_inference_steps: Some(40),
-            num_images: Some(2),
+            num_images: Some(20),
             seed: Some(7),
             ..GenerateRequest::default()
         };

@@ -7,7 +7,10 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     errors::{Failure, Reason},
-    v1::{GenerateRequest, ImageFormat, LoadModelRequest, Precision, Priority, SubmitJobRequest},
+    v1::{
+        GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Precision, Priority,
+        SubmitJobRequest,
+    },
 };
 
 /// What a field may be.
@@ -97,6 +100,10 @@ table! {
     SAMPLER: "sampler", Range::Bytes { max: 64 }, "bytes", "the model's", "Name of the solver";
     SCHEDULE: "schedule", Range::Bytes { max: 64 }, "bytes", "the model's", "Name of the list of noise levels";
     CLIP_SKIP: "clip_skip", integer(1, 12), "", "the model's", "Layer of the text encoder, counted from the last";
+    MAX_SEQUENCE_LENGTH: "max_sequence_length", integer(1, 512), "tokens", "the model's", "Tokens that the prompt is cut and filled up to";
+    INIT_IMAGE: "init_image", Range::Bytes { max: 16 << 20 }, "bytes", "none", "File of a picture to begin from";
+    MASK: "mask", Range::Bytes { max: 16 << 20 }, "bytes", "none", "File of a picture that is light where is repainted";
+    STRENGTH: "strength", Range::Number { min: 0.0, max: 1.0 }, "", "0.75, with a mask 1", "How much of the way from noise is gone";
     JPEG_QUALITY: "jpeg_quality", integer(1, 100), "", "95", "Quality of a JPEG";
     PREVIEW_EVERY_N_STEPS: "preview_every_n_steps", integer(0, 1_000), "steps", "0", "Distance between previews";
     REQUEST_ID: "request_id", Range::Characters { max: 64 }, "characters", "none", "The client's own name for the request";
@@ -115,6 +122,9 @@ pub const SIZE_MULTIPLE_PX: u32 = 8;
 
 /// Largest message a daemon accepts for one call, in bytes: two prompts at their limits fit several times.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
+
+/// Largest message a daemon accepts for a call that may carry pictures, in bytes: a picture and its mask at their limits.
+pub const MAX_PICTURE_REQUEST_BYTES: usize = (32 << 20) + MAX_REQUEST_BYTES;
 
 /// Largest part of a picture's file in one event, in bytes.
 pub const IMAGE_CHUNK_BYTES: usize = 256 << 10;
@@ -176,6 +186,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         (&NUM_INFERENCE_STEPS, request.num_inference_steps),
         (&NUM_IMAGES, request.num_images),
         (&CLIP_SKIP, request.clip_skip),
+        (&MAX_SEQUENCE_LENGTH, request.max_sequence_length),
         (&JPEG_QUALITY, request.jpeg_quality),
         (&PREVIEW_EVERY_N_STEPS, Some(request.preview_every_n_steps)),
     ] {
@@ -184,6 +195,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
     request
         .guidance_scale
         .map_or(Ok(()), |value| number(&GUIDANCE_SCALE, value))?;
+    request.input.as_ref().map_or(Ok(()), validate_input)?;
     text(&SAMPLER, &request.sampler)?;
     text(&SCHEDULE, &request.schedule)?;
     enumeration::<Precision>("precision", request.precision)?;
@@ -210,6 +222,21 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         request.num_inference_steps.unwrap_or(1),
         request.num_images.unwrap_or(1),
     )
+}
+
+/// Checks a picture to begin from, without looking into it.
+fn validate_input(input: &ImageInput) -> Result<(), FieldError> {
+    if input.init_image.is_empty() {
+        let message = "init_image is empty: it is a picture's file".to_owned();
+        return Err(FieldError::new(INIT_IMAGE.field, message)
+            .with_hint("leave `input` out to draw from noise".to_owned()));
+    }
+    for (limit, bytes) in [(&INIT_IMAGE, &input.init_image), (&MASK, &input.mask)] {
+        bytes_of(limit, bytes.len())?;
+    }
+    input
+        .strength
+        .map_or(Ok(()), |strength| number(&STRENGTH, strength))
 }
 
 /// Checks every field of a job that can be checked without its model.
@@ -463,15 +490,15 @@ fn number(limit: &Limit, value: f64) -> Result<(), FieldError> {
 }
 
 fn text(limit: &Limit, value: &str) -> Result<(), FieldError> {
+    bytes_of(limit, value.len())
+}
+
+fn bytes_of(limit: &Limit, length: usize) -> Result<(), FieldError> {
     match limit.range {
-        Range::Bytes { max } if value.len() as u64 <= max => Ok(()),
+        Range::Bytes { max } if length as u64 <= max => Ok(()),
         _ => {
             let Limit { field, .. } = limit;
-            let message = format!(
-                "{field} has {} bytes: it may have {}",
-                value.len(),
-                limit.phrase()
-            );
+            let message = format!("{field} has {length} bytes: it may have {}", limit.phrase());
             Err(FieldError::new(field, message))
         }
     }

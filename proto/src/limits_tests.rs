@@ -10,6 +10,7 @@ const JOB_PROTO: &str = include_str!("../imgd/v1/job.proto");
 fn comment_of(field: &str) -> String {
     [
         (IMAGE_PROTO, "GenerateRequest"),
+        (IMAGE_PROTO, "ImageInput"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]

@@ -157,6 +157,7 @@ pub(crate) fn settings(seed: u64) -> v1::Settings {
         prediction: "v_prediction".into(),
         clip_skip: 1,
         precision: v1::Precision::F32.into(),
+        ..v1::Settings::default()
     }
 }
 

@@ -110,9 +110,22 @@ pub(super) fn whole(record: &Record) -> v1::Job {
 /// Adds what was asked for.
 pub(super) fn asked(job: v1::Job, submission: &v1::SubmitJobRequest) -> v1::Job {
     v1::Job {
-        request: submission.generate.clone(),
+        request: submission.generate.as_ref().map(without_pictures),
         images: submission.images.clone(),
         ..job
+    }
+}
+
+/// A request as it is shown: pictures to begin from are large, and who gave them has them.
+fn without_pictures(request: &v1::GenerateRequest) -> v1::GenerateRequest {
+    let input = request.input.as_ref().map(|input| v1::ImageInput {
+        strength: input.strength,
+        ..v1::ImageInput::default()
+    });
+    // Cloning shares the pictures' bytes.
+    v1::GenerateRequest {
+        input,
+        ..request.clone()
     }
 }
 

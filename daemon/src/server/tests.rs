@@ -364,7 +364,7 @@ async fn bad_requests_name_their_field_and_the_daemon_goes_on() {
 async fn what_the_framework_refuses_is_told_like_everything_else() {
     let house = House::new();
     let failure = house
-        .generate(request(&"x".repeat(2 << 20), 1))
+        .generate(request(&"x".repeat(40 << 20), 1))
         .await
         .failure
         .unwrap();

@@ -44,10 +44,11 @@ pub fn routes(
 ) -> (Routes, HealthReporter) {
     let (reporter, health) = tonic_health::server::health_reporter();
     let max = imgd_proto::limits::MAX_REQUEST_BYTES;
+    let max_with_pictures = imgd_proto::limits::MAX_PICTURE_REQUEST_BYTES;
     let mut routes = Routes::builder();
     routes
-        .add_service(ImageServiceServer::new(image).max_decoding_message_size(max))
-        .add_service(JobServiceServer::new(job).max_decoding_message_size(max))
+        .add_service(ImageServiceServer::new(image).max_decoding_message_size(max_with_pictures))
+        .add_service(JobServiceServer::new(job).max_decoding_message_size(max_with_pictures))
         .add_service(ModelServiceServer::new(model).max_decoding_message_size(max))
         .add_service(DaemonServiceServer::new(daemon).max_decoding_message_size(max))
         .add_service(health);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    ErrorKind, Generation, Model, ModelInfo, OpenOptions, Precision, Request, Settings,
+    ErrorKind, Generation, InitImage, Model, ModelInfo, OpenOptions, Precision, Request, Settings,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -330,6 +330,12 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
         sampler: start.sampler,
         schedule: start.schedule,
         clip_skip: start.clip_skip,
+        max_sequence_length: start.max_sequence_length,
+        init: start.input.map(|input| InitImage {
+            image: input.init_image,
+            mask: Some(input.mask).filter(|mask| !mask.is_empty()),
+            strength: input.strength,
+        }),
     };
     (start.generation, start.model, request)
 }
@@ -407,6 +413,8 @@ fn settings(settings: &Settings) -> v1::Settings {
             Precision::Bf16 => v1::Precision::Bf16,
         }
         .into(),
+        strength: settings.strength,
+        max_sequence_length: settings.max_sequence_length,
     }
 }
 

@@ -113,6 +113,10 @@ pub(crate) struct Start {
     pub(crate) schedule: Option<String>,
     #[prost(uint32, optional, tag = "12")]
     pub(crate) clip_skip: Option<u32>,
+    #[prost(uint32, optional, tag = "13")]
+    pub(crate) max_sequence_length: Option<u32>,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) input: Option<v1::ImageInput>,
 }
 
 /// Without the prompts, which reach no log.

@@ -206,9 +206,9 @@ fn texts() -> Vec<Refusal> {
         ));
     }
     let mut request = small();
-    request.prompt = "a".repeat(2 << 20);
+    request.prompt = "a".repeat(40 << 20);
     texts.push(Refusal {
-        name: "a message of 2 MiB".to_owned(),
+        name: "a message of 40 MiB".to_owned(),
         ask: Ask::Generate(Box::new(request)),
         reason: Reason::MessageTooLarge,
         field: "",

@@ -8,6 +8,7 @@ use crate::{
     durations, numbers,
     output::Format,
     picture_args::{Precision, Priority, model_name},
+    picture_file::{self, PictureFile},
 };
 
 /// What a line says; what it leaves out is the command line's, else the model's.
@@ -25,6 +26,10 @@ pub(super) struct Own {
     pub(super) sampler: Option<String>,
     pub(super) schedule: Option<String>,
     pub(super) clip_skip: Option<u32>,
+    pub(super) max_sequence_length: Option<u32>,
+    pub(super) init_image: Option<PictureFile>,
+    pub(super) mask: Option<PictureFile>,
+    pub(super) strength: Option<f64>,
     pub(super) precision: Option<Precision>,
     pub(super) format: Option<Format>,
     pub(super) jpeg_quality: Option<u32>,
@@ -107,6 +112,11 @@ fields! {
     ["sampler"], Text, |own, text| own.sampler = Some(text.to_owned());
     ["schedule"], Text, |own, text| own.schedule = Some(text.to_owned());
     ["clip_skip"], Number, |own, text| own.clip_skip = Some(numbers::whole(&limits::CLIP_SKIP)(text)?);
+    ["max_sequence_length"], Number,
+        |own, text| own.max_sequence_length = Some(numbers::whole(&limits::MAX_SEQUENCE_LENGTH)(text)?);
+    ["init_image"], Text, |own, text| own.init_image = Some(picture_file::file(&limits::INIT_IMAGE)(text)?);
+    ["mask"], Text, |own, text| own.mask = Some(picture_file::file(&limits::MASK)(text)?);
+    ["strength"], Number, |own, text| own.strength = Some(numbers::number(&limits::STRENGTH)(text)?);
     ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
     ["format"], Text, |own, text| own.format = Some(choice(text)?);
     ["jpeg_quality"], Number, |own, text| own.jpeg_quality = Some(numbers::whole(&limits::JPEG_QUALITY)(text)?);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{GenerateRequest, sha256_hex, v1};
+use imgd_client::{GenerateRequest, ImageInput, sha256_hex, v1};
 use imgd_proto::limits::validate_generate;
 
 use super::{
@@ -183,6 +183,8 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         sampler: own.sampler.clone().or(base.sampler),
         schedule: own.schedule.clone().or(base.schedule),
         clip_skip: own.clip_skip.or(base.clip_skip),
+        max_sequence_length: own.max_sequence_length.or(base.max_sequence_length),
+        input: input(own, base.input),
         precision,
         jpeg_quality: own.jpeg_quality.or(file.jpeg_quality),
         omit_metadata: own.omit_metadata.unwrap_or(file.no_metadata),
@@ -190,6 +192,22 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         keep_alive: own.keep_alive.or(defaults.keep_alive),
         ..base
     }
+}
+
+/// The line's picture to begin from, or the command line's with what the line says of it.
+fn input(own: &Own, base: Option<ImageInput>) -> Option<ImageInput> {
+    let mut input = match &own.init_image {
+        Some(picture) => ImageInput {
+            init_image: picture.bytes.clone().into(),
+            ..ImageInput::default()
+        },
+        None => base?,
+    };
+    if let Some(mask) = &own.mask {
+        input.mask = mask.bytes.clone().into();
+    }
+    input.strength = own.strength.or(input.strength);
+    Some(input)
 }
 
 /// Where the line's pictures go: its own place inside `-o` where that is a folder, else instead of it.
@@ -214,7 +232,7 @@ fn identity(
         .output
         .filter(|output| !output.is_dir())
         .map(|output| output.strip_prefix(&folder).unwrap_or(output));
-    serde_json::json!([
+    let mut settings = serde_json::json!([
         "1",
         request.prompt,
         request.negative_prompt,
@@ -234,8 +252,25 @@ fn identity(
         request.omit_metadata,
         own.output,
         pattern.map(Path::to_string_lossy),
-    ])
-    .to_string()
+    ]);
+    // What came later counts where it is there: names of earlier runs stay what they were.
+    let later = [
+        request
+            .max_sequence_length
+            .map(|length| serde_json::json!({"max_sequence_length": length})),
+        request.input.as_ref().map(|input| {
+            let digest = |bytes: &[u8]| sha256_hex(bytes);
+            serde_json::json!({
+                "init_image": digest(&input.init_image),
+                "mask": digest(&input.mask),
+                "strength": input.strength,
+            })
+        }),
+    ];
+    if let Some(settings) = settings.as_array_mut() {
+        settings.extend(later.into_iter().flatten());
+    }
+    settings.to_string()
 }
 
 #[cfg(test)]
