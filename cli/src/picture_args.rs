@@ -14,9 +14,12 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Picture")]
 pub(crate) struct PictureArgs {
-    /// Model: a name from `imgctl models`, or a diffusers folder [default: the daemon's]
+    /// Model: a name from `imgctl models`, a diffusers folder or a safetensors file [default: the daemon's]
     #[arg(long, short, value_name = "NAME|PATH")]
     pub(crate) model: Option<String>,
+    /// Diffusers folder with what a single file lacks: configuration, tokenizers, text encoders, autoencoder
+    #[arg(long, value_name = "DIR", requires = "model")]
+    pub(crate) config: Option<String>,
     /// What to avoid; "" is an empty text, which for some models is not the same as none
     #[arg(long, value_name = "TEXT")]
     pub(crate) negative_prompt: Option<String>,
@@ -79,6 +82,7 @@ impl PictureArgs {
             prompt: prompt.to_owned(),
             negative_prompt: self.negative_prompt.clone(),
             model: self.model.as_deref().map(model_name),
+            model_config: self.config.as_deref().map(absolute),
             width_px: self.size.map(|size| size.width_px).or(self.width),
             height_px: self.size.map(|size| size.height_px).or(self.height),
             num_inference_steps: self.num_inference_steps,
@@ -178,12 +182,19 @@ impl From<Priority> for imgd_client::Priority {
 
 /// What a model argument means to the daemon: a folder's absolute path, or a name as it is.
 ///
-/// A folder is what exists as one, or begins with `/`, `./`, `../`; `org/name` may be a name from the config.
+/// A folder or file is what exists as one, or begins with `/`, `./`, `../`; `org/name` may be a name from the config.
 pub(crate) fn model_name(argument: &str) -> String {
-    let is_path = argument.starts_with(['/', '.']) || std::path::Path::new(argument).is_dir();
-    let absolute = is_path
-        .then(|| std::path::absolute(argument).ok())
-        .flatten();
+    let is_path = argument.starts_with(['/', '.']) || std::path::Path::new(argument).exists();
+    if is_path {
+        absolute(argument)
+    } else {
+        argument.to_owned()
+    }
+}
+
+/// An absolute path, as the daemon takes it.
+pub(crate) fn absolute(argument: &str) -> String {
+    let absolute = std::path::absolute(argument).ok();
     match absolute.as_deref().and_then(std::path::Path::to_str) {
         Some(path) => path.to_owned(),
         None => argument.to_owned(),

@@ -64,15 +64,17 @@ impl Client {
             .ok_or(Error::Contract("a model came without its description"))
     }
 
-    /// Loads a model (`None`: the default) and keeps it resident.
+    /// Loads a model (`None`: the default) and keeps it resident. `model_config`: as in [`GenerateRequest`].
     pub async fn load(
         &self,
         model: Option<&str>,
+        model_config: Option<&str>,
         keep_alive: Option<KeepAlive>,
         precision: Precision,
     ) -> Result<Loading> {
         let request = LoadModelRequest {
             model: model.unwrap_or_default().to_owned(),
+            model_config: model_config.unwrap_or_default().to_owned(),
             keep_alive: keep_alive.map(Into::into),
             precision: precision.into(),
         };

@@ -16,6 +16,8 @@ pub struct GenerateRequest {
     pub negative_prompt: Option<String>,
     /// A model's name, or the absolute path of a diffusers directory.
     pub model: Option<String>,
+    /// The absolute path of a diffusers directory with what a single file lacks.
+    pub model_config: Option<String>,
     /// Width in pixels, 8 to 4,096, a multiple of the model's factor.
     pub width_px: Option<u32>,
     /// Height in pixels, 8 to 4,096, a multiple of the model's factor.
@@ -97,6 +99,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             prompt: request.prompt,
             negative_prompt: request.negative_prompt,
             model: request.model.unwrap_or_default(),
+            model_config: request.model_config.unwrap_or_default(),
             width_px: request.width_px,
             height_px: request.height_px,
             num_inference_steps: request.num_inference_steps,

@@ -86,8 +86,15 @@ pub struct GenerationId(pub u64);
 pub enum Place {
     /// Inside the program.
     Embedded,
-    /// A diffusers directory, as an absolute path.
+    /// A diffusers directory or a single file, as an absolute path.
     Directory(PathBuf),
+    /// A single file and the diffusers directory with what it lacks, as absolute paths.
+    Configured {
+        /// The file.
+        file: PathBuf,
+        /// The directory.
+        config: PathBuf,
+    },
 }
 
 /// A model as it is held in memory: two keys are two copies.
@@ -102,6 +109,19 @@ pub struct ModelKey {
 }
 
 impl ModelKey {
+    /// The same model with what it lacks in the directory `config`; an empty path is none.
+    #[must_use]
+    pub fn with_config(self, config: &str) -> Self {
+        let place = match self.place {
+            Place::Directory(file) if !config.is_empty() => Place::Configured {
+                file,
+                config: PathBuf::from(config),
+            },
+            place => place,
+        };
+        Self { place, ..self }
+    }
+
     /// The same model, computing with `precision`.
     #[must_use]
     pub fn with_precision(self, precision: v1::Precision) -> Self {

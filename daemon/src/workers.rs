@@ -257,7 +257,13 @@ fn key(model: &ModelKey) -> wire::ModelKey {
     wire::ModelKey {
         directory: match &model.place {
             Place::Embedded => None,
-            Place::Directory(directory) => Some(directory.as_os_str().as_bytes().to_vec()),
+            Place::Directory(path) | Place::Configured { file: path, .. } => {
+                Some(path.as_os_str().as_bytes().to_vec())
+            }
+        },
+        config: match &model.place {
+            Place::Configured { config, .. } => Some(config.as_os_str().as_bytes().to_vec()),
+            Place::Embedded | Place::Directory(_) => None,
         },
         name: model.name.clone(),
         precision: model.precision.into(),

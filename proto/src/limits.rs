@@ -92,6 +92,7 @@ table! {
     PROMPT: "prompt", Range::Bytes { max: 32_768 }, "bytes", "", "What the picture shows";
     NEGATIVE_PROMPT: "negative_prompt", Range::Bytes { max: 32_768 }, "bytes", "absent", "What the picture avoids";
     MODEL: "model", Range::Bytes { max: 4_096 }, "bytes", "the daemon's", "Name or absolute path of the model";
+    MODEL_CONFIG: "model_config", Range::Bytes { max: 4_096 }, "bytes", "none", "Absolute path of a directory with what a single file lacks";
     WIDTH_PX: "width_px", integer(8, 4_096), "px", "the model's", "Width of the picture";
     HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
     NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
@@ -173,6 +174,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         request.negative_prompt.as_deref().unwrap_or_default(),
     )?;
     validate_model(&request.model)?;
+    validate_model_config(&request.model_config)?;
     for (limit, value) in [
         (&WIDTH_PX, request.width_px),
         (&HEIGHT_PX, request.height_px),
@@ -312,6 +314,7 @@ pub fn validate_page_size(page_size: u32) -> Result<(), FieldError> {
 /// Checks the fields of a request to load a model.
 pub fn validate_load(request: &LoadModelRequest) -> Result<(), FieldError> {
     validate_model(&request.model)?;
+    validate_model_config(&request.model_config)?;
     enumeration::<Precision>("precision", request.precision)?;
     request
         .keep_alive
@@ -357,6 +360,17 @@ pub fn validate_model(model: &str) -> Result<(), FieldError> {
         }
     }
     Ok(())
+}
+
+/// Checks the path of a directory with what a single file lacks; empty is none.
+fn validate_model_config(path: &str) -> Result<(), FieldError> {
+    text(&MODEL_CONFIG, path)?;
+    if path.is_empty() || (path.starts_with('/') && !path.contains('\0')) {
+        return Ok(());
+    }
+    let message = format!("model_config {path:?} is no absolute path");
+    Err(FieldError::new(MODEL_CONFIG.field, message)
+        .with_hint("give the absolute path of a diffusers directory".to_owned()))
 }
 
 /// Checks that a size is a multiple of a model's factor, both in pixels, and names the nearest sizes that are.

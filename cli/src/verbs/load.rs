@@ -8,7 +8,7 @@ use crate::{
     Context, durations,
     failure::Failure,
     json,
-    picture_args::{Precision, model_name},
+    picture_args::{Precision, absolute, model_name},
     progress::Progress,
     table,
 };
@@ -18,6 +18,9 @@ pub(crate) struct Load {
     /// A name from `imgctl models`, or a diffusers folder [default: the daemon's default]
     #[arg(value_name = "NAME|PATH")]
     model: Option<String>,
+    /// Diffusers folder with what a single file lacks
+    #[arg(long, value_name = "DIR", requires = "model")]
+    config: Option<String>,
     /// Keep it in memory when idle: 5m, 300 (seconds), 0 unloads at once, -1 never [default: the daemon's]
     #[arg(long, value_name = "TIME", value_parser = durations::keep_alive, allow_hyphen_values = true)]
     keep_alive: Option<KeepAlive>,
@@ -30,8 +33,14 @@ impl Load {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let client = Client::connect(context.connect.clone()).await?;
         let name = self.model.as_deref().map(model_name);
+        let config = self.config.as_deref().map(absolute);
         let loading = client
-            .load(name.as_deref(), self.keep_alive, self.precision.into())
+            .load(
+                name.as_deref(),
+                config.as_deref(),
+                self.keep_alive,
+                self.precision.into(),
+            )
             .await?;
         let draws = context.terminal.draws_progress() && !context.quiet && !context.json;
         let mut progress = Progress::new(draws);

@@ -50,7 +50,9 @@ pub(super) fn enumeration<E: TryFrom<i32>>(column: &str, value: i32) -> Result<E
 pub(super) fn model_path(model: &ModelKey) -> Option<Vec<u8>> {
     match &model.place {
         Place::Embedded => None,
-        Place::Directory(path) => Some(path.as_os_str().as_bytes().to_vec()),
+        Place::Directory(path) | Place::Configured { file: path, .. } => {
+            Some(path.as_os_str().as_bytes().to_vec())
+        }
     }
 }
 
@@ -63,14 +65,14 @@ pub(super) fn model_key(
     let place = path.map_or(Place::Embedded, |path| {
         Place::Directory(PathBuf::from(OsStr::from_bytes(&path)))
     });
-    let precision = submission
-        .generate
-        .as_ref()
-        .map(|request| request.precision());
+    let request = submission.generate.as_ref();
+    let precision = request.map(|request| request.precision());
+    let config = request.map(|request| request.model_config.as_str());
     ModelKey {
         place,
         name,
         precision: imgd_proto::v1::Precision::Auto,
     }
     .with_precision(precision.unwrap_or_default())
+    .with_config(config.unwrap_or_default())
 }

@@ -13,17 +13,24 @@ const MAX_FILES: usize = 4096;
 
 /// Looks at the files on a thread where that may take time.
 pub(super) async fn look(place: Place) -> Fingerprint {
-    let Place::Directory(directory) = place else {
-        return Fingerprint(0);
+    let paths = match place {
+        Place::Embedded => return Fingerprint(0),
+        Place::Directory(path) => vec![path],
+        Place::Configured { file, config } => vec![file, config],
     };
-    let looked = tokio::task::spawn_blocking(move || fingerprint(&directory)).await;
+    let looked = tokio::task::spawn_blocking(move || fingerprint(&paths)).await;
     looked.unwrap_or(Fingerprint(0))
 }
 
-/// Describes the directory and the directories in it; what cannot be read counts as missing.
-fn fingerprint(directory: &Path) -> Fingerprint {
+/// Describes files, directories and the directories in them; what cannot be read counts as missing.
+fn fingerprint(paths: &[impl AsRef<Path>]) -> Fingerprint {
     let mut files = Vec::new();
-    collect(directory, 2, &mut files);
+    for path in paths {
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => push(path.as_ref(), &metadata, &mut files),
+            _ => collect(path.as_ref(), 2, &mut files),
+        }
+    }
     files.sort_unstable();
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
@@ -48,14 +55,17 @@ fn collect(directory: &Path, depth: u32, files: &mut Vec<FileState>) {
         if metadata.is_dir() && depth > 1 {
             collect(&path, depth - 1, files);
         } else if metadata.is_file() {
-            let time = [metadata.mtime(), metadata.mtime_nsec()];
-            files.push((
-                path.into_os_string(),
-                time,
-                [metadata.dev(), metadata.ino(), metadata.size()],
-            ));
+            push(&path, &metadata, files);
         }
     }
+}
+
+fn push(path: &Path, metadata: &std::fs::Metadata, files: &mut Vec<FileState>) {
+    files.push((
+        path.as_os_str().to_owned(),
+        [metadata.mtime(), metadata.mtime_nsec()],
+        [metadata.dev(), metadata.ino(), metadata.size()],
+    ));
 }
 
 #[cfg(test)]
@@ -68,13 +78,13 @@ mod tests {
         let unet = model.path().join("unet");
         std::fs::create_dir(&unet).unwrap();
         std::fs::write(unet.join("config.json"), "{}").unwrap();
-        let first = fingerprint(model.path());
-        assert_eq!(first, fingerprint(model.path()));
+        let first = fingerprint(&[model.path()]);
+        assert_eq!(first, fingerprint(&[model.path()]));
         std::fs::write(unet.join("config.json"), "{ }").unwrap();
-        let second = fingerprint(model.path());
+        let second = fingerprint(&[model.path()]);
         assert_ne!(first, second);
         std::fs::write(unet.join("new"), "{ }").unwrap();
         std::fs::rename(unet.join("new"), unet.join("config.json")).unwrap();
-        assert_ne!(second, fingerprint(model.path()));
+        assert_ne!(second, fingerprint(&[model.path()]));
     }
 }

@@ -78,6 +78,7 @@ impl ModelService for ModelApi {
             model: self
                 .names
                 .model(&request.model)?
+                .with_config(&request.model_config)
                 .with_precision(request.precision()),
             work: Work::Load,
             keep_alive: keep_alive(request.keep_alive.as_ref())?,
@@ -124,6 +125,6 @@ impl ModelService for ModelApi {
 fn path(key: &ModelKey) -> String {
     match &key.place {
         Place::Embedded => String::new(),
-        Place::Directory(directory) => directory.display().to_string(),
+        Place::Directory(path) | Place::Configured { file: path, .. } => path.display().to_string(),
     }
 }

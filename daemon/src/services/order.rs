@@ -60,6 +60,7 @@ fn order(
     Ok(Order {
         model: names
             .model(&common.model)?
+            .with_config(&common.model_config)
             .with_precision(common.precision()),
         keep_alive: keep_alive(common.keep_alive.as_ref())?,
         priority: submission.priority(),

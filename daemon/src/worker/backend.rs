@@ -295,8 +295,9 @@ impl Models {
     fn source(&self, key: &ModelKey) -> Result<Source, Failure> {
         match &key.directory {
             Some(directory) => {
-                let path = Path::new(OsStr::from_bytes(directory));
-                Source::directory(path).map_err(failure)
+                let path = |bytes: &[u8]| Path::new(OsStr::from_bytes(bytes)).to_owned();
+                let config = key.config.as_deref().map(path);
+                Source::at(path(directory), config, self.starter).map_err(failure)
             }
             None if !self.starter.is_empty() => Ok(Source::Embedded(self.starter)),
             None => {

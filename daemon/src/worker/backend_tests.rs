@@ -7,6 +7,7 @@ use super::{super::wire::Generations, *};
 fn starter() -> ModelKey {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/starter");
     ModelKey {
+        config: None,
         directory: Some(directory.into()),
         name: "starter".into(),
         ..ModelKey::default()
@@ -231,12 +232,14 @@ fn wrong_requests_name_the_field_and_break_nothing() {
 fn models_that_are_not_there_are_not_found() {
     let mut models = Models::new(&[]);
     let nowhere = ModelKey {
+        config: None,
         directory: Some("/nonexistent".into()),
         ..starter()
     };
     for key in [
         nowhere,
         ModelKey {
+            config: None,
             directory: None,
             ..starter()
         },

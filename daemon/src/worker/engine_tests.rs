@@ -17,6 +17,7 @@ const SOON: Duration = Duration::from_secs(60);
 pub(super) fn starter(name: &str) -> ModelKey {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/starter");
     ModelKey {
+        config: None,
         directory: Some(directory.into()),
         name: name.into(),
         ..ModelKey::default()

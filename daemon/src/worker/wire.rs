@@ -17,7 +17,7 @@ pub(crate) const MAX_MESSAGE_BYTES: u32 = 512 << 20;
 /// A model as it is held in memory: two keys are two copies.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Message)]
 pub(crate) struct ModelKey {
-    /// Its directory, as the system's bytes; absent for the model inside the program.
+    /// Its directory or file, as the system's bytes; absent for the model inside the program.
     #[prost(bytes = "vec", optional, tag = "1")]
     pub(crate) directory: Option<Vec<u8>>,
     /// The name or path the user knows it by.
@@ -25,6 +25,9 @@ pub(crate) struct ModelKey {
     pub(crate) name: String,
     #[prost(enumeration = "v1::Precision", tag = "3")]
     pub(crate) precision: i32,
+    /// A directory with what a single file lacks.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub(crate) config: Option<Vec<u8>>,
 }
 
 /// The supervisor asks.

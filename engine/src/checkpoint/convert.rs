@@ -4,7 +4,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::header::{DType, TensorInfo};
+use super::header::{DType, Order, TensorInfo};
 use super::source::{Blob, Place};
 use crate::Result;
 
@@ -15,10 +15,26 @@ const BLOCK: usize = 1024;
 
 /// All numbers of a tensor whose dtype can be read.
 pub(super) fn to_f32(blob: &Blob, info: &TensorInfo) -> Result<Vec<f32>> {
-    part_to_f32(blob, info, 0, info.elements)
+    let mut values = part_to_f32(blob, info, 0, info.elements)?;
+    match info.order {
+        Order::Plain => {}
+        Order::HalvesSwapped => values.rotate_left(info.elements / 2),
+        Order::Transposed => {
+            // The shape is what it becomes: `(rows, columns)`.
+            let rows = info.shape.first().copied().unwrap_or(1).max(1);
+            let stored = values;
+            values = (0..info.elements)
+                .map(|at| {
+                    let columns = info.elements / rows;
+                    stored[at % columns * rows + at / columns]
+                })
+                .collect();
+        }
+    }
+    Ok(values)
 }
 
-/// The `count` numbers from `from` on, which the tensor has.
+/// The `count` numbers from `from` on, which the tensor has, in the order of the file.
 pub(super) fn part_to_f32(
     blob: &Blob,
     info: &TensorInfo,
@@ -26,7 +42,11 @@ pub(super) fn part_to_f32(
     count: usize,
 ) -> Result<Vec<f32>> {
     let mut values = vec![0_f32; count];
-    let width = if info.dtype == DType::F32 { 4 } else { 2 };
+    let width = match info.dtype {
+        DType::F32 => 4,
+        DType::F8E4M3 => 1,
+        _ => 2,
+    };
     let piece = |(number, values): (usize, &mut [f32])| {
         let start = info.start + ((from + number * PIECE) * width) as u64;
         with_bytes(blob, start, values.len() * width, |bytes| {
@@ -74,6 +94,11 @@ fn decode(dtype: DType, bytes: &[u8], values: &mut [f32]) {
         DType::Bf16 => decode_half(bytes, values, bf16::from_le_bytes, |half, values| {
             half.convert_to_f32_slice(values)
         }),
+        DType::F8E4M3 => {
+            for (value, byte) in values.iter_mut().zip(bytes) {
+                *value = e4m3_to_f32(*byte);
+            }
+        }
         DType::Other(_) => unreachable!("refused by the loader"),
     }
 }
@@ -91,5 +116,44 @@ fn decode_half<H: Copy + Default>(
             *half = from_le(*bytes);
         }
         widen(&block[..values.len()], values);
+    }
+}
+
+/// A number of eight bits: sign, four of exponent with a bias of 7, three of mantissa; `0x7f` and `0xff` are NaN.
+fn e4m3_to_f32(byte: u8) -> f32 {
+    let (exponent, mantissa) = (byte >> 3 & 15, byte & 7);
+    let magnitude = match (exponent, mantissa) {
+        (15, 7) => f32::NAN,
+        (0, mantissa) => f32::from(mantissa) / 512.0,
+        (exponent, mantissa) => {
+            (1.0 + f32::from(mantissa) / 8.0) * 2f32.powi(i32::from(exponent) - 7)
+        }
+    };
+    if byte & 0x80 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of `torch.float8_e4m3fn`.
+    #[test]
+    fn eight_bits_are_torchs() {
+        for (byte, number) in [
+            (0x00, 0.0),
+            (0x01, 0.001_953_125),
+            (0x08, 0.015_625),
+            (0x38, 1.0),
+            (0x3c, 1.5),
+            (0x7e, 448.0),
+            (0xb8, -1.0),
+        ] {
+            assert_eq!(e4m3_to_f32(byte), number);
+        }
+        assert!(e4m3_to_f32(0x7f).is_nan() && e4m3_to_f32(0xff).is_nan());
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum DType {
     F32,
     F16,
     Bf16,
+    /// Eight bits with four of exponent, no infinities (`torch.float8_e4m3fn`).
+    F8E4M3,
     /// Known to the format and never read here; index buffers of text encoders are such.
     Other(&'static str),
 }
@@ -45,7 +47,6 @@ const OTHER_DTYPES: &[(&str, u64)] = &[
     ("I8", 1),
     ("U8", 1),
     ("BOOL", 1),
-    ("F8_E4M3", 1),
     ("F8_E5M2", 1),
     ("F8_E8M0", 1),
 ];
@@ -56,6 +57,7 @@ impl DType {
             "F32" => Some((Self::F32, 4)),
             "F16" => Some((Self::F16, 2)),
             "BF16" => Some((Self::Bf16, 2)),
+            "F8_E4M3" => Some((Self::F8E4M3, 1)),
             _ => OTHER_DTYPES
                 .iter()
                 .find(|other| other.0 == name)
@@ -69,6 +71,7 @@ impl DType {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::F8E4M3 => "fp8",
             Self::Other(name) => name,
         }
     }
@@ -86,6 +89,19 @@ pub(super) struct TensorInfo {
     pub(super) elements: usize,
     pub(super) start: u64,
     pub(super) bytes: u64,
+    pub(super) order: Order,
+}
+
+/// How the numbers in the file are brought into the order that the shape says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    /// They are in it.
+    #[default]
+    Plain,
+    /// The second half stands before the first.
+    HalvesSwapped,
+    /// The file has the columns of the matrix as its rows.
+    Transposed,
 }
 
 /// Reads and checks the header of a safetensors file.
@@ -192,6 +208,7 @@ fn layout(
                 elements,
                 start,
                 bytes,
+                order: Order::Plain,
             },
         );
     }

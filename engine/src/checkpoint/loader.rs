@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 
-use super::header::TensorInfo;
+use super::header::{DType, Order, TensorInfo};
 use super::source::Blob;
 use super::{Rows, Weights, convert};
 use crate::{Error, Precision, Result};
@@ -60,7 +60,8 @@ impl Loader {
     /// Fails when it is missing, has another shape than `shape` (the message gives both), or is not f32, f16 or bf16.
     pub fn get(&self, shape: &[usize], name: &str) -> Result<Tensor> {
         let (blob, info) = self.find(shape, name)?;
-        let values = convert::to_f32(blob, info)?;
+        let mut values = convert::to_f32(blob, info)?;
+        self.scale(info, name, &mut values)?;
         let tensor = Tensor::from_vec(values, shape, &self.device)?;
         self.tell(info);
         Ok(tensor)
@@ -73,7 +74,13 @@ impl Loader {
         if rows.start > rows.end || rows.end > count {
             return Err(Error::internal("rows that a matrix does not have"));
         }
-        let values = convert::part_to_f32(blob, info, rows.start * columns, rows.len() * columns)?;
+        if info.order != Order::Plain {
+            let all = self.get(&shape, name)?.flatten_all()?.to_vec1::<f32>()?;
+            return Ok(all[rows.start * columns..rows.end * columns].to_vec());
+        }
+        let mut values =
+            convert::part_to_f32(blob, info, rows.start * columns, rows.len() * columns)?;
+        self.scale(info, name, &mut values)?;
         if let Some(progress) = &self.progress {
             progress(info.bytes / count.max(1) as u64 * rows.len() as u64);
         }
@@ -90,6 +97,24 @@ impl Loader {
             count,
             dim,
         ))
+    }
+
+    /// Multiplies the numbers of a weight in eight bits by the scale that stands beside it, if one does.
+    fn scale(&self, info: &TensorInfo, name: &str, values: &mut [f32]) -> Result<()> {
+        if info.dtype != DType::F8E4M3 {
+            return Ok(());
+        }
+        let scale = name
+            .strip_suffix("weight")
+            .map(|layer| self.full_name(format!("{layer}scale_weight")));
+        let Some((blob, info)) = scale.and_then(|scale| self.weights.find(&scale)) else {
+            return Ok(());
+        };
+        if info.elements == 1 && info.dtype.is_read() {
+            let scale = convert::to_f32(blob, info)?[0];
+            values.iter_mut().for_each(|value| *value *= scale);
+        }
+        Ok(())
     }
 
     fn tell(&self, info: &TensorInfo) {

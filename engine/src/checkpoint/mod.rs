@@ -13,6 +13,7 @@ mod header;
 mod index;
 mod loader;
 mod refused;
+mod renaming;
 mod rows;
 mod source;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod weights;
 
 pub use hash::{Sha256, model_sha256};
 pub use loader::{Loader, Progress};
+pub use renaming::Renaming;
 pub use rows::Rows;
 pub use source::{EmbeddedFile, SMALL_FILE_LIMIT_BYTES, Source};
 pub use weights::Weights;

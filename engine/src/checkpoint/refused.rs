@@ -58,7 +58,7 @@ pub(super) fn check_magic(name: &str, start: &[u8]) -> Result<()> {
 pub(super) fn no_weights(source: &Source, component: &str, looked_for: &str) -> Error {
     let pickle = match source {
         Source::Directory(root) => file_in(&root.join(component), is_pickle_name),
-        Source::Embedded(_) => None,
+        Source::Embedded(_) | Source::SingleFile { .. } => None,
     };
     match pickle {
         Some(file) => Error::model(format!(
@@ -75,10 +75,10 @@ pub(super) fn not_a_directory(path: &Path) -> Error {
     let name = path.display();
     if is_pickle_name(path) {
         return Error::model(format!("`{name}` is a pickle file; {WHY_NOT_PICKLE}"))
-            .with_hint("give the path of a diffusers directory with safetensors files");
+            .with_hint("give a safetensors file, or a diffusers directory with safetensors files");
     }
-    Error::model(format!("`{name}` is a file; a model is a diffusers directory"))
-        .with_hint("give the directory that holds `model_index.json`; single-file checkpoints are not read yet")
+    Error::model(format!("`{name}` is a file, not a diffusers directory"))
+        .with_hint("give the directory that holds `model_index.json`")
 }
 
 /// The failure for a directory without `model_index.json`.
@@ -90,9 +90,8 @@ pub(super) fn not_diffusers(path: &Path) -> Error {
             .is_some_and(|suffix| suffix == "safetensors")
     };
     if let Some(file) = file_in(path, is_safetensors) {
-        return Error::model(format!("{looked}, only files such as `{file}`")).with_hint(
-            "single-file checkpoints are not read yet; give a directory in diffusers' layout",
-        );
+        return Error::model(format!("{looked}, only files such as `{file}`"))
+            .with_hint("give the path of the file itself, or of a directory in diffusers' layout");
     }
     if let Some(file) = file_in(path, is_pickle_name) {
         return Error::model(format!(

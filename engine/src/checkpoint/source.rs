@@ -22,6 +22,15 @@ pub enum Source {
     Directory(PathBuf),
     /// Files inside the program.
     Embedded(&'static [EmbeddedFile]),
+    /// One file that holds the weights of all or some parts.
+    SingleFile {
+        /// The file.
+        file: PathBuf,
+        /// A diffusers directory with what the file lacks: configuration, tokenizers, parts.
+        config: Option<PathBuf>,
+        /// Files inside the program, of which the tokenizer is taken where `config` has none.
+        assets: &'static [EmbeddedFile],
+    },
 }
 
 /// One file inside the program.
@@ -64,9 +73,84 @@ impl Source {
         Ok(source)
     }
 
+    /// The model in the single file `file`, with what it lacks in the diffusers directory `config`, or else in `assets`.
+    ///
+    /// Fails with `NotFound` when there is nothing at `file`, and with `ModelInvalid` when it is a pickle file or `config`
+    /// is no diffusers directory.
+    pub fn single_file(
+        file: impl Into<PathBuf>,
+        config: Option<PathBuf>,
+        assets: &'static [EmbeddedFile],
+    ) -> Result<Self> {
+        let file = file.into();
+        if refused::is_pickle_name(&file) {
+            return Err(refused::not_a_directory(&file));
+        }
+        if !file.exists() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no file `{}`", file.display()),
+            ));
+        }
+        if let Some(config) = &config {
+            Self::directory(config)?;
+        }
+        Ok(Self::SingleFile {
+            file,
+            config,
+            assets,
+        })
+    }
+
+    /// The model at `path`: a diffusers directory, or a single file with `config` for what it lacks.
+    pub fn at(
+        path: impl Into<PathBuf>,
+        config: Option<PathBuf>,
+        assets: &'static [EmbeddedFile],
+    ) -> Result<Self> {
+        let path = path.into();
+        if path.is_file() {
+            return Self::single_file(path, config, assets);
+        }
+        Self::directory(path)
+    }
+
+    /// The directory with what a single file lacks, if there is one.
+    pub fn config(&self) -> Option<Self> {
+        match self {
+            Self::SingleFile { config, .. } => config.clone().map(Self::Directory),
+            _ => None,
+        }
+    }
+
+    /// The files inside the program that a single file falls back to.
+    pub fn assets(&self) -> Option<Self> {
+        match self {
+            Self::SingleFile { assets, .. } if !assets.is_empty() => Some(Self::Embedded(assets)),
+            _ => None,
+        }
+    }
+
+    /// The tensors of a single file, under the names that the file has; `None` when it is another kind of source.
+    pub fn open_single(&self) -> Result<Option<Weights>> {
+        let Self::SingleFile { file, .. } = self else {
+            return Ok(None);
+        };
+        let missing = || {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("there is no file `{}`", file.display()),
+            )
+        };
+        let blob = open_regular(file)?.ok_or_else(missing)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        weights::of_file(name.into_owned(), blob).map(Some)
+    }
+
     /// Fails when the model has no `model_index.json`, saying what is there instead.
     pub fn check(&self) -> Result<()> {
         match self {
+            Self::SingleFile { .. } => Ok(()),
             _ if self.contains("model_index.json") => Ok(()),
             Self::Directory(path) if !path.exists() => Err(Error::new(
                 ErrorKind::NotFound,
@@ -133,6 +217,11 @@ impl Source {
         match self {
             Self::Directory(root) => root.join(path).display().to_string(),
             Self::Embedded(_) => format!("built-in:{path}"),
+            Self::SingleFile {
+                config: Some(config),
+                ..
+            } => config.join(path).display().to_string(),
+            Self::SingleFile { file, .. } => format!("{}:{path}", file.display()),
         }
     }
 
@@ -157,6 +246,10 @@ impl Source {
         }
         match self {
             Self::Directory(root) => open_regular(&root.join(path)),
+            Self::SingleFile { config, .. } => match config {
+                Some(config) => open_regular(&config.join(path)),
+                None => Ok(None),
+            },
             Self::Embedded(files) => {
                 Ok(files
                     .iter()

@@ -26,10 +26,10 @@ struct Inner {
 }
 
 /// A tensor and the number of its file.
-#[derive(Debug)]
-struct Stored {
-    file: usize,
-    info: TensorInfo,
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) file: usize,
+    pub(super) info: TensorInfo,
 }
 
 impl Weights {
@@ -77,6 +77,36 @@ impl Weights {
     /// Names of the tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.inner.tensors.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let stored = self.inner.tensors.get(name)?;
+        Some(&stored.info.shape)
+    }
+
+    /// Whether there is such a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.inner.tensors.contains_key(name)
+    }
+
+    pub(super) fn stored(&self, name: &str) -> Option<&Stored> {
+        self.inner.tensors.get(name)
+    }
+
+    /// Other tensors of the same files.
+    pub(super) fn with_tensors(&self, tensors: BTreeMap<String, Stored>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                files: self.inner.files.clone(),
+                tensors,
+            }),
+        }
+    }
+
+    /// Whether there are no tensors.
+    pub fn is_empty(&self) -> bool {
+        self.inner.tensors.is_empty()
     }
 
     /// The identity of the files' bytes; see [`Sha256`]. Reads every file once.
@@ -144,6 +174,11 @@ pub(super) fn open(source: &Source, component: &str) -> Result<Weights> {
         component,
         &format!("{component}/{}.safetensors", stems[0]),
     ))
+}
+
+/// The tensors of one file.
+pub(super) fn of_file(file: String, blob: Blob) -> Result<Weights> {
+    single(file, blob)
 }
 
 fn single(file: String, blob: Blob) -> Result<Weights> {

@@ -34,7 +34,7 @@ pub(crate) fn describe(
     encoder_part: &str,
 ) -> Result<ClipShape> {
     let config: Config = files.config(encoder_part)?;
-    let tokenizer = Tokenizer::open(files.source(), tokenizer_part)?;
+    let tokenizer = files.clip_tokenizer(tokenizer_part)?;
     shape(&tokenizer, &config)
 }
 
@@ -63,7 +63,7 @@ impl ClipPrompt {
         precision: Precision,
     ) -> Result<Self> {
         let config: Config = files.config(encoder_part)?;
-        let tokenizer = Tokenizer::open(files.source(), tokenizer_part)?;
+        let tokenizer = files.clip_tokenizer(tokenizer_part)?;
         let ClipShape { positions, layers } = shape(&tokenizer, &config)?;
         let encoder = ClipTextModel::load(
             &files.loader(encoder_part, device, precision)?,

@@ -127,6 +127,7 @@ fn is_turbo(files: &ModelFiles) -> bool {
 fn directory_name(source: &Source) -> Option<&str> {
     match source {
         Source::Directory(path) => path.file_name()?.to_str(),
+        Source::SingleFile { file, .. } => file.file_stem()?.to_str(),
         Source::Embedded(_) => None,
     }
 }

@@ -11,11 +11,12 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::FamilyEntry;
+use super::{Convention, FamilyEntry, single_file};
 use crate::{
     Error, ErrorKind, Precision, Result,
     checkpoint::{self, Loader, Source, Weights},
     sampling::SchedulerConfig,
+    text::tokenizer::Tokenizer,
 };
 
 /// Where a diffusers directory keeps the configuration of its sampler.
@@ -30,6 +31,10 @@ pub(crate) struct ModelFiles {
     index: Map<String, Value>,
     /// Part name to its weights.
     weights: BTreeMap<&'static str, Weights>,
+    /// What a single file without a directory goes by.
+    convention: Option<Convention>,
+    /// A single file as it is.
+    single: Option<Weights>,
     /// The name that the caller uses for the model.
     name: String,
     progress: Option<Progress>,
@@ -53,6 +58,21 @@ impl ModelFiles {
         progress: Option<Progress>,
     ) -> Result<(Self, &'static FamilyEntry)> {
         source.check()?;
+        if let Some(file) = source.open_single()? {
+            let opened = single_file::open(source, file)?;
+            let family = opened.family;
+            let files = Self {
+                source: source.clone(),
+                index: opened.index,
+                weights: opened.weights,
+                convention: opened.convention,
+                single: Some(opened.file),
+                name: name.to_owned(),
+                progress,
+                bytes_read: Arc::default(),
+            };
+            return Ok((files, family));
+        }
         let index: Map<String, Value> = source.read_json("model_index.json")?;
         let class = index
             .get("_class_name")
@@ -78,6 +98,8 @@ impl ModelFiles {
             source: source.clone(),
             index,
             weights,
+            convention: None,
+            single: None,
             name: name.to_owned(),
             progress,
             bytes_read: Arc::default(),
@@ -110,11 +132,25 @@ impl ModelFiles {
 
     /// A part's `config.json`.
     pub(crate) fn config<T: DeserializeOwned>(&self, part: &str) -> Result<T> {
+        if let Some(convention) = &self.convention {
+            let config = convention.configs.get(part).cloned().ok_or_else(|| {
+                Error::new(
+                    ErrorKind::NotFound,
+                    format!("the configuration of `{part}` does not follow from the file"),
+                )
+                .with_hint("give a diffusers directory of the same kind of model with `--config`")
+            })?;
+            return serde_json::from_value(config)
+                .map_err(|error| Error::model(format!("{part}: {error}")).with_source(error));
+        }
         self.source.read_json(&format!("{part}/config.json"))
     }
 
     /// The scheduler configuration as written.
     pub(crate) fn scheduler_config(&self) -> Result<SchedulerConfig> {
+        if let Some(convention) = &self.convention {
+            return SchedulerConfig::from_json(convention.scheduler.to_string().as_bytes());
+        }
         let bytes = self.source.read(SCHEDULER_CONFIG)?.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
@@ -123,6 +159,20 @@ impl ModelFiles {
             .with_hint("it names the sampler and the noise levels that the model was trained with")
         })?;
         SchedulerConfig::from_json(&bytes)
+    }
+
+    /// CLIP's tokenizer in `part`. A single file without a directory has the built-in vocabulary.
+    pub(crate) fn clip_tokenizer(&self, part: &str) -> Result<Tokenizer> {
+        let Some(convention) = &self.convention else {
+            return Tokenizer::open(&self.source, part, None);
+        };
+        let assets = self.source.assets().ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the file has no tokenizer")
+                .with_hint("give a diffusers directory of the same kind of model with `--config`")
+        })?;
+        // The built-in model reads shorter prompts than others do.
+        let padding = convention.padding.get(part).copied();
+        Ok(Tokenizer::open(&assets, "tokenizer", padding)?.without_length())
     }
 
     /// Reads a part's weights as they are asked for, for layers that compute with `precision`.
@@ -178,6 +228,10 @@ impl ModelFiles {
 
     /// SHA-256 over all weights, hex; see [`checkpoint::model_sha256`].
     pub(crate) fn hash(&self) -> Result<String> {
+        if let Some(single) = &self.single {
+            // As hubs and galleries name the file.
+            return Ok(single.sha256()?.to_string());
+        }
         let components: Vec<(&str, &Weights)> = self
             .weights
             .iter()

@@ -12,6 +12,7 @@ mod files;
 mod flux;
 mod flux2_klein;
 mod groups;
+mod keys;
 mod known_preview;
 mod latent_diffusion;
 mod patches;
@@ -20,6 +21,7 @@ mod qwen_prompt;
 mod sd;
 mod sd3;
 mod sdxl;
+mod single_file;
 mod t5_prompt;
 mod z_image;
 
@@ -33,6 +35,7 @@ pub(crate) use self::{
     defaults::Defaults,
     files::ModelFiles,
     preview::PreviewMap,
+    single_file::{Convention, Parts, SingleFile},
 };
 use crate::{
     Error, Notice, Result,
@@ -61,6 +64,8 @@ pub(crate) struct FamilyEntry {
     pub(crate) weighted_parts: &'static [&'static str],
     /// Parts that a model may lack.
     pub(crate) optional_parts: &'static [&'static str],
+    /// How single files of the family are read; `None` where they are not.
+    pub(crate) single_file: Option<SingleFile>,
     /// Reads configuration only.
     pub(crate) describe: fn(&ModelFiles) -> Result<Description>,
     /// The scheduler configuration as diffusers' pipeline holds it.

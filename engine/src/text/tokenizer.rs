@@ -53,7 +53,8 @@ impl Tokenizer {
     /// `vocab.json` and `merges.txt`; with `tokenizer_config.json` and `special_tokens_map.json` if they are there.
     ///
     /// Fails with `NotFound` without vocabulary, and with `ModelInvalid` when the files do not make a CLIP tokenizer.
-    pub fn open(source: &Source, dir: &str) -> Result<Self> {
+    /// `padding`: the token that fills prompts up, in place of the one that the files name.
+    pub fn open(source: &Source, dir: &str, padding: Option<&str>) -> Result<Self> {
         let files = Files::read(source, dir)?;
         let broken =
             |error: tokenizers::Error| Error::model(format!("`{dir}` makes no tokenizer: {error}"));
@@ -89,7 +90,7 @@ impl Tokenizer {
         };
         let start = id("start", &files.start)?;
         let end = id("end", &files.end)?;
-        let padding = id("padding", &files.padding)?;
+        let padding = id("padding", padding.unwrap_or(&files.padding))?;
         Ok(Self {
             inner,
             start,
@@ -97,6 +98,15 @@ impl Tokenizer {
             padding,
             max_positions: files.max_positions,
         })
+    }
+
+    /// The same for text encoders of any length.
+    #[must_use]
+    pub fn without_length(self) -> Self {
+        Self {
+            max_positions: None,
+            ..self
+        }
     }
 
     /// The most tokens that the tokenizer's own configuration allows, start and end included.

@@ -130,7 +130,7 @@ impl Case {
 }
 
 /// Writes a component: its files, and its weights drawn from their seed.
-fn write_part(part: &str, folder: &Path) {
+pub(crate) fn write_part(part: &str, folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     for entry in fs::read_dir(directory().join("parts").join(part)).unwrap() {
         let path = entry.unwrap().path();

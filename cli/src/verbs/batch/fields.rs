@@ -7,7 +7,7 @@ use imgd_proto::limits;
 use crate::{
     durations, numbers,
     output::Format,
-    picture_args::{Precision, Priority, model_name},
+    picture_args::{Precision, Priority, absolute, model_name},
     picture_file::{self, PictureFile},
 };
 
@@ -17,6 +17,7 @@ pub(super) struct Own {
     pub(super) prompt: Option<String>,
     pub(super) negative_prompt: Option<String>,
     pub(super) model: Option<String>,
+    pub(super) model_config: Option<String>,
     pub(super) width_px: Option<u32>,
     pub(super) height_px: Option<u32>,
     pub(super) num_inference_steps: Option<u32>,
@@ -97,6 +98,7 @@ fields! {
     ["prompt"], Text, |own, text| own.prompt = Some(text.to_owned());
     ["negative_prompt"], Text, |own, text| own.negative_prompt = Some(text.to_owned());
     ["model", "m"], Text, |own, text| own.model = Some(model_name(text));
+    ["model_config", "config"], Text, |own, text| own.model_config = Some(absolute(text));
     ["width_px", "width"], Number, |own, text| own.width_px = Some(numbers::whole(&limits::WIDTH_PX)(text)?);
     ["height_px", "height"], Number, |own, text| own.height_px = Some(numbers::whole(&limits::HEIGHT_PX)(text)?);
     ["size"], Text, |own, text| {

@@ -174,6 +174,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
     GenerateRequest {
         negative_prompt: own.negative_prompt.clone().or(base.negative_prompt),
         model: own.model.clone().or(base.model),
+        model_config: own.model_config.clone().or(base.model_config),
         width_px: own.width_px.or(base.width_px),
         height_px: own.height_px.or(base.height_px),
         num_inference_steps: own.num_inference_steps.or(base.num_inference_steps),
@@ -255,6 +256,10 @@ fn identity(
     ]);
     // What came later counts where it is there: names of earlier runs stay what they were.
     let later = [
+        request
+            .model_config
+            .as_ref()
+            .map(|config| serde_json::json!({"model_config": config})),
         request
             .max_sequence_length
             .map(|length| serde_json::json!({"max_sequence_length": length})),

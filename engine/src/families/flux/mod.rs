@@ -2,6 +2,8 @@
 //!
 //! Source: diffusers `FluxPipeline`.
 
+mod single_file;
+
 use candle_core::Device;
 
 use super::{
@@ -25,6 +27,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["FluxPipeline"],
     weighted_parts: &["text_encoder", "text_encoder_2", "transformer", "vae"],
     optional_parts: &[],
+    single_file: Some(single_file::SINGLE_FILE),
     describe,
     scheduler,
     open,

@@ -25,6 +25,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["Flux2KleinPipeline"],
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
+    single_file: None,
     describe,
     scheduler,
     open,

@@ -2,6 +2,8 @@
 //!
 //! Source: diffusers `StableDiffusionPipeline`.
 
+mod single_file;
+
 use candle_core::Device;
 use serde_json::Value;
 
@@ -27,6 +29,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     ],
     weighted_parts: &["text_encoder", "unet", "vae"],
     optional_parts: &[],
+    single_file: Some(single_file::SINGLE_FILE),
     describe,
     scheduler,
     open,

@@ -3,6 +3,8 @@
 //!
 //! Source: diffusers `StableDiffusion3Pipeline`.
 
+mod single_file;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::{
@@ -32,6 +34,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
         "vae",
     ],
     optional_parts: &["text_encoder_3"],
+    single_file: Some(single_file::SINGLE_FILE),
     describe,
     scheduler,
     open,

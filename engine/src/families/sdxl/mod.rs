@@ -2,6 +2,8 @@
 //!
 //! Source: diffusers `StableDiffusionXLPipeline`.
 
+mod single_file;
+
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 
@@ -27,6 +29,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     ],
     weighted_parts: &["text_encoder", "text_encoder_2", "unet", "vae"],
     optional_parts: &[],
+    single_file: Some(single_file::SINGLE_FILE),
     describe,
     scheduler: ModelFiles::scheduler_config,
     open,

@@ -24,6 +24,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["ZImagePipeline"],
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
+    single_file: None,
     describe,
     scheduler,
     open,

@@ -44,14 +44,14 @@ fn with_files<'a>(
 fn open(case: &Case) -> Tokenizer {
     if case.files.is_empty() {
         let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/starter");
-        return Tokenizer::open(&Source::Directory(starter.into()), "tokenizer").unwrap();
+        return Tokenizer::open(&Source::Directory(starter.into()), "tokenizer", None).unwrap();
     }
     let (_root, source) = with_files(
         case.files
             .iter()
             .map(|(name, text)| (name.as_str(), text.as_str())),
     );
-    Tokenizer::open(&source, "tokenizer").unwrap()
+    Tokenizer::open(&source, "tokenizer", None).unwrap()
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn hostile_rules_in_a_file_are_never_run() {
             &case.files["tokenizer_config.json"],
         ),
     ]);
-    let tokenizer = Tokenizer::open(&source, "tokenizer").unwrap();
+    let tokenizer = Tokenizer::open(&source, "tokenizer", None).unwrap();
     let plain = open(case);
     for prompt in ["a", "a red apple", &"a".repeat(1000)] {
         assert_eq!(
@@ -172,7 +172,7 @@ fn broken_files_are_named() {
     let vocab = r#"{"a": 0, "b</w>": 1, "ab</w>": 2, "<|startoftext|>": 3, "<|endoftext|>": 4}"#;
     let fails = |files: &[(&str, &str)]| {
         let (_root, source) = with_files(files.iter().copied());
-        Tokenizer::open(&source, "tokenizer").unwrap_err()
+        Tokenizer::open(&source, "tokenizer", None).unwrap_err()
     };
     assert!(
         with_files([("vocab.json", vocab), ("merges.txt", "a b</w>\n")])

@@ -1,0 +1,233 @@
+//! Single files of FLUX.1: most hold the transformer alone.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::super::{
+    Convention, Parts, SingleFile,
+    keys::{clip, vae},
+};
+use crate::{
+    Result,
+    checkpoint::{Renaming, Weights},
+};
+
+pub(super) const SINGLE_FILE: SingleFile = SingleFile {
+    recognises,
+    parts,
+    convention,
+};
+
+/// The transformer stands below the first in checkpoints, and by itself in others.
+const TRANSFORMER: [&str; 2] = ["model.diffusion_model.", ""];
+const VAE: [&str; 2] = ["vae.", "first_stage_model."];
+const CLIP: &str = "text_encoders.clip_l.transformer.";
+const T5: &str = "text_encoders.t5xxl.transformer.";
+
+/// What stands once in the network.
+const SINGLE: &[(&str, &str)] = &[
+    ("img_in", "x_embedder"),
+    ("txt_in", "context_embedder"),
+    (
+        "time_in.in_layer",
+        "time_text_embed.timestep_embedder.linear_1",
+    ),
+    (
+        "time_in.out_layer",
+        "time_text_embed.timestep_embedder.linear_2",
+    ),
+    (
+        "vector_in.in_layer",
+        "time_text_embed.text_embedder.linear_1",
+    ),
+    (
+        "vector_in.out_layer",
+        "time_text_embed.text_embedder.linear_2",
+    ),
+    (
+        "guidance_in.in_layer",
+        "time_text_embed.guidance_embedder.linear_1",
+    ),
+    (
+        "guidance_in.out_layer",
+        "time_text_embed.guidance_embedder.linear_2",
+    ),
+    ("final_layer.linear", "proj_out"),
+];
+/// Of a block of two streams.
+const DOUBLE: &[(&str, &str)] = &[
+    ("img_mod.lin", "norm1.linear"),
+    ("txt_mod.lin", "norm1_context.linear"),
+    ("img_attn.proj", "attn.to_out.0"),
+    ("txt_attn.proj", "attn.to_add_out"),
+    ("img_mlp.0", "ff.net.0.proj"),
+    ("img_mlp.2", "ff.net.2"),
+    ("txt_mlp.0", "ff_context.net.0.proj"),
+    ("txt_mlp.2", "ff_context.net.2"),
+];
+/// Norms of heads, whose weight is called a scale.
+const DOUBLE_NORMS: &[(&str, &str)] = &[
+    ("img_attn.norm.query_norm.scale", "attn.norm_q.weight"),
+    ("img_attn.norm.key_norm.scale", "attn.norm_k.weight"),
+    ("txt_attn.norm.query_norm.scale", "attn.norm_added_q.weight"),
+    ("txt_attn.norm.key_norm.scale", "attn.norm_added_k.weight"),
+];
+const DOUBLE_FUSED: &[(&str, [&str; 3])] = &[
+    ("img_attn.qkv", ["attn.to_q", "attn.to_k", "attn.to_v"]),
+    (
+        "txt_attn.qkv",
+        ["attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"],
+    ),
+];
+/// Of a block of one stream.
+const ONE_STREAM: &[(&str, &str)] = &[("modulation.lin", "norm.linear"), ("linear2", "proj_out")];
+const ONE_STREAM_NORMS: &[(&str, &str)] = &[
+    ("norm.query_norm.scale", "attn.norm_q.weight"),
+    ("norm.key_norm.scale", "attn.norm_k.weight"),
+];
+
+fn prefix(file: &Weights) -> Option<&'static str> {
+    TRANSFORMER
+        .into_iter()
+        .find(|prefix| file.has(&format!("{prefix}double_blocks.0.img_attn.qkv.weight")))
+}
+
+fn recognises(file: &Weights) -> bool {
+    // FLUX.2's blocks share their modulation, so that theirs is not here.
+    prefix(file)
+        .is_some_and(|prefix| file.has(&format!("{prefix}double_blocks.0.img_mod.lin.weight")))
+}
+
+fn count(file: &Weights, prefix: &str, blocks: &str, layer: &str) -> usize {
+    (0..)
+        .take_while(|block| file.has(&format!("{prefix}{blocks}.{block}.{layer}.weight")))
+        .count()
+}
+
+fn parts(file: &Weights) -> Result<Parts> {
+    let vae_prefix = VAE
+        .into_iter()
+        .find(|prefix| file.has(&format!("{prefix}decoder.conv_in.weight")));
+    let mut parts = vec![
+        ("text_encoder", clip::rename(file, CLIP)),
+        ("text_encoder_2", clip::rename(file, T5)),
+        ("transformer", transformer(file)?),
+    ];
+    if let Some(prefix) = vae_prefix {
+        parts.push(("vae", vae::rename(file, prefix)));
+    }
+    Ok(parts)
+}
+
+fn transformer(file: &Weights) -> Result<Weights> {
+    let prefix = prefix(file).unwrap_or_default();
+    let mut to = Renaming::new(file);
+    for (old, new) in SINGLE {
+        to.layer(&format!("{prefix}{old}"), new);
+    }
+    // The authors name shift before scale, diffusers the other way round.
+    to.swapped_halves(
+        &format!("{prefix}final_layer.adaLN_modulation.1"),
+        "norm_out.linear",
+    );
+    let rows_of = |name: &str| {
+        let shape = file.shape(&format!("{name}.weight"));
+        shape.and_then(|shape| shape.first()).copied().unwrap_or(0)
+    };
+    for block in 0..count(file, prefix, "double_blocks", "img_attn.qkv") {
+        let old = format!("{prefix}double_blocks.{block}");
+        let new = format!("transformer_blocks.{block}");
+        for (a, b) in DOUBLE {
+            to.layer(&format!("{old}.{a}"), &format!("{new}.{b}"));
+        }
+        for (a, b) in DOUBLE_NORMS {
+            to.take(&format!("{old}.{a}"), &format!("{new}.{b}"));
+        }
+        for (fused, names) in DOUBLE_FUSED {
+            let old = format!("{old}.{fused}");
+            let dim = rows_of(&old) / 3;
+            for (index, name) in names.iter().enumerate() {
+                to.rows(
+                    &old,
+                    &format!("{new}.{name}"),
+                    index * dim..(index + 1) * dim,
+                )?;
+            }
+        }
+    }
+    for block in 0..count(file, prefix, "single_blocks", "linear1") {
+        let old = format!("{prefix}single_blocks.{block}");
+        let new = format!("single_transformer_blocks.{block}");
+        for (a, b) in ONE_STREAM {
+            to.layer(&format!("{old}.{a}"), &format!("{new}.{b}"));
+        }
+        for (a, b) in ONE_STREAM_NORMS {
+            to.take(&format!("{old}.{a}"), &format!("{new}.{b}"));
+        }
+        // Query, key, value, and four times as much for the network beside them.
+        let fused = format!("{old}.linear1");
+        let dim = rows_of(&fused) / 7;
+        for (index, name) in ["attn.to_q", "attn.to_k", "attn.to_v"].iter().enumerate() {
+            to.rows(
+                &fused,
+                &format!("{new}.{name}"),
+                index * dim..(index + 1) * dim,
+            )?;
+        }
+        to.rows(&fused, &format!("{new}.proj_mlp"), 3 * dim..7 * dim)?;
+    }
+    Ok(to.finish())
+}
+
+fn convention(file: &Weights, parts: &BTreeMap<&'static str, Weights>) -> Convention {
+    let mut configs = BTreeMap::new();
+    let mut is_dev = false;
+    if let Some(transformer) = parts.get("transformer") {
+        is_dev = transformer.has("time_text_embed.guidance_embedder.linear_1.weight");
+        configs.insert("transformer", transformer_config(file, transformer, is_dev));
+    }
+    if let Some(text) = parts.get("text_encoder") {
+        configs.insert("text_encoder", clip::config(text, &clip::OPENAI));
+    }
+    if let Some(autoencoder) = parts.get("vae") {
+        configs.insert("vae", vae::config(autoencoder, 0.3611, Some(0.1159)));
+    }
+    Convention {
+        pipeline_class: "FluxPipeline",
+        index: json!({}),
+        configs,
+        scheduler: json!({
+            "_class_name": "FlowMatchEulerDiscreteScheduler",
+            "num_train_timesteps": 1000,
+            "shift": if is_dev { 3.0 } else { 1.0 },
+            "use_dynamic_shifting": is_dev,
+        }),
+        padding: BTreeMap::new(),
+    }
+}
+
+/// The configuration that follows from the weights; heads and positions are the same in all of them.
+fn transformer_config(file: &Weights, transformer: &Weights, is_dev: bool) -> Value {
+    let prefix = prefix(file).unwrap_or_default();
+    let size = |name: &str, dimension: usize| {
+        transformer
+            .shape(name)
+            .and_then(|shape| shape.get(dimension))
+            .copied()
+            .unwrap_or(0)
+    };
+    json!({
+        "_class_name": "FluxTransformer2DModel",
+        "patch_size": 1,
+        "in_channels": size("x_embedder.weight", 1),
+        "num_layers": count(file, prefix, "double_blocks", "img_attn.qkv"),
+        "num_single_layers": count(file, prefix, "single_blocks", "linear1"),
+        "attention_head_dim": 128,
+        "num_attention_heads": size("x_embedder.weight", 0) / 128,
+        "joint_attention_dim": size("context_embedder.weight", 1),
+        "pooled_projection_dim": size("time_text_embed.text_embedder.linear_1.weight", 1),
+        "guidance_embeds": is_dev,
+        "axes_dims_rope": [16, 56, 56],
+    })
+}

@@ -1,0 +1,232 @@
+//! Single files draw what the directories of the same weights draw, byte for byte. How the authors of the models name the
+//! weights is in `tests/oracle/single_files.json`, which was checked against diffusers.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be made ready fails")]
+
+#[path = "support/safetensors.rs"]
+mod safetensors;
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use imgd_engine::checkpoint::{EmbeddedFile, Source};
+use imgd_engine::{ErrorKind, Model, OpenOptions, Precision, Request};
+use safetensors::{Tensors, read, write};
+use serde::Deserialize;
+use serde_json::json;
+use support::oracle::{cases, directory, write_part};
+
+/// A tensor of a file: its name, what is done, the part and the tensors it is made of.
+type Recipe = Vec<(String, String, String, Vec<String>)>;
+
+#[derive(Deserialize)]
+struct Conventional {
+    parts: BTreeMap<String, String>,
+    tensors: Recipe,
+}
+
+#[derive(Deserialize)]
+struct Recipes {
+    models: BTreeMap<String, Recipe>,
+    conventional: BTreeMap<String, Conventional>,
+}
+
+fn recipes() -> Recipes {
+    serde_json::from_slice(&fs::read(directory().join("single_files.json")).unwrap()).unwrap()
+}
+
+/// The one safetensors file of a part.
+fn weights_of(part: &Path) -> std::path::PathBuf {
+    let mut files = fs::read_dir(part)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .find(|path| path.extension().is_some_and(|end| end == "safetensors"))
+        .unwrap()
+}
+
+/// Writes the model in `root` as one file; its parts keep their configuration and lose the weights that are in the file.
+fn write_single(root: &Path, recipe: &Recipe, file: &Path) {
+    let mut parts: BTreeMap<String, Tensors> = BTreeMap::new();
+    let mut single = Tensors::new();
+    for (name, how, part, tensors) in recipe {
+        let from = parts
+            .entry(part.clone())
+            .or_insert_with(|| read(&fs::read(weights_of(&root.join(part))).unwrap()));
+        let found: Vec<_> = tensors.iter().map(|name| from[name].clone()).collect();
+        let (mut shape, mut numbers) = found[0].clone();
+        match how.as_str() {
+            "as" => {}
+            "pixel" => shape.extend([1, 1]),
+            "rows" => {
+                shape[0] = found.iter().map(|(shape, _)| shape[0]).sum();
+                numbers = found
+                    .iter()
+                    .flat_map(|(_, numbers)| numbers.clone())
+                    .collect();
+            }
+            "swapped" => {
+                let half = numbers.len() / 2;
+                numbers.rotate_left(half);
+            }
+            "transposed" => {
+                let (rows, columns) = (shape[0], shape[1]);
+                numbers = (0..rows * columns)
+                    .map(|at| numbers[at % rows * columns + at / rows])
+                    .collect();
+                shape.reverse();
+            }
+            other => panic!("{other} is nothing that is done"),
+        }
+        single.insert(name.clone(), (shape, numbers));
+    }
+    fs::write(file, write(&single)).unwrap();
+    for part in parts.keys() {
+        fs::remove_file(weights_of(&root.join(part))).unwrap();
+    }
+}
+
+fn open(source: &Source) -> Model {
+    let options = OpenOptions {
+        name: "model".into(),
+        precision: Precision::F32,
+        progress: None,
+    };
+    Model::open(source, &options).unwrap()
+}
+
+fn draw(model: &Model, request: &Request) -> Vec<u8> {
+    let mut generation = model.start(request).unwrap();
+    while !generation.is_done() {
+        for result in model.step(&mut [&mut generation]) {
+            result.unwrap();
+        }
+    }
+    model.finish(&mut generation).unwrap().image.pixels
+}
+
+#[test]
+fn a_file_draws_what_its_directory_draws() {
+    let all = cases();
+    for (name, recipe) in recipes().models {
+        let case = all.iter().find(|case| case.name == name).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        case.write_model(root.path());
+        let request = case.request.to_engine(0);
+        let expected = draw(&open(&Source::directory(root.path()).unwrap()), &request);
+        assert_eq!(expected.len(), case.expected_pixels(0).len());
+        // Its name says nothing.
+        let file = root.path().join("whatever.bin.safetensors");
+        write_single(root.path(), &recipe, &file);
+        let config = Some(root.path().to_owned());
+        let source = Source::single_file(&file, config, &[]).unwrap();
+        assert!(draw(&open(&source), &request) == expected, "{name}");
+    }
+}
+
+/// The tokenizer inside the program.
+const ASSETS: &[EmbeddedFile] = &[
+    EmbeddedFile {
+        path: "tokenizer/vocab.json",
+        bytes: include_bytes!("../../models/starter/tokenizer/vocab.json"),
+    },
+    EmbeddedFile {
+        path: "tokenizer/merges.txt",
+        bytes: include_bytes!("../../models/starter/tokenizer/merges.txt"),
+    },
+    EmbeddedFile {
+        path: "tokenizer/tokenizer_config.json",
+        bytes: include_bytes!("../../models/starter/tokenizer/tokenizer_config.json"),
+    },
+];
+
+#[test]
+fn a_file_with_conventional_constants_needs_nothing_beside_it() {
+    for (kind, conventional) in recipes().conventional {
+        let root = tempfile::tempdir().unwrap();
+        let is_xl = kind == "sdxl";
+        let mut index = json!({
+            "_class_name": if is_xl { "StableDiffusionXLPipeline" } else { "StableDiffusionPipeline" },
+        });
+        for (role, part) in &conventional.parts {
+            write_part(part, &root.path().join(role));
+            index[role] = json!(["", "X"]);
+        }
+        for tokenizer in ["tokenizer", "tokenizer_2"] {
+            fs::create_dir(root.path().join(tokenizer)).unwrap();
+            for asset in ASSETS {
+                let name = asset.path.strip_prefix("tokenizer/").unwrap();
+                let mut bytes = asset.bytes.to_vec();
+                if name == "tokenizer_config.json" {
+                    let padding = if tokenizer == "tokenizer_2" {
+                        "!"
+                    } else {
+                        "<|endoftext|>"
+                    };
+                    bytes = json!({"model_max_length": 77, "pad_token": padding})
+                        .to_string()
+                        .into_bytes();
+                }
+                fs::write(root.path().join(tokenizer).join(name), bytes).unwrap();
+            }
+        }
+        fs::write(root.path().join("model_index.json"), index.to_string()).unwrap();
+        fs::create_dir(root.path().join("scheduler")).unwrap();
+        fs::write(
+            root.path().join("scheduler/scheduler_config.json"),
+            json!({
+                "_class_name": "EulerDiscreteScheduler",
+                "beta_start": 0.00085,
+                "beta_end": 0.012,
+                "beta_schedule": "scaled_linear",
+                "timestep_spacing": if is_xl { "leading" } else { "linspace" },
+                "steps_offset": 1,
+            })
+            .to_string(),
+        )
+        .unwrap();
+        let request = Request {
+            negative_prompt: Some("blurry".into()),
+            width_px: Some(48),
+            height_px: Some(64),
+            num_inference_steps: Some(3),
+            guidance_scale: Some(4.0),
+            sampler: Some("euler".into()),
+            schedule: Some("karras".into()),
+            ..Request::new("a red apple on a wooden table", 5)
+        };
+        let expected = draw(&open(&Source::directory(root.path()).unwrap()), &request);
+        let file = root.path().join("model.safetensors");
+        write_single(root.path(), &conventional.tensors, &file);
+        let model = open(&Source::single_file(&file, None, ASSETS).unwrap());
+        assert_eq!(model.info().family, kind);
+        assert!(draw(&model, &request) == expected, "{kind}");
+        // Without the built-in tokenizer it says what is missing.
+        let bare = Source::single_file(&file, None, &[]).unwrap();
+        let error = imgd_engine::inspect(&bare, "bare", Precision::F32).unwrap_err();
+        assert!(error.hint().unwrap().contains("--config"), "{error}");
+    }
+}
+
+#[test]
+fn files_that_are_no_model_are_refused_with_what_to_do() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lora.safetensors");
+    let tensors = Tensors::from([(
+        "lora_unet_down.lora_up.weight".to_owned(),
+        (vec![2, 2], vec![0.0; 4]),
+    )]);
+    fs::write(&path, write(&tensors)).unwrap();
+    let source = Source::single_file(&path, None, &[]).unwrap();
+    let error = imgd_engine::inspect(&source, "lora", Precision::F32).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ModelInvalid);
+    assert!(error.hint().unwrap().contains("LoRA"), "{error}");
+    let missing = Source::single_file(root.path().join("none.safetensors"), None, &[]);
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    let pickle = root.path().join("model.ckpt");
+    fs::write(&pickle, b"PK\x03\x04").unwrap();
+    let error = Source::single_file(&pickle, None, &[]).unwrap_err();
+    assert!(error.to_string().contains("pickle"), "{error}");
+}
