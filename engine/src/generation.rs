@@ -2,12 +2,15 @@
 //!
 //! What moves it is [`crate::Model::step`]; this file holds its state and the form it is saved in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     Error, InitImage, Notice, Request, Result, Settings,
+    adapters::Opened,
     families::{Conditioning, Decoding, LatentShape},
     init::Kept,
     sampling::{Sampler, SamplerState, noise},
@@ -31,6 +34,8 @@ pub struct Generation {
     pub(crate) kept: Option<Kept>,
     /// What a network that repaints takes beside each latent.
     pub(crate) beside: Option<Vec<f32>>,
+    /// What the layers add.
+    pub(crate) adapters: Option<Arc<Opened>>,
     pub(crate) positive: Conditioning,
     pub(crate) negative: Option<Conditioning>,
     /// Not saved: it is large, and quickly done again.

@@ -150,6 +150,7 @@ pub(crate) fn describe(
                 None => 0,
             },
             strength: None,
+            loras: Vec::new(),
         },
         components: files
             .parts()

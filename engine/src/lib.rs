@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod adapters;
 pub mod checkpoint;
 pub mod denoise;
 mod error;
@@ -32,6 +33,7 @@ pub mod image;
 mod info;
 mod init;
 pub mod kernels;
+mod keys;
 mod model;
 pub mod nn;
 mod request;
@@ -44,4 +46,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
-pub use request::{Guidance, InitImage, Notice, Precision, Request, Settings};
+pub use request::{Guidance, InitImage, Lora, Notice, Precision, Request, Settings, UsedLora};

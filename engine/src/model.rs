@@ -4,11 +4,13 @@
 //! network evaluation, [`Model::finish`] makes the picture. Progress, cancelling, pausing, batching and resuming all
 //! follow from that.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     Error, ErrorKind, Generation, Guidance, ModelInfo, Notice, Precision, Request, Result,
-    Settings,
+    Settings, adapters,
     checkpoint::Source,
     families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
@@ -16,6 +18,7 @@ use crate::{
     info::describe,
     init::{self, Beginning},
     kernels,
+    nn::with_adapters,
     resolve::resolve,
     sampling::{self, noise},
 };
@@ -66,6 +69,7 @@ pub struct Model {
     scheduler_config: sampling::SchedulerConfig,
     info: ModelInfo,
     hash: String,
+    adapters: adapters::Cache,
 }
 
 impl Model {
@@ -77,16 +81,21 @@ impl Model {
         let info = describe(&files, family, options.precision)?;
         let device = candle_core::Device::Cpu;
         let scheduler_config = (family.scheduler)(&files)?;
+        let originals = family.originals;
         let (family, hash) = rayon::join(
             || (family.open)(&files, &device, options.precision),
             || files.hash(),
         );
         kernels::cpu::release();
+        let family = family?;
+        let layers = files.layers().all();
+        let originals = adapters::originals(&layers, originals);
         Ok(Self {
-            family: family?,
+            family,
             scheduler_config,
             info,
             hash: hash?,
+            adapters: adapters::Cache::new(layers, originals),
         })
     }
 
@@ -110,7 +119,7 @@ impl Model {
 
     /// Moves each generation by one network evaluation.
     ///
-    /// Generations of one latent shape share the evaluation. One result for each, in order: numbers that are not
+    /// Generations of one latent shape and the same adapters share the evaluation. One result for each, in order: numbers that are not
     /// finite fail their own generation only. A generation that is done fails with [`ErrorKind::Internal`].
     pub fn step(&self, generations: &mut [&mut Generation]) -> Vec<Result<()>> {
         let mut results: Vec<Option<Result<()>>> = generations
@@ -124,7 +133,12 @@ impl Model {
         while let Some(first) = results.iter().position(Option::is_none) {
             let shape = generations[first].shape;
             let members: Vec<usize> = (first..generations.len())
-                .filter(|index| results[*index].is_none() && generations[*index].shape == shape)
+                .filter(|index| {
+                    let other = &generations[*index];
+                    results[*index].is_none()
+                        && other.shape == shape
+                        && same_adapters(other, generations[first])
+                })
                 .collect();
             let outcome = self.evaluate(shape, &members, generations);
             match outcome {
@@ -169,7 +183,12 @@ impl Model {
                 });
             }
         }
-        let mut outputs = self.family.evaluate(shape, &inputs)?.into_iter();
+        let adapters = members
+            .first()
+            .and_then(|index| generations[*index].adapters.as_deref())
+            .map(|opened| &opened.adapters);
+        let outputs = with_adapters(adapters, || self.family.evaluate(shape, &inputs))?;
+        let mut outputs = outputs.into_iter();
         members
             .iter()
             .map(|index| {
@@ -254,14 +273,18 @@ impl Model {
             });
         }
         let (settings, plan) = resolve(&self.info, &self.scheduler_config, &saved.request)?;
-        if settings != saved.settings {
-            let reason = "the model's defaults have changed".to_owned();
+        let mut generation = self.begin(saved.request, settings, plan.sampler)?;
+        if generation.settings != saved.settings {
+            let reason = if generation.settings.loras == saved.settings.loras {
+                "the model's defaults have changed"
+            } else {
+                "a LoRA's file has changed"
+            };
             return Ok(Restored {
-                generation: self.start(&saved.request)?,
-                restarted: Some(reason),
+                generation,
+                restarted: Some(reason.to_owned()),
             });
         }
-        let mut generation = self.begin(saved.request, settings, plan.sampler)?;
         if saved.latents.len() != generation.latents.len() {
             return Err(Error::model("saved generation: latents of another shape"));
         }
@@ -278,10 +301,11 @@ impl Model {
     fn begin(
         &self,
         request: Request,
-        settings: Settings,
+        mut settings: Settings,
         sampler: Box<dyn sampling::Sampler>,
     ) -> Result<Generation> {
-        let encoded = self.family.encode(&PromptPair {
+        let adapters = self.adapters.get(&request.loras)?;
+        let text = PromptPair {
             prompt: &request.prompt,
             negative_prompt: request.negative_prompt.as_deref(),
             guided: settings.is_guided(),
@@ -290,8 +314,14 @@ impl Model {
             max_sequence_length: settings.max_sequence_length as usize,
             width_px: settings.width_px,
             height_px: settings.height_px,
-        })?;
+        };
+        let added = adapters.as_deref().map(|opened| &opened.adapters);
+        let encoded = with_adapters(added, || self.family.encode(&text))?;
         let mut notices = encoded.notices;
+        if let Some(opened) = &adapters {
+            settings.loras = opened.used.clone();
+            notices.extend(opened.notices.iter().cloned());
+        }
         if request.prompt.trim().is_empty() {
             let message = "the prompt is empty: the model draws whatever it likes";
             notices.push(Notice::new("prompt_empty", "prompt", message));
@@ -358,6 +388,7 @@ impl Model {
             sampler,
             latents,
             noise,
+            adapters,
             positive: encoded.positive,
             negative: encoded.negative,
             decoding: None,
@@ -385,6 +416,7 @@ impl Model {
             height_px: settings.height_px,
             clip_skip: request.clip_skip,
             strength: settings.strength,
+            loras: settings.loras.clone(),
             init_image_sha256: request.init.as_ref().map(|init| sha256(&init.image)),
             mask_sha256: request
                 .init
@@ -454,6 +486,15 @@ fn model_name(name_or_path: &str) -> &str {
 }
 
 /// Why a saved generation cannot go on, if it cannot.
+/// Whether two generations have layers that add the same.
+fn same_adapters(a: &Generation, b: &Generation) -> bool {
+    match (&a.adapters, &b.adapters) {
+        (None, None) => true,
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.used == b.used,
+        _ => false,
+    }
+}
+
 fn difference(saved: &Fingerprint, now: &Fingerprint) -> Option<String> {
     let reason = if saved.model_hash != now.model_hash {
         "the model's weights have changed"

@@ -1,5 +1,7 @@
 //! What a caller asks for, and what it becomes once the model has filled in its defaults.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -93,9 +95,40 @@ pub struct Request {
     /// Tokens that the prompt is cut and filled up to, where the model's text encoder leaves that open.
     #[serde(default)]
     pub max_sequence_length: Option<u32>,
+    /// Adapters, each with a weight.
+    #[serde(default)]
+    pub loras: Vec<Lora>,
     /// A picture to begin from. Saved apart from the rest: it is no text.
     #[serde(skip)]
     pub init: Option<InitImage>,
+}
+
+/// An adapter that changes what the model draws: LoRA, LoHa or LoKr.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lora {
+    /// Its safetensors file.
+    pub path: PathBuf,
+    /// How strongly it is applied, finite: 0 not at all, 1 as it was trained.
+    pub weight: f64,
+}
+
+impl Lora {
+    /// The name of its file, without what follows the dot.
+    pub fn name(&self) -> String {
+        let stem = self.path.file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    }
+}
+
+/// An adapter that was used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsedLora {
+    /// The name of its file, without what follows the dot.
+    pub name: String,
+    /// How strongly it was applied.
+    pub weight: f64,
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
 }
 
 /// A picture to begin from, or to repaint in part.
@@ -136,6 +169,7 @@ impl Request {
             schedule: None,
             clip_skip: None,
             max_sequence_length: None,
+            loras: Vec::new(),
             init: None,
         }
     }
@@ -175,6 +209,9 @@ pub struct Settings {
     /// How much of the way from noise is gone, where there is a picture to begin from.
     #[serde(default)]
     pub strength: Option<f64>,
+    /// Adapters that are used.
+    #[serde(default)]
+    pub loras: Vec<UsedLora>,
 }
 
 impl Settings {

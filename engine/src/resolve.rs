@@ -59,6 +59,14 @@ pub(crate) fn resolve(
             return Err(Error::invalid("max_sequence_length", message));
         }
     };
+    if let Some(lora) = request.loras.iter().find(|lora| !lora.weight.is_finite()) {
+        let message = format!(
+            "the weight of `{}` is {}, no number",
+            lora.name(),
+            lora.weight
+        );
+        return Err(Error::invalid("loras", message));
+    }
     let plan = sampling::plan_from(
         &scheduler_config.clone().at_size(width_px, height_px),
         request.sampler.as_deref(),
@@ -83,6 +91,8 @@ pub(crate) fn resolve(
         guidance: defaults.guidance,
         max_sequence_length,
         strength,
+        // Known when their files are read.
+        loras: Vec::new(),
     };
     Ok((settings, plan))
 }

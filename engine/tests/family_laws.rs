@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use imgd_engine::checkpoint::Source;
 use imgd_engine::{Generation, Model, OpenOptions, Precision, Request};
 use support::oracle::{Case, cases};
@@ -23,9 +25,12 @@ const CASES: &[&str] = &[
     "inpaint-pndm",
     "flux-inpaint",
     "repainting-part",
+    "lora-two",
+    "lora-kohya-conv",
+    "lora-flux-kohya",
 ];
 
-fn each(precision: Precision, law: impl Fn(&Case, &Model)) {
+fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {
     let all = cases();
     for name in CASES {
         let case = all.iter().find(|case| case.name == *name).unwrap();
@@ -37,13 +42,13 @@ fn each(precision: Precision, law: impl Fn(&Case, &Model)) {
             progress: None,
         };
         let source = Source::directory(root.path()).unwrap();
-        law(case, &Model::open(&source, &options).unwrap());
+        law(case, root.path(), &Model::open(&source, &options).unwrap());
     }
 }
 
 /// The case's request and two others, of other lengths of prompts.
-fn requests(case: &Case) -> Vec<Request> {
-    let request = case.request.to_engine(0);
+fn requests(case: &Case, root: &Path) -> Vec<Request> {
+    let request = case.request.to_engine(root, 0);
     let with = |prompt: &str, seed| Request {
         prompt: prompt.to_owned(),
         seed,
@@ -55,7 +60,11 @@ fn requests(case: &Case) -> Vec<Request> {
             "a cat sitting next to a dog under the blue sky, a red apple on a wooden table, studio light, a cat and a dog",
             7,
         ),
-        with("", 8),
+        // Without adapters, where the case has some.
+        Request {
+            loras: Vec::new(),
+            ..with("", 8)
+        },
     ]
 }
 
@@ -78,8 +87,8 @@ fn alone(model: &Model, request: &Request) -> Vec<u8> {
 #[test]
 fn batched_equals_single() {
     for precision in [Precision::F32, Precision::Bf16] {
-        each(precision, |case, model| {
-            let requests = requests(case);
+        each(precision, |case, root, model| {
+            let requests = requests(case, root);
             let mut together: Vec<Generation> = requests
                 .iter()
                 .map(|request| model.start(request).unwrap())
@@ -101,8 +110,8 @@ fn batched_equals_single() {
 
 #[test]
 fn saved_and_restored_equals_straight_through() {
-    each(Precision::F32, |case, model| {
-        let request = case.request.to_engine(0);
+    each(Precision::F32, |case, root, model| {
+        let request = case.request.to_engine(root, 0);
         let expected = alone(model, &request);
         let mut generation = [model.start(&request).unwrap()];
         while !generation[0].is_done() {
@@ -117,8 +126,8 @@ fn saved_and_restored_equals_straight_through() {
 
 #[test]
 fn one_thread_equals_many() {
-    each(Precision::F32, |case, model| {
-        let request = case.request.to_engine(0);
+    each(Precision::F32, |case, root, model| {
+        let request = case.request.to_engine(root, 0);
         let on = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             let mut picture = Vec::new();

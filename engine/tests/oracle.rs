@@ -28,7 +28,7 @@ fn difference(case: &Case) -> Result<(u8, f64), String> {
     let model = Model::open(&source, &options).map_err(|error| error.to_string())?;
     let mut worst = (0, 0.0);
     for number in 0..case.expected.len() {
-        let request = case.request.to_engine(number);
+        let request = case.request.to_engine(root.path(), number);
         let pixels = draw(&model, &request).map_err(|error| error.to_string())?;
         let expected = case.expected_pixels(number);
         assert_eq!(pixels.len(), expected.len());

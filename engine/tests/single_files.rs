@@ -114,7 +114,7 @@ fn a_file_draws_what_its_directory_draws() {
         let case = all.iter().find(|case| case.name == name).unwrap();
         let root = tempfile::tempdir().unwrap();
         case.write_model(root.path());
-        let request = case.request.to_engine(0);
+        let request = case.request.to_engine(root.path(), 0);
         let expected = draw(&open(&Source::directory(root.path()).unwrap()), &request);
         assert_eq!(expected.len(), case.expected_pixels(0).len());
         // Its name says nothing.

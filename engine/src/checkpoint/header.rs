@@ -106,6 +106,27 @@ pub(super) enum Order {
 
 /// Reads and checks the header of a safetensors file.
 pub(super) fn read(blob: &Blob) -> Result<BTreeMap<String, TensorInfo>> {
+    let (json, data_start) = json(blob)?;
+    let name = &blob.name;
+    let Entries(entries) = serde_json::from_slice(&json)
+        .map_err(|error| Error::model(format!("the header of `{name}` is damaged: {error}")))?;
+    layout(name, entries, data_start, blob.len())
+}
+
+/// The texts that whoever wrote the file put into its header.
+pub(super) fn metadata(blob: &Blob) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(default, rename = "__metadata__")]
+        metadata: BTreeMap<String, String>,
+    }
+    let header: Result<Header, _> = serde_json::from_slice(&json(blob)?.0);
+    // Some programs write other things than texts there.
+    Ok(header.map(|header| header.metadata).unwrap_or_default())
+}
+
+/// The header's text, and where the data begins.
+fn json(blob: &Blob) -> Result<(Vec<u8>, u64)> {
     let name = &blob.name;
     let length = blob.len();
     let mut start = [0_u8; 8];
@@ -130,9 +151,7 @@ pub(super) fn read(blob: &Blob) -> Result<BTreeMap<String, TensorInfo>> {
     }
     let mut json = vec![0_u8; usize::try_from(header_bytes).expect("below the limit")];
     blob.read_at(8, &mut json)?;
-    let Entries(entries) = serde_json::from_slice(&json)
-        .map_err(|error| Error::model(format!("the header of `{name}` is damaged: {error}")))?;
-    layout(name, entries, data_start, length)
+    Ok((json, data_start))
 }
 
 /// Turns what the header says into ranges of the file: as long as dtype and shape need, one after the other without

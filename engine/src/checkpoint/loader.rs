@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use super::header::{DType, Order, TensorInfo};
 use super::source::Blob;
-use super::{Rows, Weights, convert};
+use super::{Layers, Part, Rows, Weights, convert};
 use crate::{Error, Precision, Result};
 
 /// Told after each tensor how many bytes were just read.
@@ -22,6 +22,8 @@ pub struct Loader {
     progress: Option<Progress>,
     precision: Precision,
     prefix: String,
+    /// Where layers are noted, and the name of the part that they belong to.
+    layers: Option<(Layers, Arc<str>)>,
 }
 
 impl Loader {
@@ -32,6 +34,7 @@ impl Loader {
             progress,
             precision: Precision::F32,
             prefix: String::new(),
+            layers: None,
         }
     }
 
@@ -48,6 +51,36 @@ impl Loader {
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same place, whose layers are noted in `layers` as those of `part`.
+    #[must_use]
+    pub fn with_layers(self, layers: &Layers, part: &str) -> Self {
+        let layers = Some((layers.clone(), part.into()));
+        Self { layers, ..self }
+    }
+
+    /// Where layers are noted, if anywhere.
+    pub fn layers(&self) -> Option<&Layers> {
+        self.layers.as_ref().map(|(layers, _)| layers)
+    }
+
+    /// The layer at this place, whose weight has `shape`: some rows and some numbers of each.
+    pub fn part(
+        &self,
+        shape: (usize, usize),
+        rows: Range<usize>,
+        columns: Range<usize>,
+        at: usize,
+    ) -> Part {
+        let part = self.layers.as_ref().map_or("", |(_, part)| part);
+        Part {
+            name: format!("{part}.{}", self.prefix),
+            shape,
+            rows,
+            columns,
+            at,
+        }
     }
 
     /// What the layers that are loaded compute with.

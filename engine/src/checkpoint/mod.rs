@@ -11,6 +11,7 @@ mod convert;
 mod hash;
 mod header;
 mod index;
+mod layers;
 mod loader;
 mod refused;
 mod renaming;
@@ -21,6 +22,7 @@ mod tests;
 mod weights;
 
 pub use hash::{Sha256, model_sha256};
+pub use layers::{Held, LayerId, Layers, Part};
 pub use loader::{Loader, Progress};
 pub use renaming::Renaming;
 pub use rows::Rows;

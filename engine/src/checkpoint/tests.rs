@@ -542,7 +542,7 @@ fn wrong_tensors_are_named_with_what_was_expected() {
     let header = json!({
         "a.weight": tensor("F32", json!([2, 1]), json!([0, 8])),
         "position_ids": tensor("I64", json!([1]), json!([8, 16])),
-        "quantised": tensor("F8_E4M3", json!([4]), json!([16, 20])),
+        "quantised": tensor("F8_E5M2", json!([4]), json!([16, 20])),
     });
     let (_root, source) = model(&[(UNET, &file_of(&header.to_string(), 20))]);
     let weights = source.open_weights("unet").unwrap();
@@ -564,7 +564,7 @@ fn wrong_tensors_are_named_with_what_was_expected() {
         "{missing}"
     );
     assert!(message(&[1], "position_ids").contains("I64"));
-    assert!(message(&[4], "quantised").contains("F8_E4M3"));
+    assert!(message(&[4], "quantised").contains("F8_E5M2"));
 }
 
 #[test]

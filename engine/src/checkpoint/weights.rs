@@ -109,6 +109,15 @@ impl Weights {
         self.inner.tensors.is_empty()
     }
 
+    /// The texts in the headers of the files.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for (_, blob) in &self.inner.files {
+            all.extend(header::metadata(blob)?);
+        }
+        Ok(all)
+    }
+
     /// The identity of the files' bytes; see [`Sha256`]. Reads every file once.
     pub fn sha256(&self) -> Result<Sha256> {
         hash::files_sha256(&self.inner.files)

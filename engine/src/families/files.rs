@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::{Convention, FamilyEntry, single_file};
 use crate::{
     Error, ErrorKind, Precision, Result,
-    checkpoint::{self, Loader, Source, Weights},
+    checkpoint::{self, Layers, Loader, Source, Weights},
     sampling::SchedulerConfig,
     text::tokenizer::Tokenizer,
 };
@@ -40,6 +40,8 @@ pub(crate) struct ModelFiles {
     progress: Option<Progress>,
     /// Bytes of weights read so far, of all parts.
     bytes_read: Arc<AtomicU64>,
+    /// What was loaded.
+    layers: Layers,
 }
 
 /// What a part is, for people.
@@ -70,6 +72,7 @@ impl ModelFiles {
                 name: name.to_owned(),
                 progress,
                 bytes_read: Arc::default(),
+                layers: Layers::default(),
             };
             return Ok((files, family));
         }
@@ -103,6 +106,7 @@ impl ModelFiles {
             name: name.to_owned(),
             progress,
             bytes_read: Arc::default(),
+            layers: Layers::default(),
         };
         Ok((files, family))
     }
@@ -187,7 +191,13 @@ impl ModelFiles {
             .get(part)
             .ok_or_else(|| Error::model(format!("the model has no `{part}`")))?;
         let loader = weights.loader(device, self.bytes_progress());
+        let loader = loader.with_layers(&self.layers, part);
         Ok(loader.with_precision(precision))
+    }
+
+    /// The layers that were loaded so far.
+    pub(crate) fn layers(&self) -> &Layers {
+        &self.layers
     }
 
     /// Whether the model has the part.

@@ -12,7 +12,6 @@ mod files;
 mod flux;
 mod flux2_klein;
 mod groups;
-mod keys;
 mod known_preview;
 mod latent_diffusion;
 mod patches;
@@ -39,6 +38,7 @@ pub(crate) use self::{
 };
 use crate::{
     Error, Notice, Result,
+    adapters::Original,
     denoise::unet_2d_condition::AddedConditioning,
     request::{Guidance, Precision},
     sampling::SchedulerConfig,
@@ -66,6 +66,8 @@ pub(crate) struct FamilyEntry {
     pub(crate) optional_parts: &'static [&'static str],
     /// How single files of the family are read; `None` where they are not.
     pub(crate) single_file: Option<SingleFile>,
+    /// What single files and their adapters call the layers of the network; gets the names that the checkpoint has.
+    pub(crate) originals: fn(&[&str]) -> Vec<Original>,
     /// Reads configuration only.
     pub(crate) describe: fn(&ModelFiles) -> Result<Description>,
     /// The scheduler configuration as diffusers' pipeline holds it.

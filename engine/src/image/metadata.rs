@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::parameters;
+use crate::UsedLora;
 
 /// The form of the record. A reader that knows a lower number may miss fields.
 pub const METADATA_VERSION: u32 = 1;
@@ -55,6 +56,9 @@ pub struct Metadata {
     /// SHA-256 of the file of its mask, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_sha256: Option<String>,
+    /// Adapters that changed the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loras: Vec<UsedLora>,
     /// Precision of the network, such as `f32`.
     pub precision: String,
 }

@@ -47,6 +47,7 @@ fn metadata() -> Metadata {
         clip_skip: Some(2),
         strength: None,
         init_image_sha256: None,
+        loras: Vec::new(),
         mask_sha256: None,
         precision: "f32".into(),
     }

@@ -2,12 +2,12 @@
 
 use candle_core::Tensor;
 
-use super::format;
 use super::memory::{
     check_channels, image_dims, internal, numbers, operands, tensor, tensor_of, weight,
 };
+use super::{adapters, format};
 use crate::Result;
-use crate::checkpoint::Loader;
+use crate::checkpoint::{Held, LayerId, Loader};
 use crate::kernels::Activation;
 use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Format, Panels};
 
@@ -58,6 +58,22 @@ pub struct Conv2d {
     weight: Panels,
     bias: Vec<f32>,
     config: Conv2dConfig,
+    /// What adapters know it by.
+    layer: Option<LayerId>,
+}
+
+/// Notes a convolution for adapters.
+fn note(loader: &Loader, rows: usize, channels: usize, kernel: usize) -> Option<LayerId> {
+    let layers = loader.layers()?;
+    let depth = channels * kernel * kernel;
+    Some(layers.add(Held {
+        parts: vec![loader.part((rows, depth), 0..rows, 0..depth, 0)],
+        rows,
+        channels,
+        kernel,
+        is_gated: false,
+        precision: loader.precision(),
+    }))
 }
 
 impl Conv2d {
@@ -81,6 +97,7 @@ impl Conv2d {
             ),
             bias,
             config,
+            layer: note(loader, out_channels, in_channels, kernel),
         })
     }
 
@@ -138,12 +155,6 @@ impl Conv2d {
         } else {
             Format::F32
         };
-        let extras = Extras {
-            bias: Some(&self.bias),
-            element_bias: per_element.as_deref(),
-            activation: Activation::Identity,
-            residual: residual.as_deref(),
-        };
         let x = operands(x)?;
         let input = ConvInput {
             numbers: x.numbers(),
@@ -152,6 +163,15 @@ impl Conv2d {
             width,
             channels,
             seen_as,
+        };
+        let residual = residual.as_deref();
+        let sum =
+            adapters::added(self.layer).map(|added| added.to_image(&input, geometry, residual));
+        let extras = Extras {
+            bias: Some(&self.bias),
+            element_bias: per_element.as_deref(),
+            activation: Activation::Identity,
+            residual: sum.as_deref().or(residual),
         };
         tensor_of(
             cpu::conv2d(&input, geometry, &self.weight, &extras, to),
@@ -166,6 +186,8 @@ pub struct DoublingConv2d {
     weights: [Panels; 4],
     bias: Vec<f32>,
     in_channels: usize,
+    /// What adapters know it by.
+    layer: Option<LayerId>,
 }
 
 impl DoublingConv2d {
@@ -178,6 +200,7 @@ impl DoublingConv2d {
             weights: cpu::double_weights(&numbers, out_channels, in_channels, format),
             bias,
             in_channels,
+            layer: note(loader, out_channels, in_channels, 3),
         })
     }
 
@@ -197,8 +220,16 @@ impl DoublingConv2d {
             channels,
             seen_as: (2 * height, 2 * width),
         };
+        let geometry = ConvGeometry {
+            kernel: 3,
+            stride: 1,
+            padding_before: 1,
+            padding_after: 1,
+        };
+        let sum = adapters::added(self.layer).map(|added| added.to_image(&input, geometry, None));
         let extras = Extras {
             bias: Some(&self.bias),
+            residual: sum.as_deref(),
             ..Extras::NONE
         };
         tensor(

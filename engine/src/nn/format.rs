@@ -13,7 +13,12 @@ const FEW_INPUTS: usize = 16;
 
 /// What the products of a layer of `inputs` channels that `loader` loads are made of.
 pub(super) fn of_products(loader: &Loader, inputs: usize) -> Format {
-    match loader.precision().resolved() {
+    with(loader.precision(), inputs)
+}
+
+/// What the products of a layer of `inputs` channels that computes with `precision` are made of.
+pub(super) fn with(precision: Precision, inputs: usize) -> Format {
+    match precision.resolved() {
         Precision::Bf16 if inputs >= FEW_INPUTS => Format::Bf16,
         Precision::Bf16 | Precision::F32 | Precision::Auto => Format::F32,
     }

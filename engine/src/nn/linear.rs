@@ -4,20 +4,40 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-use super::format;
 use super::memory::{
     batch_and_rows, check_channels, internal, numbers, operands, tensor_of, weight,
 };
+use super::{adapters, format};
 use crate::Result;
-use crate::checkpoint::Loader;
+use crate::checkpoint::{Held, LayerId, Loader, Part};
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, Extras, Format, GateExtras, MatmulShape, Panels};
+use crate::kernels::cpu::{self, Buffer, Extras, Format, GateExtras, MatmulShape, Panels};
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Panels,
     bias: Option<Vec<f32>>,
+    /// What adapters know it by.
+    layer: Option<LayerId>,
+}
+
+/// Notes a layer of tokens for adapters.
+fn note(
+    loader: &Loader,
+    parts: Vec<Part>,
+    [rows, channels]: [usize; 2],
+    is_gated: bool,
+) -> Option<LayerId> {
+    let layers = loader.layers()?;
+    Some(layers.add(Held {
+        parts,
+        rows,
+        channels,
+        kernel: 1,
+        is_gated,
+        precision: loader.precision(),
+    }))
 }
 
 /// What a linear layer does to its result before writing it.
@@ -78,9 +98,12 @@ impl Linear {
     ) -> Result<Self> {
         let numbers = loader.get_rows([all_rows, in_dim], "weight", rows.clone())?;
         let format = format::of_products(loader, in_dim);
+        let count = rows.len();
+        let part = loader.part((all_rows, in_dim), rows, 0..in_dim, 0);
         Ok(Self {
-            weight: Panels::from_linear(&numbers, rows.len(), in_dim, format),
+            weight: Panels::from_linear(&numbers, count, in_dim, format),
             bias: None,
+            layer: note(loader, vec![part], [count, in_dim], false),
         })
     }
 
@@ -101,9 +124,12 @@ impl Linear {
             .collect();
         let format = format::of_products(loader, columns.len());
         let bias = bias.then(|| loader.get(&[out_dim], "bias"));
+        let channels = columns.len();
+        let part = loader.part((out_dim, all_columns), 0..out_dim, columns, 0);
         Ok(Self {
-            weight: Panels::from_linear(&numbers, out_dim, columns.len(), format),
+            weight: Panels::from_linear(&numbers, out_dim, channels, format),
             bias: bias.transpose()?.as_ref().map(weight).transpose()?,
+            layer: note(loader, vec![part], [out_dim, channels], false),
         })
     }
 
@@ -114,14 +140,17 @@ impl Linear {
             None
         };
         let numbers = weight(&loader.get(shape, "weight")?)?;
+        let (rows, channels) = (shape[0], shape[1..].iter().product());
+        let part = loader.part((rows, channels), 0..rows, 0..channels, 0);
         Ok(Self {
             weight: Panels::from_linear(
                 &numbers,
-                shape[0],
-                shape[1..].iter().product(),
-                format::of_products(loader, shape[1..].iter().product()),
+                rows,
+                channels,
+                format::of_products(loader, channels),
             ),
             bias,
+            layer: note(loader, vec![part], [rows, channels], false),
         })
     }
 
@@ -174,18 +203,42 @@ impl Linear {
             residual => residual.map(numbers).transpose()?,
         };
         let (elements, rows) = batch_and_rows(x);
-        let extras = Extras {
+        let shape = MatmulShape { elements, rows };
+        let x = operands(x)?;
+        let mut extras = Extras {
             bias: self.bias.as_deref(),
             element_bias: None,
             activation: extras.activation,
             residual: residual.as_deref(),
         };
-        let shape = MatmulShape { elements, rows };
-        let x = operands(x)?;
-        tensor_of(
-            cpu::matmul(x.numbers(), shape, &self.weight, &extras, to),
-            &dims,
-        )
+        let Some(added) = adapters::added(self.layer) else {
+            return tensor_of(
+                cpu::matmul(x.numbers(), shape, &self.weight, &extras, to),
+                &dims,
+            );
+        };
+        if extras.activation == Activation::Identity {
+            let sum = added.to_rows(x.numbers(), shape, extras.residual);
+            extras.residual = Some(&sum);
+            return tensor_of(
+                cpu::matmul(x.numbers(), shape, &self.weight, &extras, to),
+                &dims,
+            );
+        }
+        // The activation is of the sum, so what follows it is done apart.
+        let sum = added.to_rows(x.numbers(), shape, None);
+        let before = Extras {
+            activation: Activation::Identity,
+            residual: Some(&sum),
+            ..extras
+        };
+        let product = cpu::matmul(x.numbers(), shape, &self.weight, &before, Format::F32);
+        let mut result = product.into_f32();
+        cpu::activate(&mut result, extras.activation);
+        if let Some(residual) = extras.residual {
+            result.iter_mut().zip(residual).for_each(|(y, r)| *y += r);
+        }
+        tensor_of(Buffer::F32(result).in_format(to), &dims)
     }
 }
 
@@ -196,6 +249,8 @@ pub struct GatedLinear {
     bias: Option<Vec<f32>>,
     activation: Activation,
     out_dim: usize,
+    /// What adapters know it by.
+    layer: Option<LayerId>,
 }
 
 impl GatedLinear {
@@ -205,9 +260,10 @@ impl GatedLinear {
         let proj = loader.pp("proj");
         let bias = weight(&proj.get(&[2 * out_dim], "bias")?)?;
         let numbers = weight(&proj.get(&[2 * out_dim, in_dim], "weight")?)?;
+        let part = proj.part((2 * out_dim, in_dim), 0..2 * out_dim, 0..in_dim, 0);
         Ok(Self::pack(
             loader,
-            &numbers,
+            (&numbers, vec![part]),
             Some(bias),
             Activation::Gelu,
             [in_dim, out_dim],
@@ -224,9 +280,11 @@ impl GatedLinear {
         let shape = [out_dim, in_dim];
         let mut numbers = weight(&value.get(&shape, "weight")?)?;
         numbers.extend(weight(&gate.get(&shape, "weight")?)?);
+        let part = |of: &Loader, at| of.part((out_dim, in_dim), 0..out_dim, 0..in_dim, at);
+        let parts = vec![part(value, 0), part(gate, out_dim)];
         Ok(Self::pack(
             value,
-            &numbers,
+            (&numbers, parts),
             None,
             activation,
             [in_dim, out_dim],
@@ -241,22 +299,25 @@ impl GatedLinear {
         in_dim: usize,
         out_dim: usize,
     ) -> Result<Self> {
-        let last = rows.saturating_sub(2 * out_dim)..rows;
-        let both = loader.get_rows([rows, in_dim], "weight", last)?;
+        let first = rows.saturating_sub(2 * out_dim);
+        let both = loader.get_rows([rows, in_dim], "weight", first..rows)?;
         let (gate, value) = both.split_at(out_dim * in_dim);
+        let part =
+            |from: usize, at| loader.part((rows, in_dim), from..from + out_dim, 0..in_dim, at);
+        let parts = vec![part(first + out_dim, 0), part(first, out_dim)];
         Ok(Self::pack(
             loader,
-            &[value, gate].concat(),
+            (&[value, gate].concat(), parts),
             None,
             Activation::Silu,
             [in_dim, out_dim],
         ))
     }
 
-    /// `numbers`: the rows of the value, then those of the gate.
+    /// `numbers`: the rows of the value, then those of the gate, and where they come from.
     fn pack(
         loader: &Loader,
-        numbers: &[f32],
+        (numbers, parts): (&[f32], Vec<Part>),
         bias: Option<Vec<f32>>,
         activation: Activation,
         [in_dim, out_dim]: [usize; 2],
@@ -267,6 +328,7 @@ impl GatedLinear {
             bias,
             activation,
             out_dim,
+            layer: note(loader, parts, [2 * out_dim, in_dim], true),
         }
     }
 
@@ -284,16 +346,19 @@ impl GatedLinear {
             gate: self.activation,
             columns: self.out_dim,
         };
-        let x = operands(x)?;
-        tensor_of(
-            cpu::gated(
-                x.numbers(),
-                shape,
-                &self.weight,
-                extras,
-                self.weight.format(),
-            ),
-            &dims,
-        )
+        let (x, to) = (operands(x)?, self.weight.format());
+        let Some(added) = adapters::added(self.layer) else {
+            return tensor_of(
+                cpu::gated(x.numbers(), shape, &self.weight, extras, to),
+                &dims,
+            );
+        };
+        let sum = added.to_rows(x.numbers(), shape, None);
+        let both = Extras {
+            residual: Some(&sum),
+            ..Extras::NONE
+        };
+        let sums = cpu::matmul(x.numbers(), shape, &self.weight, &both, Format::F32);
+        tensor_of(cpu::gate(&sums.into_f32(), extras, to), &dims)
     }
 }

@@ -9,6 +9,7 @@
 //! On devices other than the CPU the layers say that they are not supported yet.
 
 mod activation;
+mod adapters;
 mod attention;
 mod conv;
 mod embedding;
@@ -23,6 +24,7 @@ mod resnet;
 mod tests;
 
 pub use activation::{activate, add_gated, concat_channels, image_to_tokens, tokens_to_image};
+pub use adapters::{Adapters, Change, Placed, with_adapters};
 pub use attention::{biased_attention, scaled_dot_product_attention};
 pub use conv::{Conv2d, Conv2dConfig, ConvExtras, DoublingConv2d};
 pub use embedding::{Embedding, timestep_embedding};

@@ -310,6 +310,8 @@ def draw(name, spec, parts, out):
             pipe = base.StableDiffusionPipeline(**components, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     saved_as = type(pipe).__name__
+    if "adapt" in spec:
+        pipe = spec["adapt"](pipe)
     prompt = base.PROMPTS[spec["prompt"]] if isinstance(spec["prompt"], int) else spec["prompt"]
     width, height = spec["size"]
     arguments = dict(prompt=prompt, num_inference_steps=spec["steps"], guidance_scale=spec["guidance"], width=width, height=height,

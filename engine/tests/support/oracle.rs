@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
-use imgd_engine::{InitImage, Request};
+use imgd_engine::{InitImage, Lora, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -44,11 +44,14 @@ pub(crate) struct CaseRequest {
     pub(crate) mask: Option<String>,
     #[serde(default)]
     pub(crate) strength: Option<f64>,
+    /// Files in `adapters`, with how strong each is.
+    #[serde(default)]
+    pub(crate) loras: Vec<(String, f64)>,
 }
 
 impl CaseRequest {
-    /// The request of picture `number`.
-    pub(crate) fn to_engine(&self, number: usize) -> Request {
+    /// The request of picture `number`. Adapters lie in the model's folder, `root`.
+    pub(crate) fn to_engine(&self, root: &Path, number: usize) -> Request {
         let file = |name: &String| -> bytes::Bytes {
             fs::read(directory().join("expected").join(name))
                 .unwrap()
@@ -69,6 +72,14 @@ impl CaseRequest {
                 mask: self.mask.as_ref().map(file),
                 strength: self.strength,
             }),
+            loras: self
+                .loras
+                .iter()
+                .map(|(name, weight)| Lora {
+                    path: root.join(format!("{name}.safetensors")),
+                    weight: *weight,
+                })
+                .collect(),
             ..Request::new(self.prompt.clone(), self.seed + number as u64)
         }
     }
@@ -80,7 +91,7 @@ pub(crate) fn cases() -> Vec<Case> {
     struct File {
         cases: Vec<Case>,
     }
-    ["cases.json", "more_cases.json"]
+    ["cases.json", "more_cases.json", "adapter_cases.json"]
         .into_iter()
         .flat_map(|name| {
             let bytes = fs::read(directory().join(name)).unwrap();
@@ -125,6 +136,11 @@ impl Case {
         .unwrap();
         for (folder, part) in &self.parts {
             write_part(part, &root.join(folder));
+        }
+        for (name, _) in &self.request.loras {
+            let path = directory().join(format!("adapters/{name}.json"));
+            let weights: Weights = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+            fs::write(root.join(&weights.file), weights.safetensors()).unwrap();
         }
     }
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::{
-    Convention, Parts, SingleFile,
-    keys::{clip, vae},
-};
+use super::super::{Convention, Parts, SingleFile};
 use crate::{
     Result,
+    adapters::Original,
     checkpoint::{Renaming, Weights},
+    keys::{self, clip, vae},
 };
 
 pub(super) const SINGLE_FILE: SingleFile = SingleFile {
@@ -86,6 +85,32 @@ const ONE_STREAM_NORMS: &[(&str, &str)] = &[
     ("norm.query_norm.scale", "attn.norm_q.weight"),
     ("norm.key_norm.scale", "attn.norm_k.weight"),
 ];
+
+/// Query, key, value, and four times as much for the network beside them.
+const ONE_STREAM_FUSED: &[(&str, [&str; 4])] = &[(
+    "linear1",
+    ["attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"],
+)];
+
+/// What the authors call the layers `names` of the transformer.
+pub(super) fn originals(names: &[&str]) -> Vec<Original> {
+    let double = keys::table(&[DOUBLE], DOUBLE_FUSED);
+    let single = keys::table(&[ONE_STREAM], ONE_STREAM_FUSED);
+    let mut all = keys::of_single(names, SINGLE);
+    all.extend(keys::of_blocks(
+        names,
+        "double_blocks",
+        "transformer_blocks",
+        &double,
+    ));
+    all.extend(keys::of_blocks(
+        names,
+        "single_blocks",
+        "single_transformer_blocks",
+        &single,
+    ));
+    all
+}
 
 fn prefix(file: &Weights) -> Option<&'static str> {
     TRANSFORMER

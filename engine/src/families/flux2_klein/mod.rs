@@ -26,6 +26,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
     single_file: None,
+    originals: |_| Vec::new(),
     describe,
     scheduler,
     open,

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Result,
+    keys::unet,
     request::{Guidance, Precision},
     sampling::SchedulerConfig,
 };
@@ -30,6 +31,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "unet", "vae"],
     optional_parts: &[],
     single_file: Some(single_file::SINGLE_FILE),
+    originals: unet::originals,
     describe,
     scheduler,
     open,

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::super::{
-    Convention, Parts, SingleFile,
-    keys::{clip, vae},
-};
+use super::super::{Convention, Parts, SingleFile};
 use crate::{
     Result,
+    adapters::Original,
     checkpoint::{Renaming, Weights},
+    keys::{self, clip, vae},
 };
 
 pub(super) const SINGLE_FILE: SingleFile = SingleFile {
@@ -74,6 +73,19 @@ const FUSED: &[(&str, [&str; 3])] = &[
         ["attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"],
     ),
 ];
+
+/// What the authors call the layers `names` of the transformer.
+pub(super) fn originals(names: &[&str]) -> Vec<Original> {
+    let table = keys::table(&[PICTURE, TEXT], FUSED);
+    let mut all = keys::of_single(names, SINGLE);
+    all.extend(keys::of_blocks(
+        names,
+        "joint_blocks",
+        "transformer_blocks",
+        &table,
+    ));
+    all
+}
 
 fn prefix(file: &Weights) -> Option<&'static str> {
     TRANSFORMER

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Notice, Result,
     denoise::unet_2d_condition::AddedConditioning,
+    keys::unet,
     request::{Guidance, Precision},
 };
 
@@ -30,6 +31,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "text_encoder_2", "unet", "vae"],
     optional_parts: &[],
     single_file: Some(single_file::SINGLE_FILE),
+    originals: unet::originals,
     describe,
     scheduler: ModelFiles::scheduler_config,
     open,

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::super::{
-    Convention, Parts, SingleFile,
+use super::super::{Convention, Parts, SingleFile};
+use crate::{
+    Result,
+    checkpoint::Weights,
     keys::{clip, unet, vae},
 };
-use crate::{Result, checkpoint::Weights};
 
 pub(super) const SINGLE_FILE: SingleFile = SingleFile {
     recognises,

@@ -1,7 +1,12 @@
 //! What is done number by number, where no other kernel can do it on the way.
 
+use half::bf16;
+
 use super::math;
+use super::matmul::GateExtras;
+use super::operand::{Buffer, Operand};
 use super::output::fill;
+use super::panels::{Format, PANEL};
 use super::parallel;
 use super::simd::for_each_instruction_set;
 use crate::kernels::Activation;
@@ -74,6 +79,115 @@ for_each_instruction_set! {
         for ((x, y), to) in x.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(to.chunks_exact_mut(channels)) {
             for (((x, y), gate), to) in x.iter().zip(y).zip(gate).zip(to) {
                 *to = x + gate * y;
+            }
+        }
+    }
+}
+
+/// `(a + bias_a) * gate(b + bias_b)` from a product with panels of [`Panels::from_gated_linear`], whose halves lie in turns:
+/// `sums (rows, 2 * padded columns) -> (rows, columns)` in the format `to`.
+///
+/// Panics when the sizes contradict each other.
+///
+/// [`Panels::from_gated_linear`]: super::Panels::from_gated_linear
+pub fn gate(sums: &[f32], extras: GateExtras<'_>, to: Format) -> Buffer {
+    match to {
+        Format::F32 => f32::buffer(gate_rows(sums, extras)),
+        Format::Bf16 => bf16::buffer(gate_rows(sums, extras)),
+    }
+}
+
+fn gate_rows<T: Operand>(sums: &[f32], extras: GateExtras<'_>) -> Vec<T> {
+    let GateExtras {
+        bias,
+        gate,
+        columns,
+    } = extras;
+    let padded = 2 * columns.div_ceil(PANEL) * PANEL;
+    assert!(
+        columns > 0 && sums.len().is_multiple_of(padded),
+        "rows of both halves"
+    );
+    assert!(
+        bias.is_none_or(|bias| bias.len() == 2 * columns),
+        "both halves of a gated layer have a bias"
+    );
+    let rows = sums.len() / padded;
+    // SAFETY: each row of the result is written whole, by one task.
+    unsafe {
+        fill(rows * columns, |output| {
+            parallel::for_each(rows, |row| {
+                let sums = &sums[row * padded..][..padded];
+                let half = |half: usize| {
+                    let mut numbers: Vec<f32> = sums
+                        .chunks_exact(PANEL)
+                        .skip(half)
+                        .step_by(2)
+                        .flatten()
+                        .copied()
+                        .collect();
+                    if let Some(bias) = bias {
+                        let bias = &bias[half * columns..][..columns];
+                        numbers.iter_mut().zip(bias).for_each(|(x, b)| *x += b);
+                    }
+                    numbers
+                };
+                let (values, mut gates) = (half(0), half(1));
+                activate(&mut gates, gate);
+                let to = output.part(row * columns, columns);
+                for ((to, value), gate) in to.iter_mut().zip(values).zip(gates) {
+                    *to = T::from_f32(value * gate);
+                }
+            });
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{MatmulShape, Numbers, Panels, gated, matmul};
+    use super::*;
+
+    /// What a product and its gate do in one go is what they do one after the other.
+    #[test]
+    fn a_gate_after_the_product_is_the_gate_within_it() {
+        let numbers = |count: usize, seed: usize| -> Vec<f32> {
+            (0..count)
+                .map(|i| ((i * 7 + seed) % 23) as f32 / 11.0 - 1.0)
+                .collect()
+        };
+        for (rows, depth, columns) in [(1, 5, 3), (4, 40, 32), (7, 33, 45), (3, 64, 100)] {
+            let (x, weight) = (numbers(rows * depth, 1), numbers(2 * columns * depth, 2));
+            let bias = numbers(2 * columns, 3);
+            let shape = MatmulShape { elements: 1, rows };
+            let panels = Panels::from_gated_linear(&weight, columns, depth, Format::F32);
+            for bias in [None, Some(&bias[..])] {
+                let extras = GateExtras {
+                    bias,
+                    gate: Activation::Gelu,
+                    columns,
+                };
+                let Buffer::F32(together) =
+                    gated(Numbers::F32(&x), shape, &panels, extras, Format::F32)
+                else {
+                    panic!("single precision was asked for")
+                };
+                let Buffer::F32(sums) = matmul(
+                    Numbers::F32(&x),
+                    shape,
+                    &panels,
+                    &super::super::Extras::NONE,
+                    Format::F32,
+                ) else {
+                    panic!("single precision was asked for")
+                };
+                let Buffer::F32(apart) = gate(&sums, extras, Format::F32) else {
+                    panic!("single precision was asked for")
+                };
+                for (a, b) in together.iter().zip(&apart) {
+                    assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} {b}");
+                }
+                assert_eq!(together.len(), apart.len());
             }
         }
     }

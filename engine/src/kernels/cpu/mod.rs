@@ -41,7 +41,7 @@ mod winograd;
 
 pub use attention::{AttentionShape, Bias, attention};
 pub use conv::{ConvGeometry, ConvInput, conv2d, conv2d_doubled, double_weights};
-pub use elementwise::{activate, add_gated, concat_channels};
+pub use elementwise::{activate, add_gated, concat_channels, gate};
 pub use epilogue::Extras;
 pub use heads::{HeadsPart, HeadsShape, Pairs, Rotation, heads};
 pub use matmul::{GateExtras, MatmulShape, gated, matmul};

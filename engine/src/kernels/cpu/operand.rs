@@ -6,7 +6,7 @@ use super::aligned::{Aligned, Number};
 use super::attention::{BLOCK, LANES, Scores, Tokens};
 use super::math;
 use super::output::Scratch;
-use super::panels::{PANEL, TAP_ALIGNMENT, TypedPanels};
+use super::panels::{Format, PANEL, TAP_ALIGNMENT, TypedPanels};
 use super::simd::{InstructionSet, for_each_instruction_set, instruction_set};
 use super::tile::{self, Rows};
 use super::tile_bf16;
@@ -56,6 +56,36 @@ impl Numbers<'_> {
     /// All of them as they are, if their format is `T`.
     pub(super) fn as_typed<T: Operand>(&self) -> Option<&[T]> {
         T::borrow(self)
+    }
+}
+
+impl Buffer {
+    /// The numbers, for another kernel to read.
+    pub fn numbers(&self) -> Numbers<'_> {
+        match self {
+            Self::F32(numbers) => Numbers::F32(numbers),
+            Self::Bf16(numbers) => Numbers::Bf16(numbers),
+        }
+    }
+
+    /// The numbers in single precision.
+    pub fn into_f32(self) -> Vec<f32> {
+        match self {
+            Self::F32(numbers) => numbers,
+            Self::Bf16(numbers) => numbers.into_iter().map(f32::from).collect(),
+        }
+    }
+
+    /// The numbers in another format.
+    #[must_use]
+    pub fn in_format(self, format: Format) -> Self {
+        match (self, format) {
+            (Self::F32(numbers), Format::Bf16) => {
+                Self::Bf16(numbers.into_iter().map(bf16::from_f32).collect())
+            }
+            (buffer, Format::F32) => Self::F32(buffer.into_f32()),
+            (buffer, Format::Bf16) => buffer,
+        }
     }
 }
 

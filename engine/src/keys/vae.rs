@@ -39,7 +39,7 @@ fn blocks(weights: &Weights, place: &str) -> usize {
 }
 
 /// The autoencoder below `prefix`, such as `first_stage_model.`; no tensors when there is none.
-pub(in super::super) fn rename(weights: &Weights, prefix: &str) -> Weights {
+pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
     let mut to = Renaming::new(weights);
     for half in ["encoder", "decoder"] {
         let from = format!("{prefix}{half}");
@@ -113,11 +113,7 @@ impl Half {
 }
 
 /// The configuration that follows from renamed weights, with the conventional number of groups.
-pub(in super::super) fn config(
-    vae: &Weights,
-    scaling_factor: f64,
-    shift_factor: Option<f64>,
-) -> Value {
+pub(crate) fn config(vae: &Weights, scaling_factor: f64, shift_factor: Option<f64>) -> Value {
     let size = |name: &str, dimension: usize| {
         vae.shape(name)
             .and_then(|shape| shape.get(dimension))

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::adapters::Original;
 use crate::checkpoint::{Renaming, Weights};
 
 /// Of a residual block.
@@ -73,7 +74,7 @@ fn levels(weights: &Weights, prefix: &str) -> Vec<Level> {
 }
 
 /// The UNet below `prefix`; no tensors when there is none.
-pub(in super::super) fn rename(weights: &Weights, prefix: &str) -> Weights {
+pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
     let mut to = Renaming::new(weights);
     for (old, new) in SINGLE {
         to.layer(&format!("{prefix}{old}"), new);
@@ -137,8 +138,94 @@ pub(in super::super) fn rename(weights: &Weights, prefix: &str) -> Weights {
     to.finish()
 }
 
+/// What single files call the layers `names` of a UNet.
+pub(crate) fn originals(names: &[&str]) -> Vec<Original> {
+    /// One more than the number that follows `prefix` in any of the names.
+    fn count(names: &[&str], prefix: &str) -> usize {
+        let numbers = names.iter().filter_map(|name| {
+            let (number, _) = name.strip_prefix(prefix)?.split_once('.')?;
+            number.parse::<usize>().ok()
+        });
+        numbers.max().map_or(0, |last| last + 1)
+    }
+    /// The first block of each level, on one side.
+    fn firsts(names: &[&str], side: &str, begin: usize, between: usize) -> Vec<usize> {
+        let mut at = begin;
+        (0..count(names, side))
+            .map(|level| {
+                let first = at;
+                at += count(names, &format!("{side}{level}.resnets.")) + between;
+                first
+            })
+            .collect()
+    }
+    let down = firsts(names, "down_blocks.", 1, 1);
+    let up = firsts(names, "up_blocks.", 0, 0);
+    let place = |name: &str| -> Option<String> {
+        if let Some((old, _)) = SINGLE.iter().find(|(_, new)| *new == name) {
+            return Some((*old).to_owned());
+        }
+        let (side, rest) = name.split_once('.')?;
+        let (level, rest) = match side {
+            "mid_block" => (0, rest),
+            _ => {
+                let (level, rest) = rest.split_once('.')?;
+                (level.parse::<usize>().ok()?, rest)
+            }
+        };
+        let (kind, rest) = rest.split_once('.')?;
+        let (number, rest) = rest.split_once('.')?;
+        let number = number.parse::<usize>().ok()?;
+        let within = match kind {
+            "resnets" => {
+                let (old, _) = RESNET.iter().find(|(_, new)| *new == rest)?;
+                (*old).to_owned()
+            }
+            _ => rest.to_owned(),
+        };
+        let attends = |level: usize| {
+            let prefix = format!("{side}.{level}.attentions.");
+            names.iter().any(|name| name.starts_with(&prefix))
+        };
+        Some(match (side, kind) {
+            ("mid_block", "resnets") => format!("middle_block.{}.{within}", 2 * number),
+            ("mid_block", _) => format!("middle_block.1.{within}"),
+            ("down_blocks", "resnets") => {
+                format!("input_blocks.{}.0.{within}", down.get(level)? + number)
+            }
+            ("down_blocks", "attentions") => {
+                format!("input_blocks.{}.1.{within}", down.get(level)? + number)
+            }
+            ("down_blocks", "downsamplers") => {
+                format!("input_blocks.{}.0.op", down.get(level + 1)? - 1)
+            }
+            ("up_blocks", "resnets") => {
+                format!("output_blocks.{}.0.{within}", up.get(level)? + number)
+            }
+            ("up_blocks", "attentions") => {
+                format!("output_blocks.{}.1.{within}", up.get(level)? + number)
+            }
+            ("up_blocks", "upsamplers") => format!(
+                "output_blocks.{}.{}.conv",
+                up.get(level + 1)? - 1,
+                if attends(level) { 2 } else { 1 }
+            ),
+            _ => return None,
+        })
+    };
+    names
+        .iter()
+        .filter_map(|name| {
+            Some(Original {
+                name: place(name)?,
+                layers: vec![(*name).to_owned()],
+            })
+        })
+        .collect()
+}
+
 /// What a configuration says beyond what the weights do.
-pub(in super::super) enum Heads {
+pub(crate) enum Heads {
     /// So many in every level.
     Count(usize),
     /// Of so many numbers in every level.
@@ -146,12 +233,7 @@ pub(in super::super) enum Heads {
 }
 
 /// The configuration that follows from the file, with the conventional constants.
-pub(in super::super) fn config(
-    weights: &Weights,
-    prefix: &str,
-    heads: &Heads,
-    sample_size: u32,
-) -> Value {
+pub(crate) fn config(weights: &Weights, prefix: &str, heads: &Heads, sample_size: u32) -> Value {
     let size = |name: &str, dimension: usize| {
         weights
             .shape(&format!("{prefix}{name}"))

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::checkpoint::{Renaming, Weights};
 
 /// An encoder that has transformers' names below `prefix`.
-pub(in super::super) fn rename(weights: &Weights, prefix: &str) -> Weights {
+pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
     let mut to = Renaming::new(weights);
     to.prefix(prefix, "");
     to.finish()
@@ -22,7 +22,7 @@ const LAYER: &[(&str, &str)] = &[
 ];
 
 /// Layers of OpenCLIP's encoder below `prefix`.
-pub(in super::super) fn open_clip_layers(weights: &Weights, prefix: &str) -> usize {
+pub(crate) fn open_clip_layers(weights: &Weights, prefix: &str) -> usize {
     (0..)
         .take_while(|layer| {
             weights.has(&format!(
@@ -33,11 +33,7 @@ pub(in super::super) fn open_clip_layers(weights: &Weights, prefix: &str) -> usi
 }
 
 /// The first `layers` layers of OpenCLIP's encoder below `prefix`.
-pub(in super::super) fn rename_open_clip(
-    weights: &Weights,
-    prefix: &str,
-    layers: usize,
-) -> Result<Weights> {
+pub(crate) fn rename_open_clip(weights: &Weights, prefix: &str, layers: usize) -> Result<Weights> {
     let mut to = Renaming::new(weights);
     let embeddings = "text_model.embeddings";
     to.take(
@@ -77,29 +73,29 @@ pub(in super::super) fn rename_open_clip(
 }
 
 /// What a configuration says beyond what the weights do.
-pub(in super::super) struct Constants {
+pub(crate) struct Constants {
     /// Numbers of a head.
-    pub(in super::super) head_dim: usize,
-    pub(in super::super) hidden_act: &'static str,
+    pub(crate) head_dim: usize,
+    pub(crate) hidden_act: &'static str,
     /// The token that ends a prompt, as the configuration has it.
-    pub(in super::super) eos_token_id: u32,
+    pub(crate) eos_token_id: u32,
 }
 
 /// Of OpenAI's encoder of 768 channels.
-pub(in super::super) const OPENAI: Constants = Constants {
+pub(crate) const OPENAI: Constants = Constants {
     head_dim: 64,
     hidden_act: "quick_gelu",
     eos_token_id: 49_407,
 };
 /// Of OpenCLIP's encoders.
-pub(in super::super) const OPEN_CLIP: Constants = Constants {
+pub(crate) const OPEN_CLIP: Constants = Constants {
     head_dim: 64,
     hidden_act: "gelu",
     eos_token_id: 49_407,
 };
 
 /// The configuration that follows from renamed weights.
-pub(in super::super) fn config(encoder: &Weights, constants: &Constants) -> Value {
+pub(crate) fn config(encoder: &Weights, constants: &Constants) -> Value {
     let size = |name: &str, dimension: usize| {
         ["text_model.", ""]
             .iter()
