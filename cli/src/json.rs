@@ -150,6 +150,7 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "clip_skip": settings.clip_skip,
         "precision": precision_name(settings.precision()),
         "strength": settings.strength,
+        "loras": Some(loras(&settings.loras)).filter(|loras| !loras.is_empty()),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
 }
@@ -192,4 +193,12 @@ pub(crate) fn format_name(format: ImageFormat) -> &'static str {
         ImageFormat::Jpeg => "jpeg",
         ImageFormat::Webp => "webp",
     }
+}
+
+/// Adapters that were used.
+fn loras(loras: &[v1::UsedLora]) -> Vec<Value> {
+    loras
+        .iter()
+        .map(|lora| json!({"name": lora.name, "weight": lora.weight, "sha256": lora.sha256}))
+        .collect()
 }

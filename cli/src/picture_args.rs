@@ -1,7 +1,7 @@
 //! What a picture is made with, as flags: shared by every verb that makes pictures.
 
 use clap::Args;
-use imgd_client::{GenerateRequest, ImageFormat, ImageInput};
+use imgd_client::{GenerateRequest, ImageFormat, ImageInput, Lora};
 use imgd_proto::limits;
 
 use crate::{
@@ -65,6 +65,9 @@ pub(crate) struct PictureArgs {
     /// Picture that is white where --init-image is repainted and black where it is kept
     #[arg(long, value_name = "FILE", value_parser = picture_file::file(&limits::MASK), requires = "init_image")]
     pub(crate) mask: Option<PictureFile>,
+    /// LoRA, LoHa or LoKr and how strong it is, -10 to 10: a name in the daemon's folder of LoRAs, or a file; may be repeated [default weight: 1]
+    #[arg(long = "lora", value_name = "NAME|FILE[:WEIGHT]", value_parser = lora)]
+    pub(crate) loras: Vec<Lora>,
     /// Number format of the computation [default: auto]
     #[arg(
         long,
@@ -93,6 +96,7 @@ impl PictureArgs {
             schedule: self.schedule.clone(),
             clip_skip: self.clip_skip,
             max_sequence_length: self.max_sequence_length,
+            loras: self.loras.clone(),
             input: self.init_image.as_ref().map(|image| ImageInput {
                 init_image: image.bytes.clone().into(),
                 mask: self
@@ -106,6 +110,21 @@ impl PictureArgs {
             ..GenerateRequest::default()
         }
     }
+}
+
+/// An adapter as `NAME`, `NAME:0.8` or the path of its file.
+pub(crate) fn lora(argument: &str) -> Result<Lora, String> {
+    let (name, weight) = match argument.rsplit_once(':') {
+        Some((name, weight)) => (name, Some(numbers::number(&limits::WEIGHT)(weight)?)),
+        None => (argument, None),
+    };
+    if name.is_empty() {
+        return Err("it has no name before the weight".to_owned());
+    }
+    Ok(Lora {
+        lora: model_name(name),
+        weight,
+    })
 }
 
 /// The settings of the file.

@@ -88,6 +88,9 @@ pub(crate) struct Args {
     /// Where the starter model lies when it is not inside the program.
     #[arg(long, value_name = "DIR")]
     starter_dir: Option<String>,
+    /// Where LoRAs lie that requests name.
+    #[arg(long, value_name = "DIR")]
+    lora_dir: Option<String>,
     /// Says that a client started the daemon because there was none.
     #[arg(long, hide = true)]
     pub(crate) started_by_client: bool,
@@ -130,6 +133,7 @@ impl Args {
             ("drain_timeout", self.drain_timeout.clone()),
             ("log_level", self.log_level.clone()),
             ("starter_dir", self.starter_dir.as_deref().map(absolute)),
+            ("lora_dir", self.lora_dir.as_deref().map(absolute)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

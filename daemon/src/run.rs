@@ -60,6 +60,17 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
     }
 }
 
+/// Where adapters lie that requests name.
+fn lora_dir(settings: &Settings, environment: &Environment) -> Result<PathBuf, Failure> {
+    if let Some(set) = &settings.lora_dir {
+        return Ok(set.clone());
+    }
+    let data_dir = environment
+        .data_dir(settings)
+        .map_err(|error| config_failure(&error))?;
+    Ok(data_dir.join("loras"))
+}
+
 fn print_config() -> Result<(), Failure> {
     match io::stdout().write_all(config::DEFAULT_FILE.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -95,6 +106,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
+    let lora_dir = lora_dir(&settings, &environment)?;
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
@@ -131,6 +143,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             starter: starter::find(has_starter, settings.starter_dir.as_deref()),
             models: settings.models,
             default_model: settings.default_model,
+            lora_dir,
         },
         identity,
         drain_timeout: settings.drain_timeout,

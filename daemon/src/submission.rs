@@ -99,6 +99,12 @@ impl Submission {
             schedule: named(&common.schedule),
             clip_skip: common.clip_skip,
             max_sequence_length: common.max_sequence_length,
+            loras: common
+                .loras
+                .iter()
+                .chain(own.iter().flat_map(|own| &own.loras))
+                .cloned()
+                .collect(),
             input: common.input.clone(),
         }
     }
@@ -185,6 +191,7 @@ mod tests {
                 prompt: Some("another".to_owned()),
                 negative_prompt: Some(String::new()),
                 seed: Some(99),
+                loras: Vec::new(),
             },
         ];
         let submission = Submission::new(request, || 5);

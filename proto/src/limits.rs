@@ -8,7 +8,7 @@ use std::{fmt::Write as _, time::Duration};
 use crate::{
     errors::{Failure, Reason},
     v1::{
-        GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Precision, Priority,
+        GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Lora, Precision, Priority,
         SubmitJobRequest,
     },
 };
@@ -93,6 +93,9 @@ table! {
     NEGATIVE_PROMPT: "negative_prompt", Range::Bytes { max: 32_768 }, "bytes", "absent", "What the picture avoids";
     MODEL: "model", Range::Bytes { max: 4_096 }, "bytes", "the daemon's", "Name or absolute path of the model";
     MODEL_CONFIG: "model_config", Range::Bytes { max: 4_096 }, "bytes", "none", "Absolute path of a directory with what a single file lacks";
+    LORAS: "loras", integer(0, 16), "", "none", "Adapters that change what the model draws";
+    LORA: "lora", Range::Bytes { max: 4_096 }, "bytes", "", "Name or absolute path of an adapter's file";
+    WEIGHT: "weight", Range::Number { min: -10.0, max: 10.0 }, "", "1", "How strongly an adapter is applied";
     WIDTH_PX: "width_px", integer(8, 4_096), "px", "the model's", "Width of the picture";
     HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
     NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
@@ -198,6 +201,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         .guidance_scale
         .map_or(Ok(()), |value| number(&GUIDANCE_SCALE, value))?;
     request.input.as_ref().map_or(Ok(()), validate_input)?;
+    validate_loras(&request.loras)?;
     text(&SAMPLER, &request.sampler)?;
     text(&SCHEDULE, &request.schedule)?;
     enumeration::<Precision>("precision", request.precision)?;
@@ -224,6 +228,25 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         request.num_inference_steps.unwrap_or(1),
         request.num_images.unwrap_or(1),
     )
+}
+
+/// Checks a list of adapters. Says nothing of whether they exist.
+pub fn validate_loras(loras: &[Lora]) -> Result<(), FieldError> {
+    whole(&LORAS, u32::try_from(loras.len()).unwrap_or(u32::MAX))?;
+    for Lora { lora, weight } in loras {
+        text(&LORA, lora)?;
+        let is_inside = |name: &str| {
+            name.split('/')
+                .all(|part| !part.is_empty() && !part.starts_with('.'))
+        };
+        if lora.contains('\0') || !(lora.starts_with('/') || is_inside(lora)) {
+            let message = format!("lora {lora:?} is neither a name nor an absolute path");
+            return Err(FieldError::new(LORAS.field, message)
+                .with_hint("give the name of a file in the daemon's folder of LoRAs".to_owned()));
+        }
+        weight.map_or(Ok(()), |weight| number(&WEIGHT, weight))?;
+    }
+    Ok(())
 }
 
 /// Checks a picture to begin from, without looking into it.

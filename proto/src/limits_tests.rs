@@ -11,6 +11,7 @@ fn comment_of(field: &str) -> String {
     [
         (IMAGE_PROTO, "GenerateRequest"),
         (IMAGE_PROTO, "ImageInput"),
+        (IMAGE_PROTO, "Lora"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]

@@ -236,6 +236,14 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
+    Key {
+        name: "lora_dir",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.lora_dir = unless_auto(value, path)?;
+            Some(())
+        },
+    },
 ];
 
 /// The longest age of kept pictures that can be set: a hundred years.

@@ -84,6 +84,8 @@ pub struct Settings {
     pub log_level: tracing::Level,
     /// Where the starter model lies when it is not inside the program.
     pub starter_dir: Option<PathBuf>,
+    /// Where adapters lie that requests name; "auto" is `loras` in the data directory.
+    pub lora_dir: Option<PathBuf>,
     /// Models by name; each an absolute path of a diffusers directory.
     pub models: BTreeMap<String, PathBuf>,
 }
@@ -111,6 +113,7 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(40),
             log_level: tracing::Level::INFO,
             starter_dir: None,
+            lora_dir: None,
             models: BTreeMap::new(),
         }
     }

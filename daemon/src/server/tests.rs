@@ -85,6 +85,7 @@ impl House {
                 starter: None,
                 models: [model("m"), model("broken"), model("huge")].into(),
                 default_model: "m".to_owned(),
+                lora_dir: "/loras".into(),
             },
             identity: Identity {
                 started: std::time::Instant::now(),

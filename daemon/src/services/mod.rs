@@ -5,6 +5,7 @@ mod daemon;
 pub mod deadline;
 mod image;
 mod job;
+mod loras;
 mod model;
 pub mod names;
 mod order;

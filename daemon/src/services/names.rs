@@ -25,6 +25,8 @@ pub struct Names {
     pub models: BTreeMap<String, PathBuf>,
     /// The model of a request that names none.
     pub default_model: String,
+    /// Where adapters lie that have a name.
+    pub lora_dir: PathBuf,
 }
 
 impl Names {
@@ -172,6 +174,7 @@ mod tests {
                 ("anime".to_owned(), PathBuf::from("/models/anime")),
             ]),
             default_model: "sdxl".to_owned(),
+            lora_dir: "/loras".into(),
         }
     }
 

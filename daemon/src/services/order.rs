@@ -7,7 +7,10 @@ use std::{
 
 use imgd_proto::{limits, v1};
 
-use super::names::{self, Names};
+use super::{
+    loras,
+    names::{self, Names},
+};
 use crate::{
     failure::Failure,
     keep_alive::KeepAlive,
@@ -54,6 +57,8 @@ fn order(
     client: String,
     (lifetime, is_private): (Lifetime, bool),
 ) -> Result<Order, Failure> {
+    let mut request = request;
+    loras::find(&mut request, &names.lora_dir)?;
     let submission = Submission::new(request, random_seed);
     let common = submission.generate();
     names::check(common)?;
@@ -97,6 +102,7 @@ mod tests {
             starter: None,
             models: [("m".to_owned(), "/m".into())].into(),
             default_model: "m".to_owned(),
+            lora_dir: "/loras".into(),
         };
         let request = v1::SubmitJobRequest {
             generate: Some(v1::GenerateRequest {

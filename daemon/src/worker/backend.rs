@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    ErrorKind, Generation, InitImage, Model, ModelInfo, OpenOptions, Precision, Request, Settings,
+    ErrorKind, Generation, InitImage, Lora, Model, ModelInfo, OpenOptions, Precision, Request,
+    Settings,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -332,6 +333,14 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
         schedule: start.schedule,
         clip_skip: start.clip_skip,
         max_sequence_length: start.max_sequence_length,
+        loras: start
+            .loras
+            .into_iter()
+            .map(|lora| Lora {
+                path: lora.lora.into(),
+                weight: lora.weight.unwrap_or(1.0),
+            })
+            .collect(),
         init: start.input.map(|input| InitImage {
             image: input.init_image,
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
@@ -416,6 +425,15 @@ fn settings(settings: &Settings) -> v1::Settings {
         .into(),
         strength: settings.strength,
         max_sequence_length: settings.max_sequence_length,
+        loras: settings
+            .loras
+            .iter()
+            .map(|lora| v1::UsedLora {
+                name: lora.name.clone(),
+                weight: lora.weight,
+                sha256: lora.sha256.clone(),
+            })
+            .collect(),
     }
 }
 

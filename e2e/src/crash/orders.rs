@@ -67,6 +67,7 @@ fn order(plan: &Plan, index: usize, is_full: bool, random: &mut Random) -> Submi
             prompt: (image % 2 == 0).then(|| (*random.pick(&PROMPTS)).to_owned()),
             negative_prompt: (image % 3 == 0).then(|| "blurry".to_owned()),
             seed: (image % 2 == 1).then(|| random.below(1 << 32)),
+            loras: Vec::new(),
         })
         .collect::<Vec<_>>();
     SubmitJobRequest {

@@ -1,13 +1,13 @@
 //! What a line of a batch may say: the names of the contract's fields, the flags' names beside them, and what each
 //! takes.
 
-use imgd_client::KeepAlive;
+use imgd_client::{KeepAlive, Lora};
 use imgd_proto::limits;
 
 use crate::{
     durations, numbers,
     output::Format,
-    picture_args::{Precision, Priority, absolute, model_name},
+    picture_args::{Precision, Priority, absolute, lora, model_name},
     picture_file::{self, PictureFile},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Own {
     pub(super) init_image: Option<PictureFile>,
     pub(super) mask: Option<PictureFile>,
     pub(super) strength: Option<f64>,
+    pub(super) loras: Option<Vec<Lora>>,
     pub(super) precision: Option<Precision>,
     pub(super) format: Option<Format>,
     pub(super) jpeg_quality: Option<u32>,
@@ -119,6 +120,8 @@ fields! {
     ["init_image"], Text, |own, text| own.init_image = Some(picture_file::file(&limits::INIT_IMAGE)(text)?);
     ["mask"], Text, |own, text| own.mask = Some(picture_file::file(&limits::MASK)(text)?);
     ["strength"], Number, |own, text| own.strength = Some(numbers::number(&limits::STRENGTH)(text)?);
+    ["loras", "lora"], Text,
+        |own, text| own.loras = Some(text.split(',').map(|one| lora(one.trim())).collect::<Result<_, _>>()?);
     ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
     ["format"], Text, |own, text| own.format = Some(choice(text)?);
     ["jpeg_quality"], Number, |own, text| own.jpeg_quality = Some(numbers::whole(&limits::JPEG_QUALITY)(text)?);

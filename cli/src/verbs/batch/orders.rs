@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{GenerateRequest, ImageInput, sha256_hex, v1};
+use imgd_client::{GenerateRequest, ImageInput, Lora, sha256_hex, v1};
 use imgd_proto::limits::validate_generate;
 
 use super::{
@@ -185,6 +185,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         schedule: own.schedule.clone().or(base.schedule),
         clip_skip: own.clip_skip.or(base.clip_skip),
         max_sequence_length: own.max_sequence_length.or(base.max_sequence_length),
+        loras: own.loras.clone().unwrap_or(base.loras),
         input: input(own, base.input),
         precision,
         jpeg_quality: own.jpeg_quality.or(file.jpeg_quality),
@@ -263,6 +264,12 @@ fn identity(
         request
             .max_sequence_length
             .map(|length| serde_json::json!({"max_sequence_length": length})),
+        Some(&request.loras)
+            .filter(|loras| !loras.is_empty())
+            .map(|loras| {
+                let of = |lora: &Lora| serde_json::json!([lora.lora, lora.weight]);
+                serde_json::json!({"loras": loras.iter().map(of).collect::<Vec<_>>()})
+            }),
         request.input.as_ref().map(|input| {
             let digest = |bytes: &[u8]| sha256_hex(bytes);
             serde_json::json!({

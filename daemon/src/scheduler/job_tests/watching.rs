@@ -21,6 +21,7 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
             starter: None,
             models: BTreeMap::from([("m".to_owned(), PathBuf::from("/m"))]),
             default_model: "m".to_owned(),
+            lora_dir: "/loras".into(),
         }),
         is_private: false,
     };
