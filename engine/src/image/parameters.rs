@@ -80,6 +80,7 @@ pub(super) fn text(metadata: &Metadata) -> String {
                 .filter(|&skip| skip > 1)
                 .map(|skip| skip.to_string()),
         ),
+        ("Lora hashes", lora_hashes(metadata)),
         // Where the noise comes from: their word for torch's generator on the CPU.
         (
             "RNG",
@@ -95,9 +96,28 @@ pub(super) fn text(metadata: &Metadata) -> String {
         None | Some("") => String::new(),
         Some(negative) => format!("\nNegative prompt: {negative}"),
     };
-    let text = format!("{}{negative}\n{}", metadata.prompt, settings.join(", "));
+    let tags: String = metadata
+        .loras
+        .iter()
+        .map(|lora| format!(" <lora:{}:{}>", lora.name, lora.weight))
+        .collect();
+    let prompt = format!("{}{tags}", metadata.prompt);
+    let text = format!("{prompt}{negative}\n{}", settings.join(", "));
     // No container of text allows NUL; the record has the prompt exactly.
     text.trim().replace('\0', "\u{fffd}")
+}
+
+/// The adapters' files, `name: hash`.
+fn lora_hashes(metadata: &Metadata) -> Option<String> {
+    let hashes: Vec<_> = metadata
+        .loras
+        .iter()
+        .map(|lora| {
+            let hash: String = lora.sha256.chars().take(SHORT_HASH_DIGITS).collect();
+            format!("{}: {hash}", lora.name)
+        })
+        .collect();
+    (!hashes.is_empty()).then(|| hashes.join(", "))
 }
 
 fn their_name(table: &[(&str, &str)], ours: &str) -> String {

@@ -61,6 +61,17 @@ fn parameters_are_written_as_a1111_writes_them() {
          Seed: 18446744073709551615, Size: 24x16, Model hash: 0123456789, Model: starter, Clip skip: 2, RNG: CPU, \
          Version: imgd 0.1.0"
     );
+    let with_loras = Metadata {
+        loras: vec![crate::UsedLora {
+            name: "ink".into(),
+            weight: 0.8,
+            sha256: "fedcba9876543210".repeat(4),
+        }],
+        ..metadata()
+    };
+    let text = with_loras.parameters();
+    assert!(text.starts_with("a red apple, oil <lora:ink:0.8>\nNegative prompt: blurry\n"));
+    assert!(text.contains("Lora hashes: \"ink: fedcba9876\", "), "{text}");
     let plain = Metadata {
         prompt: String::new(),
         negative_prompt: Some(String::new()),
