@@ -2,7 +2,14 @@
 //!
 //! Knows nothing of sockets and processes: the worker's handle implements [`Engine`], and so does the tests' fake.
 
-use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use imgd_proto::v1;
 use tokio::sync::watch;
@@ -97,6 +104,16 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// The model's own file or directory; none inside the program.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded => None,
+            Self::Directory(path) | Self::Configured { file: path, .. } => Some(path),
+        }
+    }
+}
+
 /// A model as it is held in memory: two keys are two copies.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelKey {
@@ -120,6 +137,11 @@ impl ModelKey {
             place => place,
         };
         Self { place, ..self }
+    }
+
+    /// Whether both are copies of one model: whatever they compute with, and wherever the rest of a single file comes from.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.place.file() == other.place.file()
     }
 
     /// The same model, computing with `precision`.

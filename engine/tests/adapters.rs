@@ -240,3 +240,32 @@ fn a_change_of_another_size_is_refused_before_it_is_made() {
         assert!(message.contains("is for a layer of"), "{message}");
     }
 }
+
+/// The model stays as it is: with and without an adapter, in turns.
+#[test]
+fn an_adapter_is_there_for_its_own_pictures_alone() {
+    let house = House::new();
+    let with = house.case.request.to_engine(house.root.path(), 0);
+    let without = Request {
+        loras: Vec::new(),
+        ..with.clone()
+    };
+    let mut nothing = with.clone();
+    nothing.loras[0].weight = 0.0;
+    let draw = |request: &Request| {
+        let mut generation = house.model.start(request).unwrap();
+        while !generation.is_done() {
+            for result in house.model.step(&mut [&mut generation]) {
+                result.unwrap();
+            }
+        }
+        house.model.finish(&mut generation).unwrap().image.pixels
+    };
+    let plain = draw(&without);
+    let changed = draw(&with);
+    assert_eq!(draw(&without), plain);
+    assert_eq!(draw(&nothing), plain);
+    let furthest = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(furthest(&changed, &plain) > 20);
+    assert!(furthest(&changed, &house.case.expected_pixels(0)) <= 2);
+}

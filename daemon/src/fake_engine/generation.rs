@@ -51,6 +51,7 @@ impl Generation {
             width_px,
             height_px,
             guidance_scale: if is_guided { 7.5 } else { 0.0 },
+            is_guided,
             ..v1::Settings::default()
         }
     }

@@ -169,6 +169,8 @@ pub struct Group {
     pub height_px: u32,
     /// Whether the network runs for the negative prompt too.
     pub is_guided: bool,
+    /// Stands for the adapters and their weights; 0 without any.
+    pub adapters: u64,
 }
 
 impl Group {

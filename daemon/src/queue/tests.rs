@@ -27,6 +27,7 @@ fn begin(state: &mut State, id: u64, generation: u64) {
             width_px: 64,
             height_px: 64,
             is_guided: false,
+            adapters: 0,
         },
         alone_until: 0,
     };

@@ -62,14 +62,12 @@ impl Actor {
                 self.inquirers.push((model, reply));
             }
             Command::Unload { model, reply } => {
-                let resident = self
-                    .state
-                    .models
-                    .iter_mut()
-                    .find(|resident| resident.key == model);
-                let was_loaded = resident.is_some();
-                if let Some(resident) = resident {
-                    resident.is_unwanted = true;
+                let mut was_loaded = false;
+                for resident in &mut self.state.models {
+                    if resident.key.is_of(&model) {
+                        resident.is_unwanted = true;
+                        was_loaded = true;
+                    }
                 }
                 if reply.send(was_loaded).is_err() {
                     debug!("nobody waits to hear what was unloaded");

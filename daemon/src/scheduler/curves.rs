@@ -1,5 +1,8 @@
 //! What sharing evaluations costs, kept between two lives of the daemon: measured by this build, with so many threads.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use imgd_proto::v1;
 use tracing::warn;
 
 use super::{actor::Actor, writing::Report};
@@ -45,6 +48,10 @@ impl Actor {
 
     /// More is known of a curve: it is written down.
     pub(super) fn store_curve(&mut self, model: &ModelKey, group: Group) {
+        // What adapters cost is known while they are used; the next ones are others.
+        if group.adapters != 0 {
+            return;
+        }
         let (Some(loaded), Some(curve)) =
             (self.loaded.get(model), self.state.curves.get(model, group))
         else {
@@ -78,5 +85,58 @@ fn group(point: &journal::CurvePoint) -> Group {
         width_px: point.width_px,
         height_px: point.height_px,
         is_guided: point.is_guided,
+        adapters: 0,
+    }
+}
+
+/// What the engine's settings have in common with others of one evaluation.
+pub(super) fn group_of(settings: &v1::Settings) -> Group {
+    let adapters = if settings.loras.is_empty() {
+        0
+    } else {
+        let mut hasher = DefaultHasher::new();
+        for lora in &settings.loras {
+            (&lora.sha256, lora.weight.to_bits()).hash(&mut hasher);
+        }
+        hasher.finish().max(1)
+    };
+    Group {
+        width_px: settings.width_px,
+        height_px: settings.height_px,
+        is_guided: settings.is_guided,
+        adapters,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(loras: &[(&str, f64)]) -> Group {
+        group_of(&v1::Settings {
+            loras: loras
+                .iter()
+                .map(|(sha256, weight)| v1::UsedLora {
+                    sha256: (*sha256).to_owned(),
+                    weight: *weight,
+                    ..v1::UsedLora::default()
+                })
+                .collect(),
+            ..v1::Settings::default()
+        })
+    }
+
+    #[test]
+    fn the_same_adapters_share_and_others_do_not() {
+        assert_eq!(with(&[]).adapters, 0);
+        assert_eq!(with(&[("a", 0.5)]), with(&[("a", 0.5)]));
+        for other in [
+            &[][..],
+            &[("a", 0.6)],
+            &[("b", 0.5)],
+            &[("a", 0.5), ("b", 0.5)],
+        ] {
+            assert_ne!(with(&[("a", 0.5)]), with(other));
+        }
     }
 }

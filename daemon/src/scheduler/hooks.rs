@@ -153,7 +153,14 @@ impl Actor {
             picture: Box::new(picture),
         });
         let index = which.index;
-        self.file(which.job, Paper::Finish { index, image }, Instant::now());
+        self.file(
+            which.job,
+            Paper::Finish {
+                index,
+                image: Box::new(image),
+            },
+            Instant::now(),
+        );
     }
 
     /// A picture cannot be made; its generation is about to be forgotten. The job goes on with its others where the

@@ -260,7 +260,7 @@ impl Scheduler {
         self.ask(|reply| Command::Describe { model, reply }).await?
     }
 
-    /// Frees a model once no job needs it. Returns whether it was loaded.
+    /// Frees every copy of a model once no job needs it. Returns whether there was one.
     pub async fn unload(&self, model: ModelKey) -> Result<bool, Failure> {
         self.ask(|reply| Command::Unload { model, reply }).await
     }

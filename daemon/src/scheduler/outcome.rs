@@ -7,13 +7,14 @@ use tracing::{info, warn};
 
 use super::{
     actor::Actor,
+    curves::group_of,
     hooks::Which,
     operation::{Evaluated, Outcome},
 };
 use crate::{
     engine::{Begun, Decoded, GenerationId, Picture, Stepped},
     failure::Failure,
-    queue::{Beginning, Class, Group, JobId, Progress},
+    queue::{Beginning, Class, JobId, Progress},
 };
 
 impl Actor {
@@ -74,12 +75,7 @@ impl Actor {
             index: which.index,
             evaluations_done: begun.evaluations_done,
             evaluation_count: begun.evaluation_count,
-            group: Group {
-                width_px: begun.settings.width_px,
-                height_px: begun.settings.height_px,
-                // As the engine decides it: without guidance the network runs for the prompt alone.
-                is_guided: begun.settings.guidance_scale > 1.0,
-            },
+            group: group_of(&begun.settings),
             alone_until: self.suspicions.alone_until(which),
         };
         self.state.begun(which.job, beginning, now);

@@ -26,7 +26,10 @@ pub(super) enum Paper {
         preview: Option<v1::Preview>,
     },
     /// A picture.
-    Finish { index: u32, image: FinishedImage },
+    Finish {
+        index: u32,
+        image: Box<FinishedImage>,
+    },
     /// That a picture cannot be made.
     Fail { index: u32, failure: Failure },
     /// A picture as far as it is to go for now.

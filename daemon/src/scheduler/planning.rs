@@ -5,7 +5,10 @@ use std::time::Duration;
 use imgd_proto::v1;
 use tokio::sync::oneshot;
 
-use super::{Command, Order, Scheduler, Work, actor::Actor, desk::to_proto, writing::Report};
+use super::{
+    Command, Order, Scheduler, Work, actor::Actor, curves::group_of, desk::to_proto,
+    writing::Report,
+};
 use crate::{
     engine::{ModelKey, Planned},
     failure::{Failure, Reason},
@@ -88,11 +91,7 @@ impl Actor {
             settings,
             evaluation_count,
         } = planned;
-        let group = Group {
-            width_px: settings.width_px,
-            height_px: settings.height_px,
-            is_guided: settings.guidance_scale > 1.0,
-        };
+        let group = group_of(&settings);
         let pixels = u64::from(group.width_px) * u64::from(group.height_px);
         let is_loaded = self.state.resident(&order.model).is_some();
         let working_bytes = pixels.saturating_mul(known.working_bytes_per_pixel);
@@ -202,7 +201,7 @@ impl Actor {
             .state
             .curves
             .of_model(model)
-            .filter(|(other, _)| other.is_guided == group.is_guided)
+            .filter(|(other, _)| other.is_guided == group.is_guided && other.adapters == 0)
             .filter_map(|(other, curve)| Some((other, curve.seconds(1)?)));
         let nearest = others.min_by(|(a, _), (b, _)| distance(*a).total_cmp(&distance(*b)));
         let Some((other, seconds)) = nearest else {

@@ -325,7 +325,9 @@ fn send(journal: &Journal, desk: &Desk) -> Option<Answer<()>> {
             saved,
             preview,
         } => journal.save_generation(&record.id, saved.at(*index, preview.clone())),
-        Paper::Finish { index, image } => journal.finish_image(record, *index, image.clone()),
+        Paper::Finish { index, image } => {
+            journal.finish_image(record, *index, image.as_ref().clone())
+        }
         Paper::Fail { index, failure } => {
             journal.fail_image(record, *index, records::problem(failure))
         }

@@ -11,14 +11,10 @@ use tonic::{Request, Response, Status};
 
 use super::{client, deadline, names::Names, order::keep_alive, pump, samplers};
 use crate::{
-    engine::{ModelKey, Place},
+    engine::ModelKey,
     failure::Failure,
     scheduler::{Lifetime, Order, Scheduler, Work},
 };
-
-/// A model may be in memory once for each.
-const PRECISIONS: [v1::Precision; 3] =
-    [v1::Precision::Auto, v1::Precision::F32, v1::Precision::Bf16];
 
 /// The service.
 #[derive(Debug, Clone)]
@@ -106,11 +102,7 @@ impl ModelService for ModelApi {
                 .to_status());
         }
         let key = self.names.model(&request.model)?;
-        let mut was_loaded = false;
-        for precision in PRECISIONS {
-            let key = key.clone().with_precision(precision);
-            was_loaded |= self.scheduler.unload(key).await?;
-        }
+        let was_loaded = self.scheduler.unload(key).await?;
         Ok(Response::new(v1::UnloadModelResponse { was_loaded }))
     }
 
@@ -123,8 +115,6 @@ impl ModelService for ModelApi {
 }
 
 fn path(key: &ModelKey) -> String {
-    match &key.place {
-        Place::Embedded => String::new(),
-        Place::Directory(path) | Place::Configured { file: path, .. } => path.display().to_string(),
-    }
+    let file = key.place.file();
+    file.map_or_else(String::new, |file| file.display().to_string())
 }

@@ -424,6 +424,7 @@ fn settings(settings: &Settings) -> v1::Settings {
         }
         .into(),
         strength: settings.strength,
+        is_guided: settings.is_guided(),
         max_sequence_length: settings.max_sequence_length,
         loras: settings
             .loras

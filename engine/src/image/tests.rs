@@ -71,7 +71,10 @@ fn parameters_are_written_as_a1111_writes_them() {
     };
     let text = with_loras.parameters();
     assert!(text.starts_with("a red apple, oil <lora:ink:0.8>\nNegative prompt: blurry\n"));
-    assert!(text.contains("Lora hashes: \"ink: fedcba9876\", "), "{text}");
+    assert!(
+        text.contains("Lora hashes: \"ink: fedcba9876\", "),
+        "{text}"
+    );
     let plain = Metadata {
         prompt: String::new(),
         negative_prompt: Some(String::new()),

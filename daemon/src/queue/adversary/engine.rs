@@ -194,6 +194,7 @@ impl World {
             width_px: side,
             height_px: side,
             is_guided,
+            adapters: 0,
         };
         let beginning = Beginning {
             generation,

@@ -443,6 +443,7 @@ impl House {
                 width_px: side_px,
                 height_px: side_px,
                 is_guided: false,
+                adapters: 0,
             },
             alone_until: 0,
         };

@@ -13,6 +13,7 @@ const SMALL: Group = Group {
     width_px: 64,
     height_px: 64,
     is_guided: false,
+    adapters: 0,
 };
 
 /// A state with a resident model whose evaluations take `seconds` for 1, 2, 3 and 4 generations.
