@@ -34,6 +34,9 @@ pub struct ModelInfo {
     /// Most positions that a request's `max_sequence_length` may name; none where there is one length.
     #[serde(default)]
     pub prompt_positions_limit: Option<u32>,
+    /// Whether prompts may have weights and parts.
+    #[serde(default)]
+    pub prompt_has_grammar: bool,
     /// Whether the network repaints a part of a picture, and needs both.
     #[serde(default)]
     pub repaints: bool,
@@ -131,6 +134,7 @@ pub(crate) fn describe(
             .prompt_positions_limit
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
         repaints: description.repaints,
+        prompt_has_grammar: description.prompt_has_grammar,
         clip_layers: description.clip_layers,
         defaults: Settings {
             model: files.name().to_owned(),

@@ -46,4 +46,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
-pub use request::{Guidance, InitImage, Lora, Notice, Precision, Request, Settings, UsedLora};
+pub use request::{
+    Guidance, InitImage, Lora, Notice, Precision, PromptSyntax, Request, Settings, UsedLora,
+};

@@ -308,6 +308,7 @@ impl Model {
         let text = PromptPair {
             prompt: &request.prompt,
             negative_prompt: request.negative_prompt.as_deref(),
+            syntax: request.prompt_syntax,
             guided: settings.is_guided(),
             clip_skip: request.clip_skip,
             guidance_scale: settings.guidance_scale,

@@ -43,6 +43,17 @@ impl Precision {
     }
 }
 
+/// How prompts are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptSyntax {
+    /// As they are, cut at the text encoder's length: the reference's way.
+    #[default]
+    Plain,
+    /// With weights as in `(word:1.2)`, in as many parts as it takes; see [`crate::text::emphasis`].
+    A1111,
+}
+
 /// What a guidance scale does in a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +106,9 @@ pub struct Request {
     /// Tokens that the prompt is cut and filled up to, where the model's text encoder leaves that open.
     #[serde(default)]
     pub max_sequence_length: Option<u32>,
+    /// How both prompts are read.
+    #[serde(default)]
+    pub prompt_syntax: PromptSyntax,
     /// Adapters, each with a weight.
     #[serde(default)]
     pub loras: Vec<Lora>,
@@ -169,6 +183,7 @@ impl Request {
             schedule: None,
             clip_skip: None,
             max_sequence_length: None,
+            prompt_syntax: PromptSyntax::Plain,
             loras: Vec::new(),
             init: None,
         }

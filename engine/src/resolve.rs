@@ -1,7 +1,7 @@
 //! From a request to settings that leave nothing to a default.
 
 use crate::{
-    Error, ModelInfo, Request, Result, Settings,
+    Error, ModelInfo, PromptSyntax, Request, Result, Settings,
     families::clip_skip_error,
     image,
     info::own_or_named,
@@ -59,6 +59,10 @@ pub(crate) fn resolve(
             return Err(Error::invalid("max_sequence_length", message));
         }
     };
+    if request.prompt_syntax != PromptSyntax::Plain && !info.prompt_has_grammar {
+        let message = "this model reads prompts as they are: it knows no weights";
+        return Err(Error::invalid("prompt_syntax", message).with_hint("leave `prompt_syntax` out"));
+    }
     if let Some(lora) = request.loras.iter().find(|lora| !lora.weight.is_finite()) {
         let message = format!(
             "the weight of `{}` is {}, no number",

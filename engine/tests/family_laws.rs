@@ -28,6 +28,7 @@ const CASES: &[&str] = &[
     "lora-two",
     "lora-kohya-conv",
     "lora-flux-kohya",
+    "prompt-long-and-short",
 ];
 
 fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {

@@ -2,9 +2,10 @@
 
 use candle_core::{Device, Tensor};
 
-use super::ModelFiles;
+use super::{ModelFiles, clip_parts};
 use crate::{
     Error, Notice, Precision, Result,
+    request::PromptSyntax,
     text::{
         clip::{ClipOutput, ClipTextModel, Config},
         tokenizer::Tokenizer,
@@ -17,6 +18,56 @@ pub(crate) struct ClipPrompt {
     encoder: ClipTextModel,
     positions: usize,
     layers: u32,
+}
+
+/// An encoded text: one part, or several that were read one after the other.
+pub(crate) struct ClipText {
+    outputs: Vec<ClipOutput>,
+    /// What each position of a part weighs; empty where all weigh the same.
+    weights: Vec<Vec<f32>>,
+}
+
+impl ClipText {
+    /// The pooled output of the first part: `(1, width)`.
+    pub(crate) fn pooled(&self) -> Result<Tensor> {
+        let first = self.outputs.first();
+        first
+            .map(|output| output.pooled.clone())
+            .ok_or_else(|| Error::internal("a text without parts"))
+    }
+
+    /// `state` of every part, one after the other. Where tokens weigh differently, each is multiplied with its weight, and then all
+    /// of the part so that its mean is what it was. Source: A1111's `EmphasisOriginal`.
+    fn weighed(&self, state: impl Fn(&ClipOutput) -> Result<Tensor>) -> Result<Tensor> {
+        let parts = self
+            .outputs
+            .iter()
+            .zip(&self.weights)
+            .map(|(output, weights)| {
+                let state = state(output)?;
+                if weights.is_empty() {
+                    return Ok(state);
+                }
+                let mut numbers: Vec<f32> = state.flatten_all()?.to_vec1()?;
+                let mean = |numbers: &[f32]| {
+                    let sum: f64 = numbers.iter().map(|number| f64::from(*number)).sum();
+                    sum / numbers.len().max(1) as f64
+                };
+                let before = mean(&numbers);
+                let width = numbers.len() / weights.len();
+                for (row, weight) in numbers.chunks_exact_mut(width.max(1)).zip(weights) {
+                    row.iter_mut().for_each(|number| *number *= weight);
+                }
+                #[expect(clippy::cast_possible_truncation, reason = "a ratio near 1")]
+                let ratio = (before / mean(&numbers)) as f32;
+                if ratio.is_finite() {
+                    numbers.iter_mut().for_each(|number| *number *= ratio);
+                }
+                Ok(Tensor::from_vec(numbers, state.dims(), state.device())?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::cat(&parts, 1)?)
+    }
 }
 
 /// What a text encoder's configuration says without its weights.
@@ -78,8 +129,74 @@ impl ClipPrompt {
         })
     }
 
-    /// Encodes `prompt`; says in `notices` what did not fit. `field` is the request's name of the prompt.
+    /// Encodes `prompt` as `syntax` reads it; says in `notices` what did not fit, or how it was cut. `field` is the request's
+    /// name of the prompt.
     pub(crate) fn encode(
+        &self,
+        prompt: &str,
+        syntax: PromptSyntax,
+        field: &'static str,
+        notices: &mut Vec<Notice>,
+    ) -> Result<ClipText> {
+        match syntax {
+            PromptSyntax::Plain => {
+                let outputs = vec![self.encode_plain(prompt, field, notices)?];
+                let weights = vec![Vec::new()];
+                Ok(ClipText { outputs, weights })
+            }
+            PromptSyntax::A1111 => self.encode_parts(prompt, field, notices),
+        }
+    }
+
+    /// Each part by itself, with what its tokens weigh.
+    fn encode_parts(
+        &self,
+        prompt: &str,
+        field: &'static str,
+        notices: &mut Vec<Notice>,
+    ) -> Result<ClipText> {
+        let room = self
+            .tokenizer
+            .room(self.positions)
+            .map_err(|error| error.with_field(field))?;
+        let parts = clip_parts::cut(prompt, &self.tokenizer, room, field)?;
+        if parts.len() > 1 {
+            let counts: Vec<_> = parts
+                .iter()
+                .map(|part| part.tokens.len().to_string())
+                .collect();
+            let total: usize = parts.iter().map(|part| part.tokens.len()).sum();
+            let message = format!(
+                "`{field}` has {total} tokens, read in {} parts: {}",
+                parts.len(),
+                counts.join(" + ")
+            );
+            let notice = Notice::new("prompt_parts", field, message);
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
+        }
+        let mut text = ClipText {
+            outputs: Vec::with_capacity(parts.len()),
+            weights: Vec::with_capacity(parts.len()),
+        };
+        for part in parts {
+            let ids = self.tokenizer.filled(&part.tokens, room);
+            text.outputs.push(self.encoder.forward(&ids)?);
+            let mut weights = Vec::new();
+            #[expect(clippy::float_cmp, reason = "1 is exact")]
+            if part.weights.iter().any(|weight| *weight != 1.0) {
+                weights.push(1.0);
+                weights.extend(part.weights);
+                weights.resize(ids.len(), 1.0);
+            }
+            text.weights.push(weights);
+        }
+        Ok(text)
+    }
+
+    /// Encodes `prompt` as it is; says in `notices` what did not fit.
+    pub(crate) fn encode_plain(
         &self,
         prompt: &str,
         field: &'static str,
@@ -106,6 +223,28 @@ impl ClipPrompt {
         self.encoder.forward(&encoded.ids)
     }
 
+    /// The encoder's output for the whole text, weighed: `(1, tokens, width)`.
+    pub(crate) fn last_hidden_state(&self, text: &ClipText) -> Result<Tensor> {
+        text.weighed(|output| Ok(output.last_hidden_state.clone()))
+    }
+
+    /// The hidden state `clip_skip` layers from the end, weighed, with the final norm where `with_norm` is.
+    pub(crate) fn skipped(
+        &self,
+        text: &ClipText,
+        clip_skip: u32,
+        with_norm: bool,
+    ) -> Result<Tensor> {
+        text.weighed(|output| {
+            let state = self.hidden_state(output, clip_skip)?;
+            if with_norm {
+                self.final_layer_norm(state)
+            } else {
+                Ok(state.clone())
+            }
+        })
+    }
+
     /// The hidden state `clip_skip` layers from the end (1 is the last layer), without the final norm.
     pub(crate) fn hidden_state<'a>(
         &self,
@@ -123,7 +262,7 @@ impl ClipPrompt {
     }
 
     /// The encoder's final norm, for hidden states that are used in place of its output.
-    pub(crate) fn final_layer_norm(&self, hidden_state: &Tensor) -> Result<Tensor> {
+    fn final_layer_norm(&self, hidden_state: &Tensor) -> Result<Tensor> {
         self.encoder.final_layer_norm(hidden_state)
     }
 }

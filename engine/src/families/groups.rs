@@ -53,6 +53,25 @@ pub(super) fn evaluate(
     patching: Patching,
     network: impl Fn(&Stacked) -> Result<Tensor>,
 ) -> Result<Vec<Vec<f32>>> {
+    each(shape, inputs, |group| {
+        let stacked = stack(shape, group, patching)?;
+        Ok(network(&stacked)?.flatten_all()?.to_vec1()?)
+    })
+    .map(|outputs| {
+        let unpacked = outputs
+            .iter()
+            .map(|tokens| unpack(tokens, shape, patching.patch, patching.order_out));
+        unpacked.collect()
+    })
+}
+
+/// Runs `network` on every group of inputs whose prompts have the same number of tokens; one output for each input, in
+/// order. `network` gives as many numbers for each as `shape` has.
+pub(super) fn each(
+    shape: LatentShape,
+    inputs: &[NetworkInput<'_>],
+    network: impl Fn(&[&NetworkInput<'_>]) -> Result<Vec<f32>>,
+) -> Result<Vec<Vec<f32>>> {
     let mut outputs: Vec<Vec<f32>> = vec![Vec::new(); inputs.len()];
     while let Some(first) = outputs.iter().position(Vec::is_empty) {
         let words = |index: usize| inputs[index].conditioning.prompt_embeds.dims()[1];
@@ -60,13 +79,12 @@ pub(super) fn evaluate(
             .filter(|index| outputs[*index].is_empty() && words(*index) == words(first))
             .collect();
         let group: Vec<&NetworkInput<'_>> = members.iter().map(|index| &inputs[*index]).collect();
-        let stacked = stack(shape, &group, patching)?;
-        let result: Vec<f32> = network(&stacked)?.flatten_all()?.to_vec1()?;
+        let result = network(&group)?;
         if result.len() != members.len() * shape.len() || shape.len() == 0 {
             return Err(Error::internal("the network gave too few numbers"));
         }
-        for (index, tokens) in members.into_iter().zip(result.chunks_exact(shape.len())) {
-            outputs[index] = unpack(tokens, shape, patching.patch, patching.order_out);
+        for (index, output) in members.into_iter().zip(result.chunks_exact(shape.len())) {
+            outputs[index] = output.to_vec();
         }
     }
     Ok(outputs)

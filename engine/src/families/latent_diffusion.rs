@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::{
     Conditioning, ModelFiles, NetworkInput,
     autoencoder::{self, Autoencoder, LatentShape},
+    groups,
 };
 use crate::{
     Error, Precision, Result,
@@ -126,6 +127,11 @@ impl LatentDiffusion {
         shape: LatentShape,
         inputs: &[NetworkInput<'_>],
     ) -> Result<Vec<Vec<f32>>> {
+        groups::each(shape, inputs, |group| self.evaluate_group(shape, group))
+    }
+
+    /// The same for inputs whose prompts have the same number of tokens, one after the other.
+    fn evaluate_group(&self, shape: LatentShape, inputs: &[&NetworkInput<'_>]) -> Result<Vec<f32>> {
         let mut samples = Vec::with_capacity(inputs.len() * shape.len());
         for input in inputs {
             match input.beside {
@@ -168,11 +174,7 @@ impl LatentDiffusion {
         let output = self
             .unet
             .forward(&samples, &timesteps, &prompt_embeds, added.as_ref())?;
-        let output: Vec<f32> = output.flatten_all()?.to_vec1()?;
-        Ok(output
-            .chunks_exact(shape.len())
-            .map(<[f32]>::to_vec)
-            .collect())
+        Ok(output.flatten_all()?.to_vec1()?)
     }
 }
 

@@ -5,6 +5,7 @@
 //! encoder.
 
 mod autoencoder;
+mod clip_parts;
 mod clip_prompt;
 mod decoding;
 mod defaults;
@@ -40,7 +41,7 @@ use crate::{
     Error, Notice, Result,
     adapters::Original,
     denoise::unet_2d_condition::AddedConditioning,
-    request::{Guidance, Precision},
+    request::{Guidance, Precision, PromptSyntax},
     sampling::SchedulerConfig,
 };
 
@@ -91,6 +92,8 @@ pub(crate) struct Description {
     pub(crate) guidance: Guidance,
     /// What a request gets that names nothing.
     pub(crate) defaults: Defaults,
+    /// Whether prompts may have weights and parts.
+    pub(crate) prompt_has_grammar: bool,
     /// Layers that `clip_skip` may count.
     pub(crate) clip_layers: u32,
     /// Memory that a picture takes besides the weights, in bytes for each of its pixels.
@@ -115,6 +118,8 @@ pub(crate) struct PromptPair<'a> {
     pub(crate) negative_prompt: Option<&'a str>,
     /// Whether the negative side is needed at all.
     pub(crate) guided: bool,
+    /// How both are read.
+    pub(crate) syntax: PromptSyntax,
     /// Layer counted from the last, 1 the last; `None` is the family's own way.
     pub(crate) clip_skip: Option<u32>,
     /// For networks that are told.

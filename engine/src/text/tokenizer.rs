@@ -132,34 +132,55 @@ impl Tokenizer {
             );
             return Err(Error::invalid("prompt", message));
         }
-        let length = positions.min(self.max_positions.unwrap_or(positions));
-        let room = length.checked_sub(2).ok_or_else(|| {
-            Error::model(format!(
-                "a text encoder of {length} positions has no room for a prompt"
-            ))
-        })?;
-        let encoding = self.inner.encode(prompt, false).map_err(|error| {
-            // The message of the library could quote the prompt, so it is not passed on.
-            drop(error);
-            Error::new(ErrorKind::Internal, "the prompt cannot be cut into tokens")
-                .with_field("prompt")
-        })?;
+        let room = self.room(positions)?;
+        let encoding = self.cut(prompt)?;
         let tokens = encoding.get_ids();
         let kept = tokens.len().min(room);
         let cut_at = encoding
             .get_offsets()
             .get(kept)
             .map(|offsets| character_start(prompt, offsets.0));
-        let mut ids = Vec::with_capacity(length);
-        ids.push(self.start);
-        ids.extend(&tokens[..kept]);
-        ids.push(self.end);
-        ids.resize(length, self.padding);
         let truncated = cut_at.map(|start| prompt[start..].trim().to_owned());
         Ok(Encoded {
-            ids,
+            ids: self.filled(&tokens[..kept], room),
             token_count: kept + 2,
             truncated,
+        })
+    }
+
+    /// Tokens of a prompt that a text encoder of `positions` positions reads at once.
+    ///
+    /// Fails with `ModelInvalid` when there is no place for a start and an end.
+    pub fn room(&self, positions: usize) -> Result<usize> {
+        let length = positions.min(self.max_positions.unwrap_or(positions));
+        length.checked_sub(2).ok_or_else(|| {
+            Error::model(format!(
+                "a text encoder of {length} positions has no room for a prompt"
+            ))
+        })
+    }
+
+    /// The tokens of a text, without start and end.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.cut(text)?.get_ids().to_vec())
+    }
+
+    /// Start, at most `room` tokens, end, and padding up to `room + 2`.
+    pub fn filled(&self, tokens: &[u32], room: usize) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(room + 2);
+        ids.push(self.start);
+        ids.extend(&tokens[..tokens.len().min(room)]);
+        ids.push(self.end);
+        ids.resize(room + 2, self.padding);
+        ids
+    }
+
+    fn cut(&self, text: &str) -> Result<tokenizers::Encoding> {
+        self.inner.encode(text, false).map_err(|error| {
+            // The message of the library could quote the prompt, so it is not passed on.
+            drop(error);
+            Error::new(ErrorKind::Internal, "the prompt cannot be cut into tokens")
+                .with_field("prompt")
         })
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
-use imgd_engine::{InitImage, Lora, Request};
+use imgd_engine::{InitImage, Lora, PromptSyntax, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -44,6 +44,8 @@ pub(crate) struct CaseRequest {
     pub(crate) mask: Option<String>,
     #[serde(default)]
     pub(crate) strength: Option<f64>,
+    #[serde(default)]
+    pub(crate) prompt_syntax: PromptSyntax,
     /// Files in `adapters`, with how strong each is.
     #[serde(default)]
     pub(crate) loras: Vec<(String, f64)>,
@@ -67,6 +69,7 @@ impl CaseRequest {
             schedule: self.schedule.clone(),
             clip_skip: self.clip_skip,
             max_sequence_length: self.max_sequence_length,
+            prompt_syntax: self.prompt_syntax,
             init: self.init_image.as_ref().map(|image| InitImage {
                 image: file(image),
                 mask: self.mask.as_ref().map(file),
@@ -91,13 +94,18 @@ pub(crate) fn cases() -> Vec<Case> {
     struct File {
         cases: Vec<Case>,
     }
-    ["cases.json", "more_cases.json", "adapter_cases.json"]
-        .into_iter()
-        .flat_map(|name| {
-            let bytes = fs::read(directory().join(name)).unwrap();
-            serde_json::from_slice::<File>(&bytes).unwrap().cases
-        })
-        .collect()
+    [
+        "cases.json",
+        "more_cases.json",
+        "adapter_cases.json",
+        "prompt_cases.json",
+    ]
+    .into_iter()
+    .flat_map(|name| {
+        let bytes = fs::read(directory().join(name)).unwrap();
+        serde_json::from_slice::<File>(&bytes).unwrap().cases
+    })
+    .collect()
 }
 
 /// The files of `tests/oracle`.

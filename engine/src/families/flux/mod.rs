@@ -68,6 +68,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
             Guidance::None
         },
         defaults: with_course(files, [course, SCHNELL], [side, side], 1)?,
+        prompt_has_grammar: false,
         clip_layers: 1,
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
@@ -126,7 +127,7 @@ impl Family for Flux {
         let mut of_clip = Vec::new();
         let pooled = self
             .clip
-            .encode(prompt.prompt, "prompt", &mut of_clip)?
+            .encode_plain(prompt.prompt, "prompt", &mut of_clip)?
             .pooled;
         let positions = prompt.max_sequence_length;
         let prompt_embeds = self

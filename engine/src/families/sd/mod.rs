@@ -50,6 +50,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions_limit: None,
         repaints: sizes.repaints,
         guidance: Guidance::ClassifierFree,
+        prompt_has_grammar: true,
         clip_layers: clip.layers,
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
@@ -85,19 +86,18 @@ impl Family for StableDiffusion {
     /// output.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt> {
         let mut notices = Vec::new();
-        let output = self.text.encode(prompt.prompt, "prompt", &mut notices)?;
+        let (syntax, text) = (prompt.syntax, &self.text);
+        let encoded = text.encode(prompt.prompt, syntax, "prompt", &mut notices)?;
         let prompt_embeds = match prompt.clip_skip {
-            None => output.last_hidden_state,
-            Some(clip_skip) => self
-                .text
-                .final_layer_norm(self.text.hidden_state(&output, clip_skip)?)?,
+            None => text.last_hidden_state(&encoded)?,
+            Some(clip_skip) => text.skipped(&encoded, clip_skip, true)?,
         };
         let negative = prompt
             .guided
             .then(|| {
                 let words = prompt.negative_prompt.unwrap_or_default();
-                let output = self.text.encode(words, "negative_prompt", &mut notices)?;
-                Ok::<_, crate::Error>(Conditioning::of_text(output.last_hidden_state))
+                let encoded = text.encode(words, syntax, "negative_prompt", &mut notices)?;
+                text.last_hidden_state(&encoded).map(Conditioning::of_text)
             })
             .transpose()?;
         Ok(EncodedPrompt {

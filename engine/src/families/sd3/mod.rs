@@ -77,6 +77,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions_limit: Some(PROMPT_TOKENS_LIMIT),
         guidance: Guidance::ClassifierFree,
         defaults: with_course(files, [FULL, TURBO], [side, side], DEFAULT_CLIP_SKIP)?,
+        prompt_has_grammar: false,
         clip_layers: clip.layers.min(clip_2.layers),
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
@@ -151,8 +152,8 @@ impl StableDiffusion3 {
     ) -> Result<Conditioning> {
         // CLIP reads the beginning of a long prompt only; where T5 reads on, nobody need hear of it.
         let mut of_clip = Vec::new();
-        let first = self.clip.encode(words, field, &mut of_clip)?;
-        let second = self.clip_2.encode(words, field, &mut of_clip)?;
+        let first = self.clip.encode_plain(words, field, &mut of_clip)?;
+        let second = self.clip_2.encode_plain(words, field, &mut of_clip)?;
         if self.t5.is_none() {
             notices.append(&mut of_clip);
         }

@@ -18,7 +18,7 @@ use crate::{
     Notice, Result,
     denoise::unet_2d_condition::AddedConditioning,
     keys::unet,
-    request::{Guidance, Precision},
+    request::{Guidance, Precision, PromptSyntax},
 };
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
@@ -51,6 +51,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions_limit: None,
         repaints: sizes.repaints,
         guidance: Guidance::ClassifierFree,
+        prompt_has_grammar: true,
         clip_layers: first.layers.min(second.layers),
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
@@ -89,23 +90,23 @@ impl StableDiffusionXl {
     fn encode_one(
         &self,
         words: &str,
-        field: &'static str,
+        (syntax, field): (PromptSyntax, &'static str),
         clip_skip: u32,
         time_ids: &Tensor,
         notices: &mut Vec<Notice>,
     ) -> Result<Conditioning> {
-        let first = self.text.encode(words, field, notices)?;
-        let second = self.text_2.encode(words, field, notices)?;
+        let first = self.text.encode(words, syntax, field, notices)?;
+        let second = self.text_2.encode(words, syntax, field, notices)?;
         let prompt_embeds = Tensor::cat(
             &[
-                self.text.hidden_state(&first, clip_skip)?,
-                self.text_2.hidden_state(&second, clip_skip)?,
+                self.text.skipped(&first, clip_skip, false)?,
+                self.text_2.skipped(&second, clip_skip, false)?,
             ],
             2,
         )?; // (1, tokens, width + width_2)
         Ok(Conditioning {
             added: Some(AddedConditioning {
-                text_embeds: second.pooled,
+                text_embeds: second.pooled()?,
                 time_ids: time_ids.clone(),
             }),
             ..Conditioning::of_text(prompt_embeds)
@@ -134,8 +135,13 @@ impl Family for StableDiffusionXl {
         let mut notices = Vec::new();
         let time_ids = self.time_ids(prompt.width_px, prompt.height_px)?;
         let clip_skip = prompt.clip_skip.unwrap_or(DEFAULT_CLIP_SKIP);
-        let positive =
-            self.encode_one(prompt.prompt, "prompt", clip_skip, &time_ids, &mut notices)?;
+        let positive = self.encode_one(
+            prompt.prompt,
+            (prompt.syntax, "prompt"),
+            clip_skip,
+            &time_ids,
+            &mut notices,
+        )?;
         let negative = if !prompt.guided {
             None
         } else if prompt.negative_prompt.is_none() && self.force_zeros_for_empty_prompt {
@@ -144,7 +150,7 @@ impl Family for StableDiffusionXl {
             let words = prompt.negative_prompt.unwrap_or_default();
             Some(self.encode_one(
                 words,
-                "negative_prompt",
+                (prompt.syntax, "negative_prompt"),
                 DEFAULT_CLIP_SKIP,
                 &time_ids,
                 &mut notices,
