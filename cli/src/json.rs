@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use imgd_client::{Event, Image, ImageFormat, Precision, Priority, Started, Step, v1};
+use imgd_client::{
+    Event, Image, ImageFormat, Precision, Priority, PromptSyntax, Started, Step, v1,
+};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -149,6 +151,11 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "prediction": settings.prediction,
         "clip_skip": settings.clip_skip,
         "precision": precision_name(settings.precision()),
+        "prompt_syntax": match settings.prompt_syntax() {
+            PromptSyntax::Unspecified => None,
+            PromptSyntax::Plain => Some("plain"),
+            PromptSyntax::A1111 => Some("a1111"),
+        },
         "strength": settings.strength,
         "loras": Some(loras(&settings.loras)).filter(|loras| !loras.is_empty()),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),

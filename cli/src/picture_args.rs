@@ -65,6 +65,14 @@ pub(crate) struct PictureArgs {
     /// Picture that is white where --init-image is repainted and black where it is kept
     #[arg(long, value_name = "FILE", value_parser = picture_file::file(&limits::MASK), requires = "init_image")]
     pub(crate) mask: Option<PictureFile>,
+    /// How prompts are read: a1111 knows weights, `(word:1.2)` and `[word]`, and BREAK, and cuts nothing off; plain takes them as they are [default: a1111 where the model can]
+    #[arg(
+        long,
+        value_enum,
+        hide_possible_values = true,
+        value_name = "a1111|plain"
+    )]
+    pub(crate) prompt_syntax: Option<PromptSyntax>,
     /// LoRA, LoHa or LoKr and how strong it is, -10 to 10: a name in the daemon's folder of LoRAs, or a file; may be repeated [default weight: 1]
     #[arg(long = "lora", value_name = "NAME|FILE[:WEIGHT]", value_parser = lora)]
     pub(crate) loras: Vec<Lora>,
@@ -96,6 +104,7 @@ impl PictureArgs {
             schedule: self.schedule.clone(),
             clip_skip: self.clip_skip,
             max_sequence_length: self.max_sequence_length,
+            prompt_syntax: syntax(self.prompt_syntax),
             loras: self.loras.clone(),
             input: self.init_image.as_ref().map(|image| ImageInput {
                 init_image: image.bytes.clone().into(),
@@ -175,6 +184,24 @@ impl From<Precision> for imgd_client::Precision {
             Precision::F32 => Self::F32,
             Precision::Bf16 => Self::Bf16,
         }
+    }
+}
+
+/// `--prompt-syntax`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PromptSyntax {
+    /// With weights, in parts
+    A1111,
+    /// As they are
+    Plain,
+}
+
+/// The contract's word; the model's way where there is none.
+pub(crate) fn syntax(own: Option<PromptSyntax>) -> imgd_client::PromptSyntax {
+    match own {
+        None => imgd_client::PromptSyntax::Unspecified,
+        Some(PromptSyntax::A1111) => imgd_client::PromptSyntax::A1111,
+        Some(PromptSyntax::Plain) => imgd_client::PromptSyntax::Plain,
     }
 }
 

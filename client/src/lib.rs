@@ -60,5 +60,7 @@ pub use jobs::{JobFilter, JobRequest, Submitted, is_final, update};
 pub use options::{ConnectNotice, ConnectOptions, OnNotice};
 pub use pages::Pages;
 pub use picture::sha256_hex;
-pub use request::{GenerateRequest, ImageFormat, ImageInput, KeepAlive, Lora, Precision, Priority};
+pub use request::{
+    GenerateRequest, ImageFormat, ImageInput, KeepAlive, Lora, Precision, Priority, PromptSyntax,
+};
 pub use watch::{JobEvent, Watch};

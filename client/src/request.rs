@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imgd_proto::v1;
-pub use imgd_proto::v1::{ImageFormat, ImageInput, Lora, Precision, Priority};
+pub use imgd_proto::v1::{ImageFormat, ImageInput, Lora, Precision, Priority, PromptSyntax};
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
 ///
@@ -38,6 +38,8 @@ pub struct GenerateRequest {
     pub clip_skip: Option<u32>,
     /// Tokens that the prompt is cut and filled up to, 1 to 512; for models whose text encoder leaves that open.
     pub max_sequence_length: Option<u32>,
+    /// How both prompts are read.
+    pub prompt_syntax: PromptSyntax,
     /// Adapters that change what the model draws.
     pub loras: Vec<Lora>,
     /// A picture to begin from, or to repaint in part.
@@ -112,6 +114,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             schedule: request.schedule.unwrap_or_default(),
             clip_skip: request.clip_skip,
             max_sequence_length: request.max_sequence_length,
+            prompt_syntax: request.prompt_syntax.into(),
             loras: request.loras,
             input: request.input,
             precision: request.precision.into(),

@@ -186,6 +186,8 @@ pub struct PictureRequest {
     pub clip_skip: Option<u32>,
     /// Tokens that the prompt is cut and filled up to.
     pub max_sequence_length: Option<u32>,
+    /// How both prompts are read; may be unspecified.
+    pub prompt_syntax: v1::PromptSyntax,
     /// Adapters, by the absolute paths of their files.
     pub loras: Vec<v1::Lora>,
     /// A picture to begin from.

@@ -177,6 +177,7 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         schedule: None,
         clip_skip: None,
         max_sequence_length: None,
+        prompt_syntax: v1::PromptSyntax::Unspecified,
         loras: Vec::new(),
         input: None,
     }

@@ -99,6 +99,7 @@ impl Submission {
             schedule: named(&common.schedule),
             clip_skip: common.clip_skip,
             max_sequence_length: common.max_sequence_length,
+            prompt_syntax: common.prompt_syntax(),
             loras: common
                 .loras
                 .iter()

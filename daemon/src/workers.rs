@@ -213,6 +213,7 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         clip_skip: picture.clip_skip,
         max_sequence_length: picture.max_sequence_length,
         input: picture.input,
+        prompt_syntax: picture.prompt_syntax.into(),
         loras: picture.loras,
     }
 }

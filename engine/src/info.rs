@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Precision, Request, Result, Settings,
+    Precision, PromptSyntax, Request, Result, Settings,
     checkpoint::Source,
     families::{self, ModelFiles},
     resolve::resolve,
@@ -154,6 +154,11 @@ pub(crate) fn describe(
                 None => 0,
             },
             strength: None,
+            prompt_syntax: if description.prompt_has_grammar {
+                PromptSyntax::A1111
+            } else {
+                PromptSyntax::Plain
+            },
             loras: Vec::new(),
         },
         components: files

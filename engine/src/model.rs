@@ -308,7 +308,7 @@ impl Model {
         let text = PromptPair {
             prompt: &request.prompt,
             negative_prompt: request.negative_prompt.as_deref(),
-            syntax: request.prompt_syntax,
+            syntax: settings.prompt_syntax,
             guided: settings.is_guided(),
             clip_skip: request.clip_skip,
             guidance_scale: settings.guidance_scale,
@@ -417,6 +417,8 @@ impl Model {
             height_px: settings.height_px,
             clip_skip: request.clip_skip,
             strength: settings.strength,
+            max_sequence_length: Some(settings.max_sequence_length).filter(|length| *length > 0),
+            prompt_syntax: settings.prompt_syntax.name().to_owned(),
             loras: settings.loras.clone(),
             init_image_sha256: request.init.as_ref().map(|init| sha256(&init.image)),
             mask_sha256: request

@@ -106,9 +106,9 @@ pub struct Request {
     /// Tokens that the prompt is cut and filled up to, where the model's text encoder leaves that open.
     #[serde(default)]
     pub max_sequence_length: Option<u32>,
-    /// How both prompts are read.
+    /// How both prompts are read; `None` is with weights and parts where the model's text encoder allows them.
     #[serde(default)]
-    pub prompt_syntax: PromptSyntax,
+    pub prompt_syntax: Option<PromptSyntax>,
     /// Adapters, each with a weight.
     #[serde(default)]
     pub loras: Vec<Lora>,
@@ -183,7 +183,7 @@ impl Request {
             schedule: None,
             clip_skip: None,
             max_sequence_length: None,
-            prompt_syntax: PromptSyntax::Plain,
+            prompt_syntax: None,
             loras: Vec::new(),
             init: None,
         }
@@ -224,9 +224,22 @@ pub struct Settings {
     /// How much of the way from noise is gone, where there is a picture to begin from.
     #[serde(default)]
     pub strength: Option<f64>,
+    /// How both prompts are read.
+    #[serde(default)]
+    pub prompt_syntax: PromptSyntax,
     /// Adapters that are used.
     #[serde(default)]
     pub loras: Vec<UsedLora>,
+}
+
+impl PromptSyntax {
+    /// The name in requests and metadata.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::A1111 => "a1111",
+        }
+    }
 }
 
 impl Settings {

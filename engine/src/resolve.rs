@@ -59,7 +59,8 @@ pub(crate) fn resolve(
             return Err(Error::invalid("max_sequence_length", message));
         }
     };
-    if request.prompt_syntax != PromptSyntax::Plain && !info.prompt_has_grammar {
+    let prompt_syntax = request.prompt_syntax.unwrap_or(defaults.prompt_syntax);
+    if prompt_syntax != PromptSyntax::Plain && !info.prompt_has_grammar {
         let message = "this model reads prompts as they are: it knows no weights";
         return Err(Error::invalid("prompt_syntax", message).with_hint("leave `prompt_syntax` out"));
     }
@@ -95,6 +96,7 @@ pub(crate) fn resolve(
         guidance: defaults.guidance,
         max_sequence_length,
         strength,
+        prompt_syntax,
         // Known when their files are read.
         loras: Vec::new(),
     };

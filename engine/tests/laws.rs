@@ -342,11 +342,19 @@ fn wrong_requests_name_their_field() {
 fn a_long_prompt_says_what_was_cut() {
     let long = Request {
         prompt: "a red apple and a blue car and ".repeat(20),
+        prompt_syntax: Some(imgd_engine::PromptSyntax::Plain),
         ..request(1)
     };
     let generation = STARTER.start(&long).unwrap();
     assert_eq!(generation.notices().len(), 1);
     assert_eq!(generation.notices()[0].reason, "prompt_truncated");
+    let in_parts = Request {
+        prompt_syntax: None,
+        ..long
+    };
+    let generation = STARTER.start(&in_parts).unwrap();
+    assert_eq!(generation.notices().len(), 1);
+    assert_eq!(generation.notices()[0].reason, "prompt_parts");
     let empty = Request {
         prompt: String::new(),
         ..request(1)

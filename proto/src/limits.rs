@@ -9,7 +9,7 @@ use crate::{
     errors::{Failure, Reason},
     v1::{
         GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Lora, Precision, Priority,
-        SubmitJobRequest,
+        PromptSyntax, SubmitJobRequest,
     },
 };
 
@@ -205,6 +205,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
     text(&SAMPLER, &request.sampler)?;
     text(&SCHEDULE, &request.schedule)?;
     enumeration::<Precision>("precision", request.precision)?;
+    enumeration::<PromptSyntax>("prompt_syntax", request.prompt_syntax)?;
     enumeration::<ImageFormat>("format", request.format)?;
     enumeration::<Priority>("priority", request.priority)?;
     if request.jpeg_quality.is_some() && request.format != i32::from(ImageFormat::Jpeg) {

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    ErrorKind, Generation, InitImage, Lora, Model, ModelInfo, OpenOptions, Precision, Request,
-    Settings,
+    ErrorKind, Generation, InitImage, Lora, Model, ModelInfo, OpenOptions, Precision, PromptSyntax,
+    Request, Settings,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -321,6 +321,11 @@ impl Models {
 
 /// The generation's number, its model, and what the engine is to make.
 fn request(start: Start) -> (u64, ModelKey, Request) {
+    let prompt_syntax = match start.prompt_syntax() {
+        v1::PromptSyntax::Unspecified => None,
+        v1::PromptSyntax::Plain => Some(PromptSyntax::Plain),
+        v1::PromptSyntax::A1111 => Some(PromptSyntax::A1111),
+    };
     let request = Request {
         prompt: start.prompt,
         negative_prompt: start.negative_prompt,
@@ -332,6 +337,7 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
         sampler: start.sampler,
         schedule: start.schedule,
         clip_skip: start.clip_skip,
+        prompt_syntax,
         max_sequence_length: start.max_sequence_length,
         loras: start
             .loras
@@ -425,6 +431,11 @@ fn settings(settings: &Settings) -> v1::Settings {
         .into(),
         strength: settings.strength,
         is_guided: settings.is_guided(),
+        prompt_syntax: match settings.prompt_syntax {
+            PromptSyntax::Plain => v1::PromptSyntax::Plain,
+            PromptSyntax::A1111 => v1::PromptSyntax::A1111,
+        }
+        .into(),
         max_sequence_length: settings.max_sequence_length,
         loras: settings
             .loras

@@ -120,6 +120,8 @@ pub(crate) struct Start {
     pub(crate) max_sequence_length: Option<u32>,
     #[prost(message, optional, tag = "14")]
     pub(crate) input: Option<v1::ImageInput>,
+    #[prost(enumeration = "v1::PromptSyntax", tag = "16")]
+    pub(crate) prompt_syntax: i32,
     #[prost(message, repeated, tag = "15")]
     pub(crate) loras: Vec<v1::Lora>,
 }

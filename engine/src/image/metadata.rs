@@ -56,11 +56,22 @@ pub struct Metadata {
     /// SHA-256 of the file of its mask, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_sha256: Option<String>,
+    /// Tokens that the prompts were cut and filled up to, where the text encoder leaves that open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sequence_length: Option<u32>,
+    /// How the prompts were read: `plain` or `a1111`.
+    #[serde(default = "plain")]
+    pub prompt_syntax: String,
     /// Adapters that changed the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<UsedLora>,
     /// Precision of the network, such as `f32`.
     pub precision: String,
+}
+
+/// What was there before prompts had weights.
+fn plain() -> String {
+    "plain".to_owned()
 }
 
 impl Metadata {

@@ -47,6 +47,8 @@ fn metadata() -> Metadata {
         clip_skip: Some(2),
         strength: None,
         init_image_sha256: None,
+        max_sequence_length: None,
+        prompt_syntax: "a1111".into(),
         loras: Vec::new(),
         mask_sha256: None,
         precision: "f32".into(),

@@ -69,7 +69,7 @@ impl CaseRequest {
             schedule: self.schedule.clone(),
             clip_skip: self.clip_skip,
             max_sequence_length: self.max_sequence_length,
-            prompt_syntax: self.prompt_syntax,
+            prompt_syntax: Some(self.prompt_syntax),
             init: self.init_image.as_ref().map(|image| InitImage {
                 image: file(image),
                 mask: self.mask.as_ref().map(file),

@@ -7,7 +7,7 @@ use imgd_proto::limits;
 use crate::{
     durations, numbers,
     output::Format,
-    picture_args::{Precision, Priority, absolute, lora, model_name},
+    picture_args::{Precision, Priority, PromptSyntax, absolute, lora, model_name},
     picture_file::{self, PictureFile},
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Own {
     pub(super) mask: Option<PictureFile>,
     pub(super) strength: Option<f64>,
     pub(super) loras: Option<Vec<Lora>>,
+    pub(super) prompt_syntax: Option<PromptSyntax>,
     pub(super) precision: Option<Precision>,
     pub(super) format: Option<Format>,
     pub(super) jpeg_quality: Option<u32>,
@@ -122,6 +123,7 @@ fields! {
     ["strength"], Number, |own, text| own.strength = Some(numbers::number(&limits::STRENGTH)(text)?);
     ["loras", "lora"], Text,
         |own, text| own.loras = Some(text.split(',').map(|one| lora(one.trim())).collect::<Result<_, _>>()?);
+    ["prompt_syntax"], Text, |own, text| own.prompt_syntax = Some(choice(text)?);
     ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
     ["format"], Text, |own, text| own.format = Some(choice(text)?);
     ["jpeg_quality"], Number, |own, text| own.jpeg_quality = Some(numbers::whole(&limits::JPEG_QUALITY)(text)?);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{GenerateRequest, ImageInput, Lora, sha256_hex, v1};
+use imgd_client::{GenerateRequest, ImageInput, Lora, PromptSyntax, sha256_hex, v1};
 use imgd_proto::limits::validate_generate;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     output::{Output, Wanted, fixed_folder, is_fixed_name},
-    picture_args::{FileArgs, PictureArgs, Priority},
+    picture_args::{FileArgs, PictureArgs, Priority, syntax},
 };
 
 /// What the command line says for all lines.
@@ -185,6 +185,9 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         schedule: own.schedule.clone().or(base.schedule),
         clip_skip: own.clip_skip.or(base.clip_skip),
         max_sequence_length: own.max_sequence_length.or(base.max_sequence_length),
+        prompt_syntax: own
+            .prompt_syntax
+            .map_or(base.prompt_syntax, |own| syntax(Some(own))),
         loras: own.loras.clone().unwrap_or(base.loras),
         input: input(own, base.input),
         precision,
@@ -264,6 +267,8 @@ fn identity(
         request
             .max_sequence_length
             .map(|length| serde_json::json!({"max_sequence_length": length})),
+        (request.prompt_syntax != PromptSyntax::Unspecified)
+            .then(|| serde_json::json!({"prompt_syntax": i32::from(request.prompt_syntax)})),
         Some(&request.loras)
             .filter(|loras| !loras.is_empty())
             .map(|loras| {

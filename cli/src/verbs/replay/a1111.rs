@@ -8,7 +8,7 @@
 //!
 //! It does not say everything, so what had to be guessed is told.
 
-use imgd_client::{GenerateRequest, Precision};
+use imgd_client::{GenerateRequest, Precision, PromptSyntax};
 use serde_json::Map;
 
 use super::recipe::Recipe;
@@ -53,6 +53,7 @@ const KNOWN: &[&str] = &[
     "Model hash",
     "Model",
     "Clip skip",
+    "Lora hashes",
     "RNG",
     "Version",
 ];
@@ -120,6 +121,7 @@ pub(super) fn recipe(text: &str) -> Result<Recipe, String> {
         sampler,
         schedule,
         clip_skip: get("Clip skip").and_then(|skip| skip.parse().ok()),
+        prompt_syntax: PromptSyntax::A1111,
         precision: Precision::Auto,
         ..GenerateRequest::default()
     };

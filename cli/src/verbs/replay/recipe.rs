@@ -1,6 +1,6 @@
 //! What a picture's texts say of how it was made, as a request.
 
-use imgd_client::{GenerateRequest, ImageFormat, Precision};
+use imgd_client::{GenerateRequest, ImageFormat, Lora, Precision, PromptSyntax};
 use serde_json::{Map, Value};
 
 use super::{a1111, embedded::Texts};
@@ -75,7 +75,21 @@ fn of_record(json: &str) -> Result<Recipe, String> {
             "noise of `{generator}` is not known here: torch's is taken"
         ));
     }
+    if record.contains_key("init_image_sha256") {
+        guesses.push(
+            "it began from another picture, which is not in it: this one is drawn from noise"
+                .to_owned(),
+        );
+    }
+    let prompt_syntax = match text("prompt_syntax").as_deref() {
+        Some("a1111") => PromptSyntax::A1111,
+        // Earlier records say nothing: there was one way.
+        _ => PromptSyntax::Plain,
+    };
     let request = GenerateRequest {
+        prompt_syntax,
+        loras: loras(&record),
+        max_sequence_length: small("max_sequence_length"),
         prompt: text("prompt").ok_or_else(|| missing("prompt"))?,
         negative_prompt: text("negative_prompt"),
         model: text("model"),
@@ -98,6 +112,20 @@ fn of_record(json: &str) -> Result<Recipe, String> {
         record,
         guesses,
     })
+}
+
+/// Adapters by name: the daemon's folder has to have them.
+fn loras(record: &Map<String, Value>) -> Vec<Lora> {
+    let all = record.get("loras").and_then(Value::as_array);
+    all.into_iter()
+        .flatten()
+        .filter_map(|lora| {
+            Some(Lora {
+                lora: lora.get("name")?.as_str()?.to_owned(),
+                weight: lora.get("weight").and_then(Value::as_f64),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -134,6 +162,30 @@ pub(super) mod tests {
             (Some(2), Precision::F32)
         );
         assert_eq!(recipe.guesses, Vec::<String>::new());
+    }
+
+    #[test]
+    fn adapters_syntax_and_pictures_to_begin_from_are_known() {
+        let of = |more: &str| {
+            recipe(&Texts {
+                record: Some(RECORD.replace("\"seed\"", &format!("{more},\"seed\""))),
+                parameters: None,
+            })
+            .unwrap()
+        };
+        let plain = of("\"unknown\":1");
+        assert_eq!(plain.request.prompt_syntax, PromptSyntax::Plain);
+        assert!(plain.request.loras.is_empty());
+        let with = of(
+            "\"prompt_syntax\":\"a1111\",\"max_sequence_length\":64,\"loras\":[{\"name\":\"ink\",\"weight\":0.5,\"sha256\":\"00\"}]",
+        );
+        assert_eq!(with.request.prompt_syntax, PromptSyntax::A1111);
+        assert_eq!(with.request.max_sequence_length, Some(64));
+        let lora = &with.request.loras[0];
+        assert_eq!((lora.lora.as_str(), lora.weight), ("ink", Some(0.5)));
+        assert!(with.guesses.is_empty());
+        let began = of("\"init_image_sha256\":\"00\"");
+        assert!(began.guesses[0].contains("began from another picture"));
     }
 
     #[test]
