@@ -196,10 +196,10 @@ fn tucker(
         return Err(format!("has a rank of {p}, more than its layer"));
     }
     let mut half = vec![0.0_f32; p * columns];
-    let q_all = *q;
-    for p in 0..*p {
-        for q in 0..*q {
-            let core = &numbers[(p * q_all + q) * pixels..][..pixels];
+    let (p_count, q_count) = (*p, *q);
+    for p in 0..p_count {
+        for q in 0..q_count {
+            let core = &numbers[(p * q_count + q) * pixels..][..pixels];
             for (i, b) in b.numbers[q * b.columns..][..b.columns].iter().enumerate() {
                 let to = &mut half[p * columns + i * pixels..][..pixels];
                 to.iter_mut()
@@ -209,7 +209,7 @@ fn tucker(
         }
     }
     let half = Matrix {
-        rows: *p,
+        rows: p_count,
         columns,
         numbers: half,
     };

@@ -65,15 +65,6 @@ impl Adapters {
             .collect();
         Self { layers }
     }
-
-    /// Memory that they take, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.layers
-            .values()
-            .flat_map(|packed| packed.low_rank.iter().flatten().chain(&packed.whole))
-            .map(Panels::bytes)
-            .sum()
-    }
 }
 
 fn pack(held: &Held, changes: &HashMap<String, Vec<Placed>>) -> Option<Packed> {
