@@ -77,6 +77,8 @@ async fn abused_connections_are_closed_and_leave_a_daemon_that_draws() {
     })
     .await;
     let first = house.picture(small()).await;
+    // The journal is read for the first time here, and opens what it reads.
+    house.status().await;
     let Ok(base) = house.descriptors() else {
         eprintln!("skipped: this user may not count the daemon's descriptors");
         return;
