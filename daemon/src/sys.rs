@@ -256,18 +256,22 @@ mod tests {
     /// Blocks that stay between those that are freed keep the allocator from giving anything back by itself.
     #[test]
     fn freed_memory_between_blocks_in_use_is_given_back() {
-        let block = || black_box(vec![1u8; 16 << 10]);
-        let mut blocks: Vec<_> = (0..16_384).map(|_| block()).collect();
-        let mut index = 0;
-        blocks.retain(|_| {
-            index += 1;
-            index % 64 == 0
-        });
-        let before = resident_bytes(std::process::id());
-        super::give_memory_back();
-        let after = resident_bytes(std::process::id());
-        // Other tests run beside this one; none of them takes half as much.
-        assert!(before > after + (128 << 20), "{before} to {after}");
-        drop(black_box(blocks));
+        let given_back = || {
+            let block = || black_box(vec![1u8; 16 << 10]);
+            let mut blocks: Vec<_> = (0..16_384).map(|_| block()).collect();
+            let mut index = 0;
+            blocks.retain(|_| {
+                index += 1;
+                index % 64 == 0
+            });
+            let before = resident_bytes(std::process::id());
+            super::give_memory_back();
+            let after = resident_bytes(std::process::id());
+            drop(black_box(blocks));
+            before.saturating_sub(after)
+        };
+        // Tests that run beside this one take memory meanwhile, or give this one's back before it does.
+        let most = (0..5).map(|_| given_back()).max();
+        assert!(most > Some(128 << 20), "{most:?}");
     }
 }
