@@ -1,6 +1,6 @@
 //! What the tensors of an adapter add to a layer's weight.
 //!
-//! Sources: LoRA, https://arxiv.org/abs/2106.09685; LoHa and LoKr, https://arxiv.org/abs/2309.14859, as the LyCORIS library
+//! Sources: LoRA, <https://arxiv.org/abs/2106.09685>; LoHa and LoKr, <https://arxiv.org/abs/2309.14859>, as the LyCORIS library
 //! computes them.
 
 use std::collections::BTreeMap;

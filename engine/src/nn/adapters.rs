@@ -1,6 +1,6 @@
 //! What adapters add to layers while they compute: `y = x W^T + x D^T U^T`, without touching the weight.
 //!
-//! Sources: LoRA, https://arxiv.org/abs/2106.09685; LyCORIS, https://arxiv.org/abs/2309.14859.
+//! Sources: LoRA, <https://arxiv.org/abs/2106.09685>; LyCORIS, <https://arxiv.org/abs/2309.14859>.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
