@@ -163,6 +163,29 @@ pub(crate) struct EncodedPrompt {
     pub(crate) notices: Vec<Notice>,
 }
 
+impl EncodedPrompt {
+    /// Both sides of a request that are encoded the same way. `encode` gets words, the request's name of them, and where to
+    /// say what the user should know; an absent negative prompt is an empty one.
+    pub(crate) fn of_both_sides(
+        prompt: &PromptPair<'_>,
+        mut encode: impl FnMut(&str, &'static str, &mut Vec<Notice>) -> Result<Conditioning>,
+    ) -> Result<Self> {
+        let mut notices = Vec::new();
+        let positive = encode(prompt.prompt, "prompt", &mut notices)?;
+        let negative = if prompt.guided {
+            let words = prompt.negative_prompt.unwrap_or_default();
+            Some(encode(words, "negative_prompt", &mut notices)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            positive,
+            negative,
+            notices,
+        })
+    }
+}
+
 /// What the network gets for one element of a batch.
 pub(crate) struct NetworkInput<'a> {
     /// Scaled latents, channels last.

@@ -136,20 +136,9 @@ impl Family for ZImage {
     }
 
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt> {
-        let mut notices = Vec::new();
         let positions = prompt.max_sequence_length;
-        let positive = self.encode_one(prompt.prompt, "prompt", positions, &mut notices)?;
-        let negative = prompt
-            .guided
-            .then(|| {
-                let words = prompt.negative_prompt.unwrap_or_default();
-                self.encode_one(words, "negative_prompt", positions, &mut notices)
-            })
-            .transpose()?;
-        Ok(EncodedPrompt {
-            positive,
-            negative,
-            notices,
+        EncodedPrompt::of_both_sides(prompt, |words, field, notices| {
+            self.encode_one(words, field, positions, notices)
         })
     }
 
