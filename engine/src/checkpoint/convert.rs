@@ -8,7 +8,7 @@ use super::header::{DType, Order, TensorInfo};
 use super::source::{Blob, Place};
 use crate::Result;
 
-/// Numbers per piece. A piece's bytes stay in the second-level cache between the read and the conversion.
+/// Numbers per piece, a multiple of every block's. A piece's bytes stay in the second-level cache between the read and the conversion.
 const PIECE: usize = 64 * 1024;
 /// Numbers converted at once, on the stack.
 const BLOCK: usize = 1024;
@@ -41,15 +41,16 @@ pub(super) fn part_to_f32(
     from: usize,
     count: usize,
 ) -> Result<Vec<f32>> {
+    let (block, width) = (info.dtype.block_numbers(), info.dtype.block_bytes());
+    if !from.is_multiple_of(block) || !count.is_multiple_of(block) {
+        let whole = from / block * block..(from + count).next_multiple_of(block);
+        let values = part_to_f32(blob, info, whole.start, whole.len())?;
+        return Ok(values[from - whole.start..][..count].to_vec());
+    }
     let mut values = vec![0_f32; count];
-    let width = match info.dtype {
-        DType::F32 => 4,
-        DType::F8E4M3 => 1,
-        _ => 2,
-    };
     let piece = |(number, values): (usize, &mut [f32])| {
-        let start = info.start + ((from + number * PIECE) * width) as u64;
-        with_bytes(blob, start, values.len() * width, |bytes| {
+        let start = info.start + ((from + number * PIECE) / block * width) as u64;
+        with_bytes(blob, start, values.len() / block * width, |bytes| {
             decode(info.dtype, bytes, values)
         })
     };
@@ -62,6 +63,16 @@ pub(super) fn part_to_f32(
             .try_for_each(piece)?;
     }
     Ok(values)
+}
+
+/// The `length` bytes from `start` on, read on all cores.
+pub(super) fn bytes(blob: &Blob, start: u64, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0_u8; length];
+    bytes
+        .par_chunks_mut(PIECE)
+        .enumerate()
+        .try_for_each(|(number, piece)| blob.read_at(start + (number * PIECE) as u64, piece))?;
+    Ok(bytes)
 }
 
 /// Calls `with` with a range of the file: in place when it is embedded, from a buffer otherwise.
@@ -99,6 +110,7 @@ fn decode(dtype: DType, bytes: &[u8], values: &mut [f32]) {
                 *value = e4m3_to_f32(*byte);
             }
         }
+        DType::Blocks(format) => format.decode(bytes, values),
         DType::Other(_) => unreachable!("refused by the loader"),
     }
 }

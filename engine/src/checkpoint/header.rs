@@ -13,6 +13,7 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::refused;
 use super::source::Blob;
+use crate::kernels::cpu::BlockFormat;
 use crate::{Error, Result};
 
 /// The largest header that is read.
@@ -30,6 +31,8 @@ pub(super) enum DType {
     Bf16,
     /// Eight bits with four of exponent, no infinities (`torch.float8_e4m3fn`).
     F8E4M3,
+    /// A few bits each, in blocks with scales.
+    Blocks(BlockFormat),
     /// Known to the format and never read here; index buffers of text encoders are such.
     Other(&'static str),
 }
@@ -72,7 +75,26 @@ impl DType {
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
             Self::F8E4M3 => "fp8",
+            Self::Blocks(format) => format.name(),
             Self::Other(name) => name,
+        }
+    }
+
+    /// Numbers in a block; 1 where each stands for itself.
+    pub(super) fn block_numbers(self) -> usize {
+        match self {
+            Self::Blocks(format) => format.numbers(),
+            _ => 1,
+        }
+    }
+
+    /// Bytes of a block. Of a type that is read.
+    pub(super) fn block_bytes(self) -> usize {
+        match self {
+            Self::Blocks(format) => format.bytes(),
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F8E4M3 | Self::Other(_) => 1,
         }
     }
 
@@ -90,6 +112,17 @@ pub(super) struct TensorInfo {
     pub(super) start: u64,
     pub(super) bytes: u64,
     pub(super) order: Order,
+}
+
+impl TensorInfo {
+    /// Whether it is a matrix whose rows are whole blocks: what layers keep as it is.
+    pub(super) fn is_block_matrix(&self) -> bool {
+        let (block, row) = (self.dtype.block_numbers(), self.shape.last());
+        block > 1
+            && self.shape.len() == 2
+            && row.is_some_and(|row| *row > 0 && row.is_multiple_of(block))
+            && self.order != Order::Transposed
+    }
 }
 
 /// How the numbers in the file are brought into the order that the shape says.
@@ -267,7 +300,7 @@ fn check_ranges(
     }
 }
 
-fn truncated(name: &str, expected: u64, found: u64) -> Error {
+pub(super) fn truncated(name: &str, expected: u64, found: u64) -> Error {
     Error::model(format!(
         "`{name}` is truncated: {expected} bytes expected, {found} found"
     ))

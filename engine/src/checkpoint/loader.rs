@@ -114,9 +114,7 @@ impl Loader {
         let mut values =
             convert::part_to_f32(blob, info, rows.start * columns, rows.len() * columns)?;
         self.scale(info, name, &mut values)?;
-        if let Some(progress) = &self.progress {
-            progress(info.bytes / count.max(1) as u64 * rows.len() as u64);
-        }
+        self.tell_part(info, rows.len(), count);
         Ok(values)
     }
 
@@ -150,6 +148,13 @@ impl Loader {
         Ok(())
     }
 
+    /// Tells of `rows` rows of `count`.
+    pub(super) fn tell_part(&self, info: &TensorInfo, rows: usize, count: usize) {
+        if let Some(progress) = &self.progress {
+            progress(info.bytes / count.max(1) as u64 * rows as u64);
+        }
+    }
+
     fn tell(&self, info: &TensorInfo) {
         if let Some(progress) = &self.progress {
             progress(info.bytes);
@@ -157,7 +162,7 @@ impl Loader {
     }
 
     /// The tensor's place, if it is what the network expects.
-    fn find(&self, shape: &[usize], name: &str) -> Result<(&Blob, &TensorInfo)> {
+    pub(super) fn find(&self, shape: &[usize], name: &str) -> Result<(&Blob, &TensorInfo)> {
         let name = self.full_name(name);
         let (blob, info) = self.weights.find(&name).ok_or_else(|| {
             Error::model(format!(
@@ -173,7 +178,7 @@ impl Loader {
         }
         if !info.dtype.is_read() {
             return Err(Error::model(format!(
-                "`{}`: the tensor `{name}` is {}; f32, f16 and bf16 are supported",
+                "`{}`: the tensor `{name}` is {}; f32, f16, bf16, fp8 and GGUF's blocks are supported",
                 blob.name,
                 info.dtype.name()
             )));

@@ -46,11 +46,6 @@ pub(super) fn check_magic(name: &str, start: &[u8]) -> Result<()> {
         return Err(Error::model(format!("`{name}` is a web page, not weights"))
             .with_hint("download the file again"));
     }
-    if start.starts_with(b"GGUF") {
-        return Err(Error::model(format!(
-            "`{name}` is a GGUF file under a safetensors name"
-        )));
-    }
     Ok(())
 }
 

@@ -91,6 +91,15 @@ impl<'a> Renaming<'a> {
                 rows.end
             )));
         }
+        let is_cut = self.from.stored(from).is_some_and(|stored| {
+            let row = stored.info.elements / count.max(1);
+            !row.is_multiple_of(stored.info.dtype.block_numbers())
+        });
+        if is_cut {
+            return Err(Error::model(format!(
+                "the tensor `{from}` is stored in blocks that are longer than its rows"
+            )));
+        }
         self.put(from, to, |info| {
             let row_bytes = info.bytes / count.max(1) as u64;
             let row = info.elements / count.max(1);

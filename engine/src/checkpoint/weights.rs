@@ -9,7 +9,7 @@ use super::hash::{self, Sha256};
 use super::header::{self, TensorInfo};
 use super::loader::{Loader, Progress};
 use super::source::{Blob, Source};
-use super::{index, refused};
+use super::{gguf, index, refused};
 use crate::{Error, Precision, Result};
 
 /// The tensors of one component. Cheap to clone; keeps its files open.
@@ -46,20 +46,21 @@ impl Weights {
     /// Bytes of memory that those tensors take once layers of `precision` have loaded them. Known from the headers alone.
     ///
     /// In bf16, matrices have two bytes a number, vectors and tables of embeddings four; one in 64 is added for what layers
-    /// fill up or keep in another shape.
+    /// fill up or keep in another shape. Matrices in blocks stay as they are.
     pub fn loaded_bytes(&self, precision: Precision) -> u64 {
-        if precision.resolved() != Precision::Bf16 {
-            return self.parameter_count() * size_of::<f32>() as u64;
-        }
+        let is_bf16 = precision.resolved() == Precision::Bf16;
         let tensors = self.inner.tensors.iter();
         let bytes: u64 = tensors
             .filter(|(_, stored)| stored.info.dtype.is_read())
             .map(|(name, Stored { info, .. })| {
                 let is_matrix = info.shape.len() >= 2 && !name.ends_with("embedding.weight");
-                info.elements as u64 * if is_matrix { 2 } else { 4 }
+                if is_matrix && info.is_block_matrix() {
+                    return info.bytes;
+                }
+                info.elements as u64 * if is_matrix && is_bf16 { 2 } else { 4 }
             })
             .sum();
-        bytes + bytes / 64
+        if is_bf16 { bytes + bytes / 64 } else { bytes }
     }
 
     /// The type most of the bytes have: `f32`, `f16` or `bf16`.
@@ -113,7 +114,11 @@ impl Weights {
     pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
         let mut all = BTreeMap::new();
         for (_, blob) in &self.inner.files {
-            all.extend(header::metadata(blob)?);
+            if gguf::is_gguf(blob)? {
+                all.extend(gguf::read(blob)?.texts);
+            } else {
+                all.extend(header::metadata(blob)?);
+            }
         }
         Ok(all)
     }
@@ -191,7 +196,12 @@ pub(super) fn of_file(file: String, blob: Blob) -> Result<Weights> {
 }
 
 fn single(file: String, blob: Blob) -> Result<Weights> {
-    let tensors = header::read(&blob)?
+    let tensors = if gguf::is_gguf(&blob)? {
+        gguf::read(&blob)?.tensors
+    } else {
+        header::read(&blob)?
+    };
+    let tensors = tensors
         .into_iter()
         .map(|(name, info)| (name, Stored { file: 0, info }))
         .collect();

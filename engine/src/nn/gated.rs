@@ -6,9 +6,14 @@ use super::linear::note;
 use super::memory::{batch_and_rows, check_channels, operands, tensor_of, weight};
 use super::{adapters, format};
 use crate::Result;
-use crate::checkpoint::{LayerId, Loader, Part};
+use crate::checkpoint::{LayerId, Loader, Matrix, Part};
 use crate::kernels::Activation;
 use crate::kernels::cpu::{self, Extras, Format, GateExtras, MatmulShape, Panels};
+
+/// The weight `(rows, columns)` of a layer.
+fn whole(loader: &Loader, rows: usize, columns: usize) -> Result<Matrix> {
+    loader.matrix(&[rows, columns], "weight", 0..rows, 0..columns)
+}
 
 /// A gated linear layer: `value * activation(gate)` of two products of the same input.
 #[derive(Debug, Clone)]
@@ -27,11 +32,11 @@ impl GatedLinear {
     pub fn load_geglu(loader: &Loader, in_dim: usize, out_dim: usize) -> Result<Self> {
         let proj = loader.pp("proj");
         let bias = weight(&proj.get(&[2 * out_dim], "bias")?)?;
-        let numbers = weight(&proj.get(&[2 * out_dim, in_dim], "weight")?)?;
+        let matrix = whole(&proj, 2 * out_dim, in_dim)?;
         let part = proj.part((2 * out_dim, in_dim), 0..2 * out_dim, 0..in_dim, 0);
         Ok(Self::pack(
             loader,
-            (&numbers, vec![part]),
+            (matrix, vec![part]),
             Some(bias),
             Activation::Gelu,
             [in_dim, out_dim],
@@ -45,14 +50,12 @@ impl GatedLinear {
         in_dim: usize,
         out_dim: usize,
     ) -> Result<Self> {
-        let shape = [out_dim, in_dim];
-        let mut numbers = weight(&value.get(&shape, "weight")?)?;
-        numbers.extend(weight(&gate.get(&shape, "weight")?)?);
+        let matrix = whole(value, out_dim, in_dim)?.with_rows(whole(gate, out_dim, in_dim)?);
         let part = |of: &Loader, at| of.part((out_dim, in_dim), 0..out_dim, 0..in_dim, at);
         let parts = vec![part(value, 0), part(gate, out_dim)];
         Ok(Self::pack(
             value,
-            (&numbers, parts),
+            (matrix, parts),
             None,
             activation,
             [in_dim, out_dim],
@@ -68,31 +71,37 @@ impl GatedLinear {
         out_dim: usize,
     ) -> Result<Self> {
         let first = rows.saturating_sub(2 * out_dim);
-        let both = loader.get_rows([rows, in_dim], "weight", first..rows)?;
-        let (gate, value) = both.split_at(out_dim * in_dim);
+        let half =
+            |from: usize| loader.matrix(&[rows, in_dim], "weight", from..from + out_dim, 0..in_dim);
+        let matrix = half(first + out_dim)?.with_rows(half(first)?);
         let part =
             |from: usize, at| loader.part((rows, in_dim), from..from + out_dim, 0..in_dim, at);
         let parts = vec![part(first + out_dim, 0), part(first, out_dim)];
         Ok(Self::pack(
             loader,
-            (&[value, gate].concat(), parts),
+            (matrix, parts),
             None,
             Activation::Silu,
             [in_dim, out_dim],
         ))
     }
 
-    /// `numbers`: the rows of the value, then those of the gate, and where they come from.
+    /// `matrix`: the rows of the value, then those of the gate, and where they come from.
     fn pack(
         loader: &Loader,
-        (numbers, parts): (&[f32], Vec<Part>),
+        (matrix, parts): (Matrix, Vec<Part>),
         bias: Option<Vec<f32>>,
         activation: Activation,
         [in_dim, out_dim]: [usize; 2],
     ) -> Self {
         let format = format::of_products(loader, in_dim);
         Self {
-            weight: Panels::from_gated_linear(numbers, out_dim, in_dim, format),
+            weight: match matrix {
+                Matrix::Numbers(numbers) => {
+                    Panels::from_gated_linear(&numbers, out_dim, in_dim, format)
+                }
+                Matrix::Blocks(blocks) => Panels::from_blocks(blocks, true, format),
+            },
             bias,
             activation,
             out_dim,

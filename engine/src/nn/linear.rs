@@ -9,7 +9,7 @@ use super::memory::{
 };
 use super::{adapters, format};
 use crate::Result;
-use crate::checkpoint::{Held, LayerId, Loader, Part};
+use crate::checkpoint::{Held, LayerId, Loader, Matrix, Part};
 use crate::kernels::Activation;
 use crate::kernels::cpu::{self, Buffer, Extras, Format, MatmulShape, Panels};
 
@@ -38,6 +38,15 @@ pub(super) fn note(
         is_gated,
         precision: loader.precision(),
     }))
+}
+
+/// The weight as products read it: blocks stay blocks.
+fn pack(loader: &Loader, weight: Matrix, rows: usize, channels: usize) -> Panels {
+    let format = format::of_products(loader, channels);
+    match weight {
+        Matrix::Numbers(numbers) => Panels::from_linear(&numbers, rows, channels, format),
+        Matrix::Blocks(blocks) => Panels::from_blocks(blocks, false, format),
+    }
 }
 
 /// What a linear layer does to its result before writing it.
@@ -96,12 +105,11 @@ impl Linear {
         all_rows: usize,
         rows: Range<usize>,
     ) -> Result<Self> {
-        let numbers = loader.get_rows([all_rows, in_dim], "weight", rows.clone())?;
-        let format = format::of_products(loader, in_dim);
+        let matrix = loader.matrix(&[all_rows, in_dim], "weight", rows.clone(), 0..in_dim)?;
         let count = rows.len();
         let part = loader.part((all_rows, in_dim), rows, 0..in_dim, 0);
         Ok(Self {
-            weight: Panels::from_linear(&numbers, count, in_dim, format),
+            weight: pack(loader, matrix, count, in_dim),
             bias: None,
             layer: note(loader, vec![part], [count, in_dim], false),
         })
@@ -116,18 +124,13 @@ impl Linear {
         columns: Range<usize>,
         bias: bool,
     ) -> Result<Self> {
-        let all = weight(&loader.get(&[out_dim, all_columns], "weight")?)?;
-        let numbers: Vec<f32> = all
-            .chunks_exact(all_columns)
-            .flat_map(|row| &row[columns.clone()])
-            .copied()
-            .collect();
-        let format = format::of_products(loader, columns.len());
+        let shape = [out_dim, all_columns];
+        let matrix = loader.matrix(&shape, "weight", 0..out_dim, columns.clone())?;
         let bias = bias.then(|| loader.get(&[out_dim], "bias"));
         let channels = columns.len();
         let part = loader.part((out_dim, all_columns), 0..out_dim, columns, 0);
         Ok(Self {
-            weight: Panels::from_linear(&numbers, out_dim, channels, format),
+            weight: pack(loader, matrix, out_dim, channels),
             bias: bias.transpose()?.as_ref().map(weight).transpose()?,
             layer: note(loader, vec![part], [out_dim, channels], false),
         })
@@ -139,16 +142,11 @@ impl Linear {
         } else {
             None
         };
-        let numbers = weight(&loader.get(shape, "weight")?)?;
         let (rows, channels) = (shape[0], shape[1..].iter().product());
+        let matrix = loader.matrix(shape, "weight", 0..rows, 0..channels)?;
         let part = loader.part((rows, channels), 0..rows, 0..channels, 0);
         Ok(Self {
-            weight: Panels::from_linear(
-                &numbers,
-                rows,
-                channels,
-                format::of_products(loader, channels),
-            ),
+            weight: pack(loader, matrix, rows, channels),
             bias,
             layer: note(loader, vec![part], [rows, channels], false),
         })

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::epilogue::{Extras, Place, finish, finish_gated};
 use super::operand::{Buffer, Numbers, Operand};
-use super::output::{fill, with_scratch};
+use super::output::{Parts, fill, with_scratch};
 use super::panels::{Format, PANEL, PanelVisitor, Panels, TypedPanels};
 use super::parallel;
 use super::tile::Rows;
@@ -71,39 +71,56 @@ impl PanelVisitor<Buffer> for Matmul<'_> {
 impl Matmul<'_> {
     fn run<T: Operand, U: Operand>(&self, panels: TypedPanels<'_, T>) -> Vec<U> {
         let columns = panels.columns;
-        let blocks = Blocks::new::<T>(self.rows, panels.padded_depth(), panels.count());
-        // SAFETY: the blocks cover rows and panels once each, and every row is written in its columns.
+        // SAFETY: the parts cover all panels, the blocks of each cover rows and panels once each, and every row is written
+        // in its columns.
         unsafe {
             fill(self.rows * columns, |output| {
-                blocks.for_each(|rows, panel_range| {
-                    left_hand(self.x, rows, &panels, |block, sums| {
-                        let width = |p: usize| PANEL.min(columns - p * PANEL);
-                        let finish = |p: usize, first, count, sums: &mut [f32]| {
-                            let bias = self.extras.panel_bias(0, columns, p);
-                            let place = Place::rows(output, columns, p, first, count);
-                            finish(sums, &bias, self.extras, &place);
-                        };
-                        let (piece, at_once) = block.pieces();
-                        for from in panel_range.clone().step_by(at_once) {
-                            let group = from..panel_range.end.min(from + at_once);
-                            for (first, rows) in block.parts() {
-                                let len = rows.count * PANEL;
-                                for (at, rows) in rows.pieces(piece) {
-                                    for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
-                                        let panel = &panels.panel(p)[at * PANEL..];
-                                        let panel = &panel[..rows.depth * PANEL];
-                                        T::multiply(rows, panel, 1, sums, PANEL, width(p));
-                                    }
-                                }
-                                for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
-                                    finish(p, first, rows.count, sums);
-                                }
-                            }
-                        }
-                    });
-                });
+                panels.for_each_part(|panels, first| self.run_part(&panels, first, columns, output));
             })
         }
+    }
+
+    /// Multiplies with some panels, of which the first is panel `of_part` of all.
+    ///
+    /// # Safety
+    /// Nobody else writes these columns of `output`, which has room for all rows.
+    unsafe fn run_part<T: Operand, U: Operand>(
+        &self,
+        panels: &TypedPanels<'_, T>,
+        of_part: usize,
+        columns: usize,
+        output: &Parts<U>,
+    ) {
+        let blocks = Blocks::new::<T>(self.rows, panels.padded_depth(), panels.count());
+        blocks.for_each(|rows, panel_range| {
+            left_hand(self.x, rows, panels, |block, sums| {
+                let width = |p: usize| PANEL.min(panels.columns - p * PANEL);
+                let finish = |p: usize, first, count, sums: &mut [f32]| {
+                    let p = of_part + p;
+                    let bias = self.extras.panel_bias(0, columns, p);
+                    let place = Place::rows(output, columns, p, first, count);
+                    // SAFETY: handed on.
+                    unsafe { finish(sums, &bias, self.extras, &place) };
+                };
+                let (piece, at_once) = block.pieces();
+                for from in panel_range.clone().step_by(at_once) {
+                    let group = from..panel_range.end.min(from + at_once);
+                    for (first, rows) in block.parts() {
+                        let len = rows.count * PANEL;
+                        for (at, rows) in rows.pieces(piece) {
+                            for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
+                                let panel = &panels.panel(p)[at * PANEL..];
+                                let panel = &panel[..rows.depth * PANEL];
+                                T::multiply(rows, panel, 1, sums, PANEL, width(p));
+                            }
+                        }
+                        for (p, sums) in group.clone().zip(sums.chunks_mut(len)) {
+                            finish(p, first, rows.count, sums);
+                        }
+                    }
+                }
+            });
+        });
     }
 }
 
@@ -186,30 +203,48 @@ impl Gated<'_> {
             activation: Activation::Identity,
             ..Extras::NONE
         };
-        let (a_extras, b_extras) = (half(halves.map(|h| h.0)), half(halves.map(|h| h.1)));
-        let pairs = columns.div_ceil(PANEL);
-        let blocks = Blocks::new::<T>(self.rows, 2 * panels.padded_depth(), pairs);
-        // SAFETY: as in `matmul`.
+        let of_halves = [half(halves.map(|h| h.0)), half(halves.map(|h| h.1))];
+        // SAFETY: as in `matmul`; parts have an even number of panels, so pairs stay together.
         unsafe {
             fill(self.rows * columns, |output| {
-                blocks.for_each(|rows, pair_range| {
-                    left_hand(self.x, rows, &panels, |block, sums| {
-                        for p in pair_range {
-                            let a_bias = a_extras.panel_bias(0, columns, p);
-                            let b_bias = b_extras.panel_bias(0, columns, p);
-                            for (first, rows) in block.parts() {
-                                let (a, b) =
-                                    sums[..2 * rows.count * PANEL].split_at_mut(rows.count * PANEL);
-                                T::multiply(rows, panels.panel(2 * p), 1, a, PANEL, PANEL);
-                                T::multiply(rows, panels.panel(2 * p + 1), 1, b, PANEL, PANEL);
-                                let place = Place::rows(output, columns, p, first, rows.count);
-                                finish_gated([a, b], &a_bias, &b_bias, self.gate, &place);
-                            }
-                        }
-                    });
+                panels.for_each_part(|panels, first| {
+                    self.run_part(&panels, first / 2, &of_halves, output);
                 });
             })
         }
+    }
+
+    /// Multiplies with some pairs of panels, of which the first is pair `of_part` of all.
+    ///
+    /// # Safety
+    /// Nobody else writes these columns of `output`, which has room for all rows.
+    unsafe fn run_part<T: Operand, U: Operand>(
+        &self,
+        panels: &TypedPanels<'_, T>,
+        of_part: usize,
+        [a_extras, b_extras]: &[Extras<'_>; 2],
+        output: &Parts<U>,
+    ) {
+        let columns = self.columns;
+        let pairs = panels.count() / 2;
+        let blocks = Blocks::new::<T>(self.rows, 2 * panels.padded_depth(), pairs);
+        blocks.for_each(|rows, pair_range| {
+            left_hand(self.x, rows, panels, |block, sums| {
+                for p in pair_range {
+                    let a_bias = a_extras.panel_bias(0, columns, of_part + p);
+                    let b_bias = b_extras.panel_bias(0, columns, of_part + p);
+                    for (first, rows) in block.parts() {
+                        let (a, b) =
+                            sums[..2 * rows.count * PANEL].split_at_mut(rows.count * PANEL);
+                        T::multiply(rows, panels.panel(2 * p), 1, a, PANEL, PANEL);
+                        T::multiply(rows, panels.panel(2 * p + 1), 1, b, PANEL, PANEL);
+                        let place = Place::rows(output, columns, of_part + p, first, rows.count);
+                        // SAFETY: handed on.
+                        unsafe { finish_gated([a, b], &a_bias, &b_bias, self.gate, &place) };
+                    }
+                }
+            });
+        });
     }
 }
 

@@ -19,6 +19,7 @@ mod aligned;
 mod amx;
 mod attention;
 mod bands;
+mod blocks;
 mod conv;
 mod elementwise;
 mod epilogue;
@@ -40,6 +41,7 @@ mod vectors;
 mod winograd;
 
 pub use attention::{AttentionShape, Bias, attention};
+pub use blocks::{BlockFormat, BlockMatrix};
 pub use conv::{ConvGeometry, ConvInput, conv2d, conv2d_doubled, double_weights};
 pub use elementwise::{activate, add_gated, concat_channels, gate};
 pub use epilogue::Extras;

@@ -2,8 +2,9 @@
 
 use half::bf16;
 
-use super::aligned::{Aligned, Number};
+use super::aligned::Aligned;
 use super::attention::{BLOCK, LANES, Scores, Tokens};
+use super::blocks::PanelNumber;
 use super::math;
 use super::output::Scratch;
 use super::panels::{Format, PANEL, TAP_ALIGNMENT, TypedPanels};
@@ -90,7 +91,7 @@ impl Buffer {
 }
 
 /// A format of products.
-pub(super) trait Operand: Number + PartialEq {
+pub(super) trait Operand: PanelNumber + PartialEq {
     const ZERO: Self;
     /// Channels of a tap are filled up to a multiple of this.
     const TAP_ALIGNMENT: usize;

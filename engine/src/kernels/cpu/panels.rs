@@ -3,6 +3,7 @@
 use half::bf16;
 
 use super::aligned::Aligned;
+use super::blocks::{BlockMatrix, BlockPanels};
 use super::operand::Operand;
 use super::output::Parts;
 use super::parallel;
@@ -24,7 +25,8 @@ pub enum Format {
 /// A `(depth, columns)` matrix cut into panels of 32 columns; each panel holds its rows one after the other, and the
 /// last one is filled up with zero columns. In bf16, two rows at a time lie interleaved.
 ///
-/// The depth is `taps` times the same number of channels.
+/// The depth is `taps` times the same number of channels. A weight in blocks stays in blocks and is cut into panels, some at a
+/// time, whenever it is used.
 #[derive(Debug, Clone)]
 pub struct Panels {
     numbers: Numbers,
@@ -37,6 +39,8 @@ pub struct Panels {
 enum Numbers {
     F32(Aligned<f32>),
     Bf16(Aligned<bf16>),
+    /// Cut into panels of this format.
+    Blocks(BlockPanels, Format),
 }
 
 impl Panels {
@@ -96,6 +100,19 @@ impl Panels {
         })
     }
 
+    /// From a linear weight in blocks, `(columns, depth)`, whose products are made of `format`.
+    ///
+    /// `is_gated`: it is the weight of a gated layer, as for [`Self::from_gated_linear`].
+    pub fn from_blocks(weight: BlockMatrix, is_gated: bool, format: Format) -> Self {
+        let blocks = BlockPanels::new(weight, is_gated);
+        Self {
+            taps: 1,
+            channels: blocks.depth(),
+            columns: blocks.columns(),
+            numbers: Numbers::Blocks(blocks, format),
+        }
+    }
+
     fn pack<'w>(
         taps: usize,
         channels: usize,
@@ -130,6 +147,7 @@ impl Panels {
         match self.numbers {
             Numbers::F32(_) => Format::F32,
             Numbers::Bf16(_) => Format::Bf16,
+            Numbers::Blocks(_, format) => format,
         }
     }
 
@@ -138,6 +156,7 @@ impl Panels {
         match &self.numbers {
             Numbers::F32(numbers) => size_of_val(&**numbers),
             Numbers::Bf16(numbers) => size_of_val(&**numbers),
+            Numbers::Blocks(blocks, _) => blocks.bytes(),
         }
     }
 
@@ -149,14 +168,23 @@ impl Panels {
     /// Calls `with` with the panels in the format they have.
     pub(super) fn visit<R>(&self, with: impl PanelVisitor<R>) -> R {
         match &self.numbers {
-            Numbers::F32(numbers) => with.visit(self.typed(numbers)),
-            Numbers::Bf16(numbers) => with.visit(self.typed(numbers)),
+            Numbers::F32(numbers) => with.visit(self.typed(numbers, None)),
+            Numbers::Bf16(numbers) => with.visit(self.typed(numbers, None)),
+            Numbers::Blocks(blocks, Format::F32) => with.visit(self.typed::<f32>(&[], Some(blocks))),
+            Numbers::Blocks(blocks, Format::Bf16) => {
+                with.visit(self.typed::<bf16>(&[], Some(blocks)))
+            }
         }
     }
 
-    fn typed<'p, T: Operand>(&'p self, numbers: &'p [T]) -> TypedPanels<'p, T> {
+    fn typed<'p, T: Operand>(
+        &'p self,
+        numbers: &'p [T],
+        blocks: Option<&'p BlockPanels>,
+    ) -> TypedPanels<'p, T> {
         TypedPanels {
             numbers,
+            blocks,
             taps: self.taps,
             channels: self.channels,
             padded_channels: padded::<T>(self.channels),
@@ -174,6 +202,8 @@ pub(super) trait PanelVisitor<R> {
 #[derive(Clone, Copy)]
 pub(super) struct TypedPanels<'a, T> {
     numbers: &'a [T],
+    /// Where the numbers come from, if they are not there yet.
+    blocks: Option<&'a BlockPanels>,
     pub(super) taps: usize,
     pub(super) channels: usize,
     /// Channels of a tap with what fills them up: what a row of the left-hand side must have.
@@ -191,9 +221,31 @@ impl<'a, T: Operand> TypedPanels<'a, T> {
         self.taps * self.padded_channels
     }
 
-    /// Panel `index`: `padded_depth` rows of 32.
+    /// Calls `with(panels, number of the first one)` with all of them, or some at a time where they are made from blocks: an
+    /// even number unless it is the end. They are counted from the first one.
+    pub(super) fn for_each_part(&self, mut with: impl FnMut(TypedPanels<'_, T>, usize)) {
+        let Some(blocks) = self.blocks else {
+            return with(*self, 0);
+        };
+        blocks.for_each(|numbers, first| {
+            let part = TypedPanels {
+                numbers,
+                blocks: None,
+                columns: self.columns.min((first + numbers.len() / self.len()) * PANEL) - first * PANEL,
+                ..*self
+            };
+            with(part, first);
+        });
+    }
+
+    /// Numbers of a panel.
+    fn len(&self) -> usize {
+        self.padded_depth() * PANEL
+    }
+
+    /// Panel `index`: `padded_depth` rows of 32. Panics where they are made from blocks; see [`Self::for_each_part`].
     pub(super) fn panel(&self, index: usize) -> &'a [T] {
-        let len = self.padded_depth() * PANEL;
+        let len = self.len();
         &self.numbers[index * len..][..len]
     }
 }
