@@ -3,23 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be made ready fails")]
 
+#[path = "support/recipes.rs"]
+mod recipes;
 #[path = "support/safetensors.rs"]
 mod safetensors;
 mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use imgd_engine::checkpoint::{EmbeddedFile, Source};
 use imgd_engine::{ErrorKind, Model, OpenOptions, Precision, Request};
-use safetensors::{Tensors, read, write};
+use recipes::{Recipe, models, single};
+use safetensors::{Tensors, write};
 use serde::Deserialize;
 use serde_json::json;
 use support::oracle::{cases, directory, write_part};
-
-/// A tensor of a file: its name, what is done, the part and the tensors it is made of.
-type Recipe = Vec<(String, String, String, Vec<String>)>;
 
 #[derive(Deserialize)]
 struct Conventional {
@@ -27,65 +26,14 @@ struct Conventional {
     tensors: Recipe,
 }
 
-#[derive(Deserialize)]
-struct Recipes {
-    models: BTreeMap<String, Recipe>,
-    conventional: BTreeMap<String, Conventional>,
-}
-
-fn recipes() -> Recipes {
-    serde_json::from_slice(&fs::read(directory().join("single_files.json")).unwrap()).unwrap()
-}
-
-/// The one safetensors file of a part.
-fn weights_of(part: &Path) -> std::path::PathBuf {
-    let mut files = fs::read_dir(part)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    files
-        .find(|path| path.extension().is_some_and(|end| end == "safetensors"))
-        .unwrap()
-}
-
-/// Writes the model in `root` as one file; its parts keep their configuration and lose the weights that are in the file.
-fn write_single(root: &Path, recipe: &Recipe, file: &Path) {
-    let mut parts: BTreeMap<String, Tensors> = BTreeMap::new();
-    let mut single = Tensors::new();
-    for (name, how, part, tensors) in recipe {
-        let from = parts
-            .entry(part.clone())
-            .or_insert_with(|| read(&fs::read(weights_of(&root.join(part))).unwrap()));
-        let found: Vec<_> = tensors.iter().map(|name| from[name].clone()).collect();
-        let (mut shape, mut numbers) = found[0].clone();
-        match how.as_str() {
-            "as" => {}
-            "pixel" => shape.extend([1, 1]),
-            "rows" => {
-                shape[0] = found.iter().map(|(shape, _)| shape[0]).sum();
-                numbers = found
-                    .iter()
-                    .flat_map(|(_, numbers)| numbers.clone())
-                    .collect();
-            }
-            "swapped" => {
-                let half = numbers.len() / 2;
-                numbers.rotate_left(half);
-            }
-            "transposed" => {
-                let (rows, columns) = (shape[0], shape[1]);
-                numbers = (0..rows * columns)
-                    .map(|at| numbers[at % rows * columns + at / rows])
-                    .collect();
-                shape.reverse();
-            }
-            other => panic!("{other} is nothing that is done"),
-        }
-        single.insert(name.clone(), (shape, numbers));
+/// Models with the constants of their kind, by the family's name.
+fn conventional() -> BTreeMap<String, Conventional> {
+    #[derive(Deserialize)]
+    struct File {
+        conventional: BTreeMap<String, Conventional>,
     }
-    fs::write(file, write(&single)).unwrap();
-    for part in parts.keys() {
-        fs::remove_file(weights_of(&root.join(part))).unwrap();
-    }
+    let bytes = fs::read(directory().join("single_files.json")).unwrap();
+    serde_json::from_slice::<File>(&bytes).unwrap().conventional
 }
 
 fn open(source: &Source) -> Model {
@@ -110,7 +58,7 @@ fn draw(model: &Model, request: &Request) -> Vec<u8> {
 #[test]
 fn a_file_draws_what_its_directory_draws() {
     let all = cases();
-    for (name, recipe) in recipes().models {
+    for (name, recipe) in models() {
         let case = all.iter().find(|case| case.name == name).unwrap();
         let root = tempfile::tempdir().unwrap();
         case.write_model(root.path());
@@ -119,7 +67,7 @@ fn a_file_draws_what_its_directory_draws() {
         assert_eq!(expected.len(), case.expected_pixels(0).len());
         // Its name says nothing.
         let file = root.path().join("whatever.bin.safetensors");
-        write_single(root.path(), &recipe, &file);
+        fs::write(&file, write(&single(root.path(), &recipe))).unwrap();
         let config = Some(root.path().to_owned());
         let source = Source::single_file(&file, config, &[]).unwrap();
         assert!(draw(&open(&source), &request) == expected, "{name}");
@@ -144,7 +92,7 @@ const ASSETS: &[EmbeddedFile] = &[
 
 #[test]
 fn a_file_with_conventional_constants_needs_nothing_beside_it() {
-    for (kind, conventional) in recipes().conventional {
+    for (kind, conventional) in conventional() {
         let root = tempfile::tempdir().unwrap();
         let is_xl = kind == "sdxl";
         let mut index = json!({
@@ -199,7 +147,7 @@ fn a_file_with_conventional_constants_needs_nothing_beside_it() {
         };
         let expected = draw(&open(&Source::directory(root.path()).unwrap()), &request);
         let file = root.path().join("model.safetensors");
-        write_single(root.path(), &conventional.tensors, &file);
+        fs::write(&file, write(&single(root.path(), &conventional.tensors))).unwrap();
         let model = open(&Source::single_file(&file, None, ASSETS).unwrap());
         assert_eq!(model.info().family, kind);
         assert!(draw(&model, &request) == expected, "{kind}");

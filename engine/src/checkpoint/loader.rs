@@ -170,7 +170,8 @@ impl Loader {
                 self.weights.file_names()
             ))
         })?;
-        if info.shape != shape {
+        // GGUF has no dimensions of one before the others.
+        if without_ones(&info.shape) != without_ones(shape) {
             return Err(Error::model(format!(
                 "`{}`: the tensor `{name}` has the shape {:?}, and the configuration asks for {shape:?}",
                 blob.name, info.shape
@@ -209,4 +210,10 @@ impl Loader {
             prefix => format!("{prefix}.{name}"),
         }
     }
+}
+
+/// A shape without the dimensions of one that it begins with.
+fn without_ones(shape: &[usize]) -> &[usize] {
+    let first = shape.iter().position(|dimension| *dimension != 1);
+    &shape[first.unwrap_or(shape.len())..]
 }

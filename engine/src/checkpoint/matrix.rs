@@ -55,7 +55,11 @@ impl Loader {
             shape.first().copied().unwrap_or(1),
             shape.iter().skip(1).product(),
         );
-        if rows.start > rows.end || rows.end > count || columns.start > columns.end || columns.end > width {
+        if rows.start > rows.end
+            || rows.end > count
+            || columns.start > columns.end
+            || columns.end > width
+        {
             return Err(Error::internal("a part of a matrix that it does not have"));
         }
         if let Some(blocks) = blocks(blob, info, &rows)? {

@@ -53,7 +53,7 @@ pub(super) fn check_magic(name: &str, start: &[u8]) -> Result<()> {
 pub(super) fn no_weights(source: &Source, component: &str, looked_for: &str) -> Error {
     let pickle = match source {
         Source::Directory(root) => file_in(&root.join(component), is_pickle_name),
-        Source::Embedded(_) | Source::SingleFile { .. } => None,
+        Source::Embedded(_) | Source::SingleFile { .. } | Source::WithParts { .. } => None,
     };
     match pickle {
         Some(file) => Error::model(format!(
@@ -100,12 +100,16 @@ pub(super) fn not_diffusers(path: &Path) -> Error {
 
 /// The first file, in order of names, of the directory that fits.
 fn file_in(directory: &Path, fits: impl Fn(&Path) -> bool) -> Option<String> {
-    let entries = std::fs::read_dir(directory)
-        .ok()?
+    files_in(directory, fits).into_iter().min()
+}
+
+/// The names of the directory's files that fit.
+pub(super) fn files_in(directory: &Path, fits: impl Fn(&Path) -> bool) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    entries
         .take(10_000)
-        .filter_map(|entry| entry.ok());
-    let names = entries
+        .filter_map(|entry| entry.ok())
         .filter(|entry| fits(&entry.path()))
-        .filter_map(|entry| entry.file_name().into_string().ok());
-    names.min()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }

@@ -75,6 +75,20 @@ impl<'a> Renaming<'a> {
         Ok(())
     }
 
+    /// As [`Self::layer`], the thirds of its rows as three layers below `to`. Fails when it has too few.
+    pub fn thirds(&mut self, from: &str, to: &str, names: &[&str; 3]) -> Result<()> {
+        let shape = self.from.shape(&format!("{from}.weight"));
+        let rows = shape.and_then(|shape| shape.first()).copied().unwrap_or(0) / 3;
+        for (index, name) in names.iter().enumerate() {
+            self.rows(
+                from,
+                &format!("{to}.{name}"),
+                index * rows..(index + 1) * rows,
+            )?;
+        }
+        Ok(())
+    }
+
     /// Some rows of one tensor, if it is there. Fails when it has fewer.
     pub fn tensor_rows(&mut self, from: &str, to: &str, rows: Range<usize>) -> Result<()> {
         let Some(shape) = self.from.shape(from) else {

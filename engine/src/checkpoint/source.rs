@@ -1,6 +1,7 @@
 //! Where a model's files are: a directory, or the program itself.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind as IoKind, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -30,6 +31,13 @@ pub enum Source {
         config: Option<PathBuf>,
         /// Files inside the program, of which the tokenizer is taken where `config` has none.
         assets: &'static [EmbeddedFile],
+    },
+    /// Another source, some of whose parts have their weights in files of their own.
+    WithParts {
+        /// Where everything else is.
+        base: Box<Self>,
+        /// Files by the part's name.
+        parts: BTreeMap<String, PathBuf>,
     },
 }
 
@@ -87,10 +95,7 @@ impl Source {
             return Err(refused::not_a_directory(&file));
         }
         if !file.exists() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                format!("there is no file `{}`", file.display()),
-            ));
+            return Err(no_file(&file));
         }
         if let Some(config) = &config {
             Self::directory(config)?;
@@ -119,6 +124,7 @@ impl Source {
     pub fn config(&self) -> Option<Self> {
         match self {
             Self::SingleFile { config, .. } => config.clone().map(Self::Directory),
+            Self::WithParts { base, .. } => base.config(),
             _ => None,
         }
     }
@@ -126,6 +132,7 @@ impl Source {
     /// The files inside the program that a single file falls back to.
     pub fn assets(&self) -> Option<Self> {
         match self {
+            Self::WithParts { base, .. } => base.assets(),
             Self::SingleFile { assets, .. } if !assets.is_empty() => Some(Self::Embedded(assets)),
             _ => None,
         }
@@ -133,24 +140,87 @@ impl Source {
 
     /// The tensors of a single file, under the names that the file has; `None` when it is another kind of source.
     pub fn open_single(&self) -> Result<Option<Weights>> {
-        let Self::SingleFile { file, .. } = self else {
-            return Ok(None);
+        let file = match self {
+            Self::SingleFile { file, .. } => file,
+            Self::WithParts { base, .. } => return base.open_single(),
+            Self::Directory(_) | Self::Embedded(_) => return Ok(None),
         };
-        let missing = || {
-            Error::new(
-                ErrorKind::NotFound,
-                format!("there is no file `{}`", file.display()),
-            )
+        open_file(file).map(Some)
+    }
+
+    /// The only GGUF file of a component's directory; `None` when there is none. Fails when there are several.
+    pub(super) fn only_gguf(&self, component: &str) -> Result<Option<String>> {
+        let root = match self {
+            Self::Directory(root) => root,
+            Self::SingleFile {
+                config: Some(config),
+                ..
+            } => config,
+            Self::WithParts { base, .. } => return base.only_gguf(component),
+            Self::SingleFile { .. } | Self::Embedded(_) => return Ok(None),
         };
-        let blob = open_regular(file)?.ok_or_else(missing)?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        weights::of_file(name.into_owned(), blob).map(Some)
+        let mut files = refused::files_in(&root.join(component), |file| {
+            file.extension().is_some_and(|suffix| suffix == "gguf")
+        });
+        files.sort_unstable();
+        match files.as_slice() {
+            [] => Ok(None),
+            [only] => Ok(Some(only.clone())),
+            [first, second, ..] => Err(Error::model(format!(
+                "`{}` has several GGUF files, `{first}` and `{second}` among them",
+                self.full_name(component)
+            ))
+            .with_hint("leave one of them there, or name the file of the part in the request")),
+        }
+    }
+
+    /// The same model with the weights of some parts from files of their own, each an absolute path.
+    ///
+    /// Fails with `NotFound` when there is no such file, and with `ModelInvalid` when it is a pickle file.
+    pub fn with_parts(self, parts: BTreeMap<String, PathBuf>) -> Result<Self> {
+        for file in parts.values() {
+            if refused::is_pickle_name(file) {
+                return Err(refused::not_a_directory(file));
+            }
+            if !file.is_file() {
+                return Err(no_file(file));
+            }
+        }
+        if parts.is_empty() {
+            return Ok(self);
+        }
+        Ok(Self::WithParts {
+            base: Box::new(self),
+            parts,
+        })
+    }
+
+    /// The tensors of a component that has a file of its own.
+    pub fn open_own(&self, component: &str) -> Result<Option<Weights>> {
+        match self {
+            Self::WithParts { parts, .. } => {
+                parts.get(component).map(|file| open_file(file)).transpose()
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The names of the parts that have files of their own.
+    pub fn own_parts(&self) -> impl Iterator<Item = &str> {
+        let parts = match self {
+            Self::WithParts { parts, .. } => Some(parts),
+            _ => None,
+        };
+        parts
+            .into_iter()
+            .flat_map(|parts| parts.keys().map(String::as_str))
     }
 
     /// Fails when the model has no `model_index.json`, saying what is there instead.
     pub fn check(&self) -> Result<()> {
         match self {
             Self::SingleFile { .. } => Ok(()),
+            Self::WithParts { base, .. } => base.check(),
             _ if self.contains("model_index.json") => Ok(()),
             Self::Directory(path) if !path.exists() => Err(Error::new(
                 ErrorKind::NotFound,
@@ -202,8 +272,12 @@ impl Source {
 
     /// The tensors of a component, such as `unet`: headers are read and checked, data is not touched.
     ///
-    /// Looks for one safetensors file, then for a sharded index, then for the same with the variant `fp16`.
+    /// Looks for one safetensors file, then for a sharded index, then for the same with the variant `fp16`, then for a
+    /// GGUF file. A file that was given for the component comes before all of them.
     pub fn open_weights(&self, component: &str) -> Result<Weights> {
+        if let Some(own) = self.open_own(component)? {
+            return Ok(own);
+        }
         weights::open(self, component)
     }
 
@@ -217,6 +291,7 @@ impl Source {
         match self {
             Self::Directory(root) => root.join(path).display().to_string(),
             Self::Embedded(_) => format!("built-in:{path}"),
+            Self::WithParts { base, .. } => base.full_name(path),
             Self::SingleFile {
                 config: Some(config),
                 ..
@@ -246,6 +321,7 @@ impl Source {
         }
         match self {
             Self::Directory(root) => open_regular(&root.join(path)),
+            Self::WithParts { base, .. } => base.open(path),
             Self::SingleFile { config, .. } => match config {
                 Some(config) => open_regular(&config.join(path)),
                 None => Ok(None),
@@ -304,6 +380,20 @@ impl Blob {
             }
         }
     }
+}
+
+fn no_file(file: &Path) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("there is no file `{}`", file.display()),
+    )
+}
+
+/// The tensors of a file of weights.
+fn open_file(file: &Path) -> Result<Weights> {
+    let blob = open_regular(file)?.ok_or_else(|| no_file(file))?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    weights::of_file(name.into_owned(), blob)
 }
 
 /// Opens `path` for reading when it is a regular file, or a link to one.

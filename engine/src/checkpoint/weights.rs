@@ -183,6 +183,12 @@ pub(super) fn open(source: &Source, component: &str) -> Result<Weights> {
             }
         }
     }
+    if let Some(file) = source.only_gguf(component)? {
+        let blob = source
+            .open(&format!("{component}/{file}"))?
+            .ok_or_else(|| source.missing(&file))?;
+        return single(file, blob);
+    }
     Err(refused::no_weights(
         source,
         component,

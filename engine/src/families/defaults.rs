@@ -128,6 +128,7 @@ fn directory_name(source: &Source) -> Option<&str> {
     match source {
         Source::Directory(path) => path.file_name()?.to_str(),
         Source::SingleFile { file, .. } => file.file_stem()?.to_str(),
+        Source::WithParts { base, .. } => directory_name(base),
         Source::Embedded(_) => None,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Convention, FamilyEntry, single_file};
+use super::{Convention, FamilyEntry, part_file, single_file};
 use crate::{
     Error, ErrorKind, Precision, Result,
     checkpoint::{self, Layers, Loader, Source, Weights},
@@ -63,6 +63,7 @@ impl ModelFiles {
         if let Some(file) = source.open_single()? {
             let opened = single_file::open(source, file)?;
             let family = opened.family;
+            check_own_parts(source, family)?;
             let files = Self {
                 source: source.clone(),
                 index: opened.index,
@@ -85,9 +86,11 @@ impl ModelFiles {
                     .with_hint("a diffusers directory names its pipeline class there")
             })?;
         let family = super::find(class)?;
+        check_own_parts(source, family)?;
         let mut weights = BTreeMap::new();
         for part in family.weighted_parts {
-            if part_class(&index, part).is_none() {
+            let is_own = source.own_parts().any(|own| own == *part);
+            if part_class(&index, part).is_none() && !is_own {
                 if family.optional_parts.contains(part) {
                     continue;
                 }
@@ -95,7 +98,8 @@ impl ModelFiles {
                     "model_index.json: the model has no `{part}`, which a {class} needs"
                 )));
             }
-            weights.insert(*part, source.open_weights(part)?);
+            let opened = source.open_weights(part)?;
+            weights.insert(*part, part_file::renamed(family, part, opened)?);
         }
         let files = Self {
             source: source.clone(),
@@ -238,7 +242,9 @@ impl ModelFiles {
 
     /// SHA-256 over all weights, hex; see [`checkpoint::model_sha256`].
     pub(crate) fn hash(&self) -> Result<String> {
-        if let Some(single) = &self.single {
+        if let Some(single) = &self.single
+            && self.source.own_parts().next().is_none()
+        {
             // As hubs and galleries name the file.
             return Ok(single.sha256()?.to_string());
         }
@@ -259,6 +265,20 @@ impl ModelFiles {
             #[expect(clippy::cast_precision_loss, reason = "a share for a progress bar")]
             progress((done as f64 / total as f64).min(1.0));
         }))
+    }
+}
+
+/// Fails when a file was given for a part that models of the family do not have.
+fn check_own_parts(source: &Source, family: &FamilyEntry) -> Result<()> {
+    let known = family.weighted_parts;
+    match source.own_parts().find(|part| !known.contains(part)) {
+        Some(part) => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("a file was given for `{part}`, and the model has no such part"),
+        )
+        .with_field("model_parts")
+        .with_hint(format!("its parts are {}", known.join(", ")))),
+        None => Ok(()),
     }
 }
 

@@ -15,6 +15,7 @@ mod flux2_klein;
 mod groups;
 mod known_preview;
 mod latent_diffusion;
+mod part_file;
 mod patches;
 mod preview;
 mod qwen_prompt;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::FamilyEntry;
+use super::{FamilyEntry, part_file};
 use crate::{
     Error, Result,
     checkpoint::{Source, Weights},
@@ -67,12 +67,17 @@ pub(crate) fn open(source: &Source, file: Weights) -> Result<Opened> {
         .collect();
     let config = source.config();
     for part in family.weighted_parts {
+        if let Some(own) = source.open_own(part)? {
+            weights.insert(*part, part_file::renamed(family, part, own)?);
+        }
         if weights.contains_key(part) {
             continue;
         }
         let from_config = config.as_ref().map(|config| config.open_weights(part));
         match from_config {
-            Some(Ok(part_weights)) => drop(weights.insert(*part, part_weights)),
+            Some(Ok(opened)) => {
+                weights.insert(*part, part_file::renamed(family, part, opened)?);
+            }
             _ if family.optional_parts.contains(part) => {}
             Some(Err(error)) => return Err(error),
             None => {

@@ -90,6 +90,10 @@ pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
     for conv in ["quant_conv", "post_quant_conv"] {
         to.layer(&format!("{prefix}{conv}"), conv);
     }
+    // Where patches of latents are normalised.
+    for number in ["running_mean", "running_var"] {
+        to.take(&format!("{prefix}bn.{number}"), &format!("bn.{number}"));
+    }
     to.finish()
 }
 

@@ -205,6 +205,49 @@ def flux(recipe, prefix="", double=2, single=3):
             recipe.add(f"{old}.{a}", "transformer", f"{new}.{b}")
 
 
+def z_image(recipe, prefix="", layers=2, refiners=1):
+    for old, new in {"x_embedder": "all_x_embedder.2-1", "final_layer.linear": "all_final_layer.2-1.linear",
+                     "final_layer.adaLN_modulation.1": "all_final_layer.2-1.adaLN_modulation.1"}.items():
+        recipe.layer(prefix + old, "transformer", new)
+    for name in ("cap_embedder.0", "cap_embedder.1", "t_embedder.mlp.0", "t_embedder.mlp.2"):
+        recipe.layer(prefix + name, "transformer", name)
+    for name in ("x_pad_token", "cap_pad_token"):
+        recipe.add(prefix + name, "transformer", name)
+    for blocks, count in {"noise_refiner": refiners, "context_refiner": refiners, "layers": layers}.items():
+        for block in range(count):
+            new = f"{blocks}.{block}"
+            recipe.layer(f"{prefix}{new}.attention.qkv", "transformer", *[f"{new}.attention.to_{name}" for name in "qkv"], how="rows")
+            for a, b in {"attention.out": "attention.to_out.0", "attention.q_norm": "attention.norm_q", "attention.k_norm": "attention.norm_k"}.items():
+                recipe.layer(f"{prefix}{new}.{a}", "transformer", f"{new}.{b}")
+            for name in ("attention_norm1", "attention_norm2", "ffn_norm1", "ffn_norm2", "feed_forward.w1", "feed_forward.w2", "feed_forward.w3", "adaLN_modulation.0"):
+                recipe.layer(f"{prefix}{new}.{name}", "transformer", f"{new}.{name}")
+
+
+def flux2(recipe, prefix="", double=2, single=3):
+    for old, new in {"img_in": "x_embedder", "txt_in": "context_embedder", "time_in.in_layer": "time_guidance_embed.timestep_embedder.linear_1",
+                     "time_in.out_layer": "time_guidance_embed.timestep_embedder.linear_2", "double_stream_modulation_img.lin": "double_stream_modulation_img.linear",
+                     "double_stream_modulation_txt.lin": "double_stream_modulation_txt.linear", "single_stream_modulation.lin": "single_stream_modulation.linear",
+                     "final_layer.linear": "proj_out"}.items():
+        recipe.layer(prefix + old, "transformer", new)
+    recipe.layer(f"{prefix}final_layer.adaLN_modulation.1", "transformer", "norm_out.linear", how="swapped")
+    for block in range(double):
+        old, new = f"{prefix}double_blocks.{block}", f"transformer_blocks.{block}"
+        for a, b in {"img_attn.proj": "attn.to_out.0", "txt_attn.proj": "attn.to_add_out", "img_mlp.0": "ff.linear_in", "img_mlp.2": "ff.linear_out",
+                     "txt_mlp.0": "ff_context.linear_in", "txt_mlp.2": "ff_context.linear_out"}.items():
+            recipe.layer(f"{old}.{a}", "transformer", f"{new}.{b}")
+        for a, b in {"img_attn.norm.query_norm.scale": "attn.norm_q.weight", "img_attn.norm.key_norm.scale": "attn.norm_k.weight",
+                     "txt_attn.norm.query_norm.scale": "attn.norm_added_q.weight", "txt_attn.norm.key_norm.scale": "attn.norm_added_k.weight"}.items():
+            recipe.add(f"{old}.{a}", "transformer", f"{new}.{b}")
+        recipe.layer(f"{old}.img_attn.qkv", "transformer", *[f"{new}.attn.to_{name}" for name in "qkv"], how="rows")
+        recipe.layer(f"{old}.txt_attn.qkv", "transformer", *[f"{new}.attn.add_{name}_proj" for name in "qkv"], how="rows")
+    for block in range(single):
+        old, new = f"{prefix}single_blocks.{block}", f"single_transformer_blocks.{block}"
+        recipe.layer(f"{old}.linear1", "transformer", f"{new}.attn.to_qkv_mlp_proj")
+        recipe.layer(f"{old}.linear2", "transformer", f"{new}.attn.to_out")
+        for a, b in {"norm.query_norm.scale": "attn.norm_q.weight", "norm.key_norm.scale": "attn.norm_k.weight"}.items():
+            recipe.add(f"{old}.{a}", "transformer", f"{new}.{b}")
+
+
 # Models with the constants that all of their kind have, so that no configuration is needed beside the file. Their tokenizer is the built-in model's, whose
 # vocabulary is CLIP's own.
 def conventional_unet(**options):
@@ -252,6 +295,7 @@ def conventional(kind, recipe):
 
 MODELS = {  # a case that draws with the model: how its file is written
     "sd15-euler": sd15, "sd21-v": sd21, "sdxl-euler": sdxl, "sd3": sd3, "flux-dev": flux, "flux-schnell": lambda recipe: flux(recipe, "model.diffusion_model."),
+    "z-image": z_image, "klein": flux2,
 }
 
 
@@ -267,10 +311,20 @@ def check_flux(name, components, recipe):
     print(f"{name}: {len(recipe.tensors)} tensors, the same", flush=True)
 
 
+CONVERSIONS = {
+    "z-image": single_file_utils.convert_z_image_transformer_checkpoint_to_diffusers,
+    "klein": single_file_utils.convert_flux2_transformer_checkpoint_to_diffusers,
+}
+
+
 def check(name, spec, components, recipe):
     """diffusers loads the file, and draws with it what it draws with the parts."""
     if name.startswith("flux"):
         return check_flux(name, components, recipe)
+    if name in CONVERSIONS:
+        own, converted = components["transformer"].state_dict(), CONVERSIONS[name](recipe.made())
+        assert converted.keys() == own.keys() and all(torch.equal(own[tensor], value) for tensor, value in converted.items())
+        return print(f"{name}: {len(recipe.tensors)} tensors, the same", flush=True)
     if spec.get("pipeline"):
         pipe = spec["pipeline"](scheduler=more.flow_scheduler(spec), **components, **(spec["options"] or {}))
     else:

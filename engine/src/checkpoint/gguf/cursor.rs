@@ -83,9 +83,8 @@ impl<'a> Cursor<'a> {
         self.pass(length)?;
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         self.blob.read_at(start, &mut bytes)?;
-        String::from_utf8(bytes).map_err(|_| {
-            Error::model(format!("`{}`: a text that is not UTF-8", self.blob.name))
-        })
+        String::from_utf8(bytes)
+            .map_err(|_| Error::model(format!("`{}`: a text that is not UTF-8", self.blob.name)))
     }
 
     /// A failure that names the file.

@@ -6,6 +6,8 @@
 //! is bounded before it is used, and of the values only texts and shapes are kept.
 
 mod cursor;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::BTreeMap;
@@ -136,8 +138,8 @@ fn tensor(cursor: &mut Cursor<'_>, blob: &Blob) -> Result<(String, TensorInfo)> 
     let elements = shape
         .iter()
         .try_fold(1_u64, |product, &dimension| product.checked_mul(dimension));
-    let bytes = elements
-        .and_then(|elements| (elements / block).checked_mul(dtype.block_bytes() as u64));
+    let bytes =
+        elements.and_then(|elements| (elements / block).checked_mul(dtype.block_bytes() as u64));
     let dimensions: Option<Vec<usize>> = shape
         .iter()
         .map(|&dimension| usize::try_from(dimension).ok())
@@ -166,9 +168,9 @@ fn original_shape(info: &TensorInfo, shape: &[u64]) -> Option<Vec<usize>> {
         .iter()
         .map(|&dimension| usize::try_from(dimension).ok())
         .collect::<Option<_>>()?;
-    let elements = shape
-        .iter()
-        .try_fold(1_usize, |product, &dimension| product.checked_mul(dimension))?;
+    let elements = shape.iter().try_fold(1_usize, |product, &dimension| {
+        product.checked_mul(dimension)
+    })?;
     (elements == info.elements).then_some(shape)
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::header::DType;
 use super::cursor::Cursor;
-use crate::kernels::cpu::BlockFormat;
 use crate::Result;
+use crate::kernels::cpu::BlockFormat;
 
 /// The most members of an array. Vocabularies have some hundred thousand.
 const ARRAY_LIMIT: u64 = 4 << 20;

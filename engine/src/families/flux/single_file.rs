@@ -170,15 +170,7 @@ fn transformer(file: &Weights) -> Result<Weights> {
             to.take(&format!("{old}.{a}"), &format!("{new}.{b}"));
         }
         for (fused, names) in DOUBLE_FUSED {
-            let old = format!("{old}.{fused}");
-            let dim = rows_of(&old) / 3;
-            for (index, name) in names.iter().enumerate() {
-                to.rows(
-                    &old,
-                    &format!("{new}.{name}"),
-                    index * dim..(index + 1) * dim,
-                )?;
-            }
+            to.thirds(&format!("{old}.{fused}"), &new, names)?;
         }
     }
     for block in 0..count(file, prefix, "single_blocks", "linear1") {

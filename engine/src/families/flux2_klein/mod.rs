@@ -2,6 +2,8 @@
 //!
 //! Source: diffusers `Flux2KleinPipeline`.
 
+mod single_file;
+
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 
@@ -25,8 +27,8 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["Flux2KleinPipeline"],
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
-    single_file: None,
-    originals: |_| Vec::new(),
+    single_file: Some(single_file::SINGLE_FILE),
+    originals: single_file::originals,
     describe,
     scheduler,
     open,

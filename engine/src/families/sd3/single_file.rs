@@ -144,16 +144,7 @@ fn transformer(file: &Weights) -> Result<Weights> {
             to.layer(&text, &new_text);
         }
         for (fused, names) in FUSED {
-            let old = format!("{old}.{fused}");
-            let rows = file.shape(&format!("{old}.weight"));
-            let dim = rows.and_then(|shape| shape.first()).copied().unwrap_or(0) / 3;
-            for (index, name) in names.iter().enumerate() {
-                to.rows(
-                    &old,
-                    &format!("{new}.{name}"),
-                    index * dim..(index + 1) * dim,
-                )?;
-            }
+            to.thirds(&format!("{old}.{fused}"), &new, names)?;
         }
     }
     Ok(to.finish())

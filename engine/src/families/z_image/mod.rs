@@ -2,6 +2,8 @@
 //!
 //! Source: diffusers `ZImagePipeline`.
 
+mod single_file;
+
 use candle_core::Device;
 
 use super::{
@@ -24,8 +26,8 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["ZImagePipeline"],
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
-    single_file: None,
-    originals: |_| Vec::new(),
+    single_file: Some(single_file::SINGLE_FILE),
+    originals: single_file::originals,
     describe,
     scheduler,
     open,

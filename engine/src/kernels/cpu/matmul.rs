@@ -75,7 +75,8 @@ impl Matmul<'_> {
         // in its columns.
         unsafe {
             fill(self.rows * columns, |output| {
-                panels.for_each_part(|panels, first| self.run_part(&panels, first, columns, output));
+                panels
+                    .for_each_part(|panels, first| self.run_part(&panels, first, columns, output));
             })
         }
     }

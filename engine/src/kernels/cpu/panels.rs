@@ -170,7 +170,9 @@ impl Panels {
         match &self.numbers {
             Numbers::F32(numbers) => with.visit(self.typed(numbers, None)),
             Numbers::Bf16(numbers) => with.visit(self.typed(numbers, None)),
-            Numbers::Blocks(blocks, Format::F32) => with.visit(self.typed::<f32>(&[], Some(blocks))),
+            Numbers::Blocks(blocks, Format::F32) => {
+                with.visit(self.typed::<f32>(&[], Some(blocks)))
+            }
             Numbers::Blocks(blocks, Format::Bf16) => {
                 with.visit(self.typed::<bf16>(&[], Some(blocks)))
             }
@@ -231,7 +233,10 @@ impl<'a, T: Operand> TypedPanels<'a, T> {
             let part = TypedPanels {
                 numbers,
                 blocks: None,
-                columns: self.columns.min((first + numbers.len() / self.len()) * PANEL) - first * PANEL,
+                columns: self
+                    .columns
+                    .min((first + numbers.len() / self.len()) * PANEL)
+                    - first * PANEL,
                 ..*self
             };
             with(part, first);

@@ -45,7 +45,9 @@ impl Block for Q4_0 {
     #[inline(always)]
     fn decode(bytes: &[u8], numbers: &mut [f32]) {
         let scale = half_at(bytes, 0);
-        nibbles(&bytes[2..18], numbers, |_, q| f32::from(q as i8 - 8) * scale);
+        nibbles(&bytes[2..18], numbers, |_, q| {
+            f32::from(q as i8 - 8) * scale
+        });
     }
 }
 

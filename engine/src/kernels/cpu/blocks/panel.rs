@@ -148,7 +148,10 @@ impl PanelNumber for bf16 {
         for (k, row) in rows.iter_mut().enumerate().take(TILE / 2) {
             for (to, column) in row.iter_mut().zip(&pairs) {
                 let pair = column[k];
-                *to = [Self::from_bits(pair as u16), Self::from_bits((pair >> 16) as u16)];
+                *to = [
+                    Self::from_bits(pair as u16),
+                    Self::from_bits((pair >> 16) as u16),
+                ];
             }
         }
     }
@@ -192,4 +195,3 @@ for_each_instruction_set! {
         }
     }
 }
-

@@ -37,7 +37,9 @@ fn golden() -> Vec<(BlockFormat, Vec<u8>, Golden)> {
     let all: Vec<Golden> = serde_json::from_str(include_str!("golden/blocks.json")).unwrap();
     all.into_iter()
         .map(|golden| {
-            let format = ALL.into_iter().find(|format| format.name() == golden.format);
+            let format = ALL
+                .into_iter()
+                .find(|format| format.name() == golden.format);
             let byte = |at| u8::from_str_radix(&golden.bytes[at..at + 2], 16).unwrap();
             let bytes = (0..golden.bytes.len()).step_by(2).map(byte).collect();
             (format.unwrap(), bytes, golden)
@@ -136,7 +138,10 @@ fn large_products_go_on_where_the_part_before_ended() {
     let (rows, columns, depth) = (2, 9000, 288);
     let weight = matrix(BlockFormat::Q8_0, columns, depth);
     let (x, bias) = (input(rows * depth), input(columns));
-    let shape = MatmulShape { elements: 2, rows: 1 };
+    let shape = MatmulShape {
+        elements: 2,
+        rows: 1,
+    };
     let extras = Extras {
         bias: Some(&bias),
         ..Extras::NONE
@@ -144,7 +149,13 @@ fn large_products_go_on_where_the_part_before_ended() {
     let plain = Panels::from_linear(&weight.to_f32(), columns, depth, Format::F32);
     let blocks = Panels::from_blocks(weight, false, Format::F32);
     let product = |panels: &Panels| {
-        numbers(matmul(Numbers::F32(&x), shape, panels, &extras, Format::F32))
+        numbers(matmul(
+            Numbers::F32(&x),
+            shape,
+            panels,
+            &extras,
+            Format::F32,
+        ))
     };
     assert!(product(&blocks) == product(&plain));
 }
@@ -154,10 +165,17 @@ fn columns_are_cut_at_blocks_only() {
     let weight = matrix(BlockFormat::Q4_0, 3, 128);
     let part = weight.with_columns(32..96).unwrap();
     let all = weight.to_f32();
-    let expected: Vec<f32> = all.chunks(128).flat_map(|row| &row[32..96]).copied().collect();
+    let expected: Vec<f32> = all
+        .chunks(128)
+        .flat_map(|row| &row[32..96])
+        .copied()
+        .collect();
     assert_eq!(part.to_f32(), expected);
     assert!(weight.with_columns(16..96).is_none());
     assert!(weight.with_columns(32..32).is_none());
     let both = weight.clone().with_rows(&weight).unwrap();
-    assert_eq!((both.rows(), both.to_f32()), (6, [all.clone(), all].concat()));
+    assert_eq!(
+        (both.rows(), both.to_f32()),
+        (6, [all.clone(), all].concat())
+    );
 }
