@@ -17,6 +17,7 @@
 #![expect(clippy::print_stdout, reason = "figures are the output")]
 
 mod batch;
+mod blocks;
 mod curve;
 mod engine;
 mod flood;
@@ -86,6 +87,15 @@ enum What {
         /// Times only those whose name has this in it.
         #[arg(long)]
         filter: Option<String>,
+    },
+    /// What products with weights in blocks take beside plain ones.
+    Blocks {
+        /// `auto`, `f32` or `bf16`.
+        #[arg(long, default_value = "auto", value_parser = precision)]
+        precision: Precision,
+        /// Runs of each, of which the median counts.
+        #[arg(long, default_value_t = 9)]
+        runs: usize,
     },
     /// The same networks in OpenVINO and PyTorch, interleaved: see the top of `benches/src/peers.rs`.
     Peers {
@@ -209,13 +219,8 @@ fn main() -> Result<(), Failure> {
             runs,
             warm,
             filter,
-        } => {
-            let format = match precision.resolved() {
-                Precision::Bf16 => Format::Bf16,
-                Precision::Auto | Precision::F32 => Format::F32,
-            };
-            ops::run(format, runs, warm, filter.as_deref())
-        }
+        } => ops::run(format_of(precision), runs, warm, filter.as_deref()),
+        What::Blocks { precision, runs } => blocks::run(format_of(precision), runs),
         What::Peers {
             python,
             models,
@@ -289,4 +294,12 @@ fn report(name: &str, mut times: Vec<Duration>) {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+/// What products of `precision` are made of.
+fn format_of(precision: Precision) -> Format {
+    match precision.resolved() {
+        Precision::Bf16 => Format::Bf16,
+        Precision::Auto | Precision::F32 => Format::F32,
+    }
 }

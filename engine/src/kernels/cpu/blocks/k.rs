@@ -129,18 +129,42 @@ impl Block for Q6K {
         let (low, rest) = bytes.split_at(128);
         let (high, rest) = rest.split_at(64);
         let all = half_at(rest, 16);
-        for (part, numbers) in numbers.chunks_exact_mut(16).enumerate() {
-            // Of each 128 numbers, 32 at a time take the lower halves of 64 bytes, then the upper ones.
-            let (half, within) = (part / 8, part % 8);
-            let (quarter, at) = (within / 2, within % 2 * 16);
-            let low = &low[64 * half + 32 * (quarter % 2) + at..][..16];
-            let high = &high[32 * half + at..][..16];
-            let (low_shift, high_shift) = (4 * (quarter / 2), 2 * quarter);
-            let scale = all * f32::from(rest[part] as i8);
-            for ((number, low), high) in numbers.iter_mut().zip(low).zip(high) {
-                let quant = (low >> low_shift & 15 | (high >> high_shift & 3) << 4) as i8 - 32;
-                *number = scale * f32::from(quant);
+        // Of each 128 numbers, 32 at a time take the lower halves of 64 bytes, then the upper ones.
+        for (part, numbers) in numbers.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let (half, quarter) = (part / 4, part % 4);
+            let low = &low[64 * half + 32 * (quarter % 2)..];
+            let high = &high[32 * half..];
+            let scale = |at: usize| all * f32::from(rest[2 * part + at] as i8);
+            let scales = [scale(0), scale(1)];
+            match quarter {
+                0 => six_bits::<0, 0>(low, high, scales, numbers),
+                1 => six_bits::<0, 2>(low, high, scales, numbers),
+                2 => six_bits::<4, 4>(low, high, scales, numbers),
+                _ => six_bits::<4, 6>(low, high, scales, numbers),
             }
+        }
+    }
+}
+
+/// 32 numbers of four bits in `low` and two in `high`, of which each 16 have a scale.
+#[inline(always)]
+fn six_bits<const LOW: u32, const HIGH: u32>(
+    low: &[u8],
+    high: &[u8],
+    scales: [f32; 2],
+    numbers: &mut [f32; 32],
+) {
+    let halves = numbers.as_chunks_mut::<16>().0.iter_mut().zip(scales);
+    for ((numbers, scale), at) in halves.zip([0, 16]) {
+        let (Some(low), Some(high)) = (
+            low[at..].first_chunk::<16>(),
+            high[at..].first_chunk::<16>(),
+        ) else {
+            return;
+        };
+        for l in 0..16 {
+            let quant = i32::from(low[l] >> LOW & 15 | (high[l] >> HIGH & 3) << 4) - 32;
+            numbers[l] = scale * quant as f32;
         }
     }
 }

@@ -15,22 +15,21 @@ pub(super) struct Q5_1;
 /// ggml's `block_q8_0`.
 pub(super) struct Q8_0;
 
-/// The lower halves of 16 bytes, then the upper ones.
+/// The lower halves of 16 bytes, then the upper ones, each with bit `j` of `fifths` as its fifth.
 #[inline(always)]
-fn nibbles(bytes: &[u8], numbers: &mut [f32], number: impl Fn(usize, u8) -> f32) {
-    let (low, high) = numbers.split_at_mut(NUMBERS / 2);
-    for (j, (byte, low)) in bytes.iter().zip(low).enumerate() {
-        *low = number(j, byte & 15);
+fn nibbles(bytes: &[u8], fifths: u32, numbers: &mut [f32], number: impl Fn(i32) -> f32) {
+    let (Some(bytes), [low, high]) = (bytes.first_chunk::<16>(), numbers.as_chunks_mut::<16>().0)
+    else {
+        return;
+    };
+    for j in 0..16 {
+        let fifth = (fifths >> j & 1) << 4;
+        low[j] = number((u32::from(bytes[j] & 15) | fifth) as i32);
     }
-    for (j, (byte, high)) in bytes.iter().zip(high).enumerate() {
-        *high = number(j + NUMBERS / 2, byte >> 4);
+    for j in 0..16 {
+        let fifth = (fifths >> (j + 16) & 1) << 4;
+        high[j] = number((u32::from(bytes[j] >> 4) | fifth) as i32);
     }
-}
-
-/// Bit `j` of the four bytes that hold the fifth bits, as the fifth bit.
-#[inline(always)]
-fn fifth(bits: u32, j: usize) -> u8 {
-    ((bits >> j & 1) << 4) as u8
 }
 
 #[inline(always)]
@@ -45,9 +44,7 @@ impl Block for Q4_0 {
     #[inline(always)]
     fn decode(bytes: &[u8], numbers: &mut [f32]) {
         let scale = half_at(bytes, 0);
-        nibbles(&bytes[2..18], numbers, |_, q| {
-            f32::from(q as i8 - 8) * scale
-        });
+        nibbles(&bytes[2..18], 0, numbers, |q| (q - 8) as f32 * scale);
     }
 }
 
@@ -58,7 +55,7 @@ impl Block for Q4_1 {
     #[inline(always)]
     fn decode(bytes: &[u8], numbers: &mut [f32]) {
         let (scale, least) = (half_at(bytes, 0), half_at(bytes, 2));
-        nibbles(&bytes[4..20], numbers, |_, q| f32::from(q) * scale + least);
+        nibbles(&bytes[4..20], 0, numbers, |q| q as f32 * scale + least);
     }
 }
 
@@ -69,9 +66,7 @@ impl Block for Q5_0 {
     #[inline(always)]
     fn decode(bytes: &[u8], numbers: &mut [f32]) {
         let (scale, bits) = (half_at(bytes, 0), bits_at(bytes, 2));
-        nibbles(&bytes[6..22], numbers, |j, q| {
-            f32::from((q | fifth(bits, j)) as i8 - 16) * scale
-        });
+        nibbles(&bytes[6..22], bits, numbers, |q| (q - 16) as f32 * scale);
     }
 }
 
@@ -83,9 +78,7 @@ impl Block for Q5_1 {
     fn decode(bytes: &[u8], numbers: &mut [f32]) {
         let (scale, least) = (half_at(bytes, 0), half_at(bytes, 2));
         let bits = bits_at(bytes, 4);
-        nibbles(&bytes[8..24], numbers, |j, q| {
-            f32::from(q | fifth(bits, j)) * scale + least
-        });
+        nibbles(&bytes[8..24], bits, numbers, |q| q as f32 * scale + least);
     }
 }
 

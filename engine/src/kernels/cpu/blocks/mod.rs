@@ -9,6 +9,7 @@ mod matrix;
 mod panel;
 #[cfg(test)]
 mod tests;
+mod transpose;
 
 pub use matrix::BlockMatrix;
 pub(super) use panel::{BlockPanels, PanelNumber};

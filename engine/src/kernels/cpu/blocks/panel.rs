@@ -10,7 +10,7 @@ use super::super::output::Parts;
 use super::super::panels::PANEL;
 use super::super::parallel;
 use super::super::simd::for_each_instruction_set;
-use super::{Block, BlockMatrix, BlockVisitor};
+use super::{Block, BlockMatrix, BlockVisitor, transpose};
 
 /// Bytes of panels that are there at a time. They come out of the third-level cache while rows pass by.
 const AT_ONCE: usize = 8 << 20;
@@ -120,10 +120,11 @@ impl PanelNumber for f32 {
 
     #[inline(always)]
     fn put(panel: &mut [Self], tile: &[[f32; TILE]; PANEL]) {
-        let (rows, _) = panel.as_chunks_mut::<PANEL>();
-        for (k, row) in rows.iter_mut().enumerate().take(TILE) {
-            for (to, column) in row.iter_mut().zip(tile) {
-                *to = column[k];
+        let rows = words_mut::<_, PANEL>(&mut panel[..TILE * PANEL]);
+        let columns = words::<_, TILE>(tile.as_flattened());
+        for (columns, at) in columns.chunks_exact(16).zip([0, 16]) {
+            for (rows, first) in rows.chunks_exact_mut(16).zip([0, 16]) {
+                transpose::square(columns, first, rows, at);
             }
         }
     }
@@ -144,17 +145,29 @@ impl PanelNumber for bf16 {
                 *pair = a | b << 16;
             }
         }
-        let (rows, _) = panel.as_chunks_mut::<2>().0.as_chunks_mut::<PANEL>();
-        for (k, row) in rows.iter_mut().enumerate().take(TILE / 2) {
-            for (to, column) in row.iter_mut().zip(&pairs) {
-                let pair = column[k];
-                *to = [
-                    Self::from_bits(pair as u16),
-                    Self::from_bits((pair >> 16) as u16),
-                ];
-            }
+        let rows = words_mut::<_, PANEL>(&mut panel[..TILE * PANEL]);
+        for (columns, at) in pairs.chunks_exact(16).zip([0, 16]) {
+            transpose::square(columns, 0, rows, at);
         }
     }
+}
+
+/// The numbers as rows of words of four bytes, which they fill.
+#[inline(always)]
+fn words<T: Number, const WIDTH: usize>(numbers: &[T]) -> &[[u32; WIDTH]] {
+    // SAFETY: numbers are plain bits of any value.
+    let (before, words, after) = unsafe { numbers.align_to::<[u32; WIDTH]>() };
+    assert!(before.is_empty() && after.is_empty(), "numbers fill words");
+    words
+}
+
+/// As [`words`], to be written.
+#[inline(always)]
+fn words_mut<T: Number, const WIDTH: usize>(numbers: &mut [T]) -> &mut [[u32; WIDTH]] {
+    // SAFETY: numbers are plain bits of any value.
+    let (before, words, after) = unsafe { numbers.align_to_mut::<[u32; WIDTH]>() };
+    assert!(before.is_empty() && after.is_empty(), "numbers fill words");
+    words
 }
 
 /// A format of blocks and one of panels.
