@@ -1,7 +1,7 @@
 //! What a picture is made with, as flags: shared by every verb that makes pictures.
 
 use clap::Args;
-use imgd_client::{GenerateRequest, ImageFormat, ImageInput, Lora};
+use imgd_client::{GenerateRequest, ImageFormat, ImageInput, Lora, ModelPart};
 use imgd_proto::limits;
 
 use crate::{
@@ -20,6 +20,12 @@ pub(crate) struct PictureArgs {
     /// Diffusers folder with what a single file lacks: configuration, tokenizers, text encoders, autoencoder
     #[arg(long, value_name = "DIR", requires = "model")]
     pub(crate) config: Option<String>,
+    /// A part's weights from a file of its own, safetensors or GGUF: vae=FILE, transformer=FILE, text_encoder_2=FILE…; may be repeated
+    #[arg(long = "part", value_name = "PART=FILE", value_parser = part)]
+    pub(crate) parts: Vec<ModelPart>,
+    /// The autoencoder's weights from a file of its own; short for --part vae=FILE
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vae: Option<String>,
     /// What to avoid; "" is an empty text, which for some models is not the same as none
     #[arg(long, value_name = "TEXT")]
     pub(crate) negative_prompt: Option<String>,
@@ -87,6 +93,15 @@ pub(crate) struct PictureArgs {
 }
 
 impl PictureArgs {
+    /// The parts that have files of their own.
+    fn model_parts(&self) -> Vec<ModelPart> {
+        let vae = self.vae.as_deref().map(|file| ModelPart {
+            part: "vae".to_owned(),
+            file: absolute(file),
+        });
+        self.parts.iter().cloned().chain(vae).collect()
+    }
+
     /// A request for this drawing; what no flag names is the model's, and the number of pictures is left open.
     pub(crate) fn request(&self, prompt: &str) -> GenerateRequest {
         GenerateRequest {
@@ -94,6 +109,7 @@ impl PictureArgs {
             negative_prompt: self.negative_prompt.clone(),
             model: self.model.as_deref().map(model_name),
             model_config: self.config.as_deref().map(absolute),
+            model_parts: self.model_parts(),
             width_px: self.size.map(|size| size.width_px).or(self.width),
             height_px: self.size.map(|size| size.height_px).or(self.height),
             num_inference_steps: self.num_inference_steps,
@@ -119,6 +135,18 @@ impl PictureArgs {
             ..GenerateRequest::default()
         }
     }
+}
+
+/// A part of a model and its file, as `vae=FILE`.
+pub(crate) fn part(argument: &str) -> Result<ModelPart, String> {
+    let (part, file) = argument
+        .split_once('=')
+        .filter(|(part, file)| !part.is_empty() && !file.is_empty())
+        .ok_or("give a part and its file, as in `vae=model.safetensors`")?;
+    Ok(ModelPart {
+        part: part.to_owned(),
+        file: absolute(file),
+    })
 }
 
 /// An adapter as `NAME`, `NAME:0.8` or the path of its file.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use imgd_proto::v1::{
     self, GetModelRequest, GetStatusRequest, ListModelsRequest, ListSamplersRequest,
-    LoadModelRequest, ShutdownRequest, UnloadModelRequest,
+    LoadModelRequest, ModelPart, ShutdownRequest, UnloadModelRequest,
     daemon_service_client::DaemonServiceClient, image_service_client::ImageServiceClient,
     load_model_response, model_service_client::ModelServiceClient,
 };
@@ -64,17 +64,19 @@ impl Client {
             .ok_or(Error::Contract("a model came without its description"))
     }
 
-    /// Loads a model (`None`: the default) and keeps it resident. `model_config`: as in [`GenerateRequest`].
+    /// Loads a model (`None`: the default) and keeps it resident. `model_config` and `model_parts`: as in [`GenerateRequest`].
     pub async fn load(
         &self,
         model: Option<&str>,
         model_config: Option<&str>,
+        model_parts: Vec<ModelPart>,
         keep_alive: Option<KeepAlive>,
         precision: Precision,
     ) -> Result<Loading> {
         let request = LoadModelRequest {
             model: model.unwrap_or_default().to_owned(),
             model_config: model_config.unwrap_or_default().to_owned(),
+            model_parts,
             keep_alive: keep_alive.map(Into::into),
             precision: precision.into(),
         };

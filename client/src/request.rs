@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use imgd_proto::v1;
-pub use imgd_proto::v1::{ImageFormat, ImageInput, Lora, Precision, Priority, PromptSyntax};
+pub use imgd_proto::v1::{
+    ImageFormat, ImageInput, Lora, ModelPart, Precision, Priority, PromptSyntax,
+};
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
 ///
@@ -18,6 +20,8 @@ pub struct GenerateRequest {
     pub model: Option<String>,
     /// The absolute path of a diffusers directory with what a single file lacks.
     pub model_config: Option<String>,
+    /// Parts of the model whose weights come from files of their own.
+    pub model_parts: Vec<ModelPart>,
     /// Width in pixels, 8 to 4,096, a multiple of the model's factor.
     pub width_px: Option<u32>,
     /// Height in pixels, 8 to 4,096, a multiple of the model's factor.
@@ -104,6 +108,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             negative_prompt: request.negative_prompt,
             model: request.model.unwrap_or_default(),
             model_config: request.model_config.unwrap_or_default(),
+            model_parts: request.model_parts,
             width_px: request.width_px,
             height_px: request.height_px,
             num_inference_steps: request.num_inference_steps,

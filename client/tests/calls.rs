@@ -247,7 +247,13 @@ async fn models_and_samplers_are_told() {
     assert!(!client.unload("xl").await.unwrap());
     assert_eq!(client.unload("nonesuch").await.unwrap_err().exit_code(), 2);
     let loading = client
-        .load(None, None, Some(KeepAlive::Forever), Precision::F32)
+        .load(
+            None,
+            None,
+            Vec::new(),
+            Some(KeepAlive::Forever),
+            Precision::F32,
+        )
         .await
         .unwrap();
     let mut fractions = Vec::new();

@@ -3,6 +3,7 @@
 //! Knows nothing of sockets and processes: the worker's handle implements [`Engine`], and so does the tests' fake.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::Future,
     path::{Path, PathBuf},
@@ -95,12 +96,14 @@ pub enum Place {
     Embedded,
     /// A diffusers directory or a single file, as an absolute path.
     Directory(PathBuf),
-    /// A single file and the diffusers directory with what it lacks, as absolute paths.
+    /// A model some of whose files lie elsewhere, all of them absolute paths.
     Configured {
-        /// The file.
+        /// The diffusers directory or single file.
         file: PathBuf,
-        /// The directory.
-        config: PathBuf,
+        /// A diffusers directory with what a single file lacks.
+        config: Option<PathBuf>,
+        /// Files of parts, by the part's name.
+        parts: BTreeMap<String, PathBuf>,
     },
 }
 
@@ -129,17 +132,52 @@ impl ModelKey {
     /// The same model with what it lacks in the directory `config`; an empty path is none.
     #[must_use]
     pub fn with_config(self, config: &str) -> Self {
+        if config.is_empty() {
+            return self;
+        }
         let place = match self.place {
-            Place::Directory(file) if !config.is_empty() => Place::Configured {
+            Place::Directory(file) => Place::Configured {
                 file,
-                config: PathBuf::from(config),
+                config: Some(config.into()),
+                parts: BTreeMap::new(),
             },
-            place => place,
+            Place::Configured { file, parts, .. } => Place::Configured {
+                file,
+                config: Some(config.into()),
+                parts,
+            },
+            Place::Embedded => Place::Embedded,
         };
         Self { place, ..self }
     }
 
-    /// Whether both are copies of one model: whatever they compute with, and wherever the rest of a single file comes from.
+    /// The same model with the weights of some parts from files of their own. The model inside the program stays as it is.
+    #[must_use]
+    pub fn with_parts(self, wanted: &[v1::ModelPart]) -> Self {
+        if wanted.is_empty() {
+            return self;
+        }
+        let parts = wanted
+            .iter()
+            .map(|part| (part.part.clone(), PathBuf::from(&part.file)))
+            .collect();
+        let place = match self.place {
+            Place::Directory(file) => Place::Configured {
+                file,
+                config: None,
+                parts,
+            },
+            Place::Configured { file, config, .. } => Place::Configured {
+                file,
+                config,
+                parts,
+            },
+            Place::Embedded => Place::Embedded,
+        };
+        Self { place, ..self }
+    }
+
+    /// Whether both are copies of one model: whatever they compute with, and wherever the rest of it comes from.
     pub fn is_of(&self, other: &Self) -> bool {
         self.place.file() == other.place.file()
     }

@@ -1,6 +1,6 @@
 //! Worker processes as the scheduler's engines.
 
-use std::{os::unix::ffi::OsStrExt as _, pin::Pin, sync::Arc};
+use std::{os::unix::ffi::OsStrExt as _, path::PathBuf, pin::Pin, sync::Arc};
 
 use imgd_proto::v1;
 use tokio::sync::watch;
@@ -255,6 +255,13 @@ where
     })
 }
 
+fn part((name, file): (&String, &PathBuf)) -> wire::ModelPart {
+    wire::ModelPart {
+        part: name.clone(),
+        file: file.as_os_str().as_bytes().to_vec(),
+    }
+}
+
 fn key(model: &ModelKey) -> wire::ModelKey {
     wire::ModelKey {
         directory: match &model.place {
@@ -264,8 +271,14 @@ fn key(model: &ModelKey) -> wire::ModelKey {
             }
         },
         config: match &model.place {
-            Place::Configured { config, .. } => Some(config.as_os_str().as_bytes().to_vec()),
+            Place::Configured { config, .. } => config
+                .as_ref()
+                .map(|config| config.as_os_str().as_bytes().to_vec()),
             Place::Embedded | Place::Directory(_) => None,
+        },
+        parts: match &model.place {
+            Place::Configured { parts, .. } => parts.iter().map(part).collect(),
+            Place::Embedded | Place::Directory(_) => Vec::new(),
         },
         name: model.name.clone(),
         precision: model.precision.into(),

@@ -8,8 +8,8 @@ use std::{fmt::Write as _, time::Duration};
 use crate::{
     errors::{Failure, Reason},
     v1::{
-        GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Lora, Precision, Priority,
-        PromptSyntax, SubmitJobRequest,
+        GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Lora, ModelPart, Precision,
+        Priority, PromptSyntax, SubmitJobRequest,
     },
 };
 
@@ -93,6 +93,9 @@ table! {
     NEGATIVE_PROMPT: "negative_prompt", Range::Bytes { max: 32_768 }, "bytes", "absent", "What the picture avoids";
     MODEL: "model", Range::Bytes { max: 4_096 }, "bytes", "the daemon's", "Name or absolute path of the model";
     MODEL_CONFIG: "model_config", Range::Bytes { max: 4_096 }, "bytes", "none", "Absolute path of a directory with what a single file lacks";
+    MODEL_PARTS: "model_parts", integer(0, 8), "", "none", "Parts of the model that have files of their own";
+    PART: "part", Range::Bytes { max: 64 }, "bytes", "", "Name of such a part";
+    PART_FILE: "file", Range::Bytes { max: 4_096 }, "bytes", "", "Absolute path of its file";
     LORAS: "loras", integer(0, 16), "", "none", "Adapters that change what the model draws";
     LORA: "lora", Range::Bytes { max: 4_096 }, "bytes", "", "Name or absolute path of an adapter's file";
     WEIGHT: "weight", Range::Number { min: -10.0, max: 10.0 }, "", "1", "How strongly an adapter is applied";
@@ -178,6 +181,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
     )?;
     validate_model(&request.model)?;
     validate_model_config(&request.model_config)?;
+    validate_model_parts(&request.model_parts)?;
     for (limit, value) in [
         (&WIDTH_PX, request.width_px),
         (&HEIGHT_PX, request.height_px),
@@ -339,6 +343,7 @@ pub fn validate_page_size(page_size: u32) -> Result<(), FieldError> {
 pub fn validate_load(request: &LoadModelRequest) -> Result<(), FieldError> {
     validate_model(&request.model)?;
     validate_model_config(&request.model_config)?;
+    validate_model_parts(&request.model_parts)?;
     enumeration::<Precision>("precision", request.precision)?;
     request
         .keep_alive
@@ -395,6 +400,35 @@ fn validate_model_config(path: &str) -> Result<(), FieldError> {
     let message = format!("model_config {path:?} is no absolute path");
     Err(FieldError::new(MODEL_CONFIG.field, message)
         .with_hint("give the absolute path of a diffusers directory".to_owned()))
+}
+
+/// Checks the parts that have files of their own. Says nothing of whether the model has them or the files exist.
+pub fn validate_model_parts(parts: &[ModelPart]) -> Result<(), FieldError> {
+    whole(&MODEL_PARTS, u32::try_from(parts.len()).unwrap_or(u32::MAX))?;
+    for (at, ModelPart { part, file }) in parts.iter().enumerate() {
+        text(&PART, part)?;
+        text(&PART_FILE, file)?;
+        let wrong = |why: String, hint: &str| {
+            Err(FieldError::new(MODEL_PARTS.field, why).with_hint(hint.to_owned()))
+        };
+        let is_name = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'_';
+        if part.is_empty() || !part.bytes().all(is_name) {
+            return wrong(
+                format!("{part:?} is no name of a part"),
+                "parts are called `vae`, `unet`, `transformer`, `text_encoder_2` and the like",
+            );
+        }
+        if parts[..at].iter().any(|before| before.part == *part) {
+            return wrong(format!("`{part}` is given twice"), "give each part once");
+        }
+        if !file.starts_with('/') || file.contains('\0') {
+            return wrong(
+                format!("the file of `{part}`, {file:?}, is no absolute path"),
+                "give the absolute path of a safetensors or GGUF file",
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a size is a multiple of a model's factor, both in pixels, and names the nearest sizes that are.

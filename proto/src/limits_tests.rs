@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::v1::ImageVariation;
+use crate::v1::{ImageVariation, ModelPart};
 
 const IMAGE_PROTO: &str = include_str!("../imgd/v1/image.proto");
 const JOB_PROTO: &str = include_str!("../imgd/v1/job.proto");
@@ -12,6 +12,7 @@ fn comment_of(field: &str) -> String {
         (IMAGE_PROTO, "GenerateRequest"),
         (IMAGE_PROTO, "ImageInput"),
         (IMAGE_PROTO, "Lora"),
+        (IMAGE_PROTO, "ModelPart"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]
@@ -50,6 +51,33 @@ fn refused(change: impl FnOnce(&mut GenerateRequest)) -> FieldError {
     let mut request = request();
     change(&mut request);
     validate_generate(&request).unwrap_err()
+}
+
+#[test]
+fn parts_are_named_once_with_absolute_paths() {
+    let part = |part: &str, file: &str| ModelPart {
+        part: part.into(),
+        file: file.into(),
+    };
+    let with = |parts: &[ModelPart]| {
+        let parts = parts.to_vec();
+        validate_generate(&GenerateRequest {
+            model_parts: parts,
+            ..request()
+        })
+    };
+    let vae = part("vae", "/vae.safetensors");
+    assert!(with(&[vae.clone(), part("text_encoder_2", "/t5.gguf")]).is_ok());
+    for wrong in [
+        vec![vae.clone(), vae.clone()],
+        vec![part("", "/x")],
+        vec![part("../vae", "/x")],
+        vec![part("vae", "x.safetensors")],
+        vec![part("vae", "")],
+        vec![vae; 9],
+    ] {
+        assert_eq!(with(&wrong).unwrap_err().field, "model_parts");
+    }
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! `imgctl load`: loads a model before it is needed.
 
 use clap::Args;
-use imgd_client::{Client, KeepAlive};
+use imgd_client::{Client, KeepAlive, ModelPart};
 
 use super::ps;
 use crate::{
     Context, durations,
     failure::Failure,
     json,
-    picture_args::{Precision, absolute, model_name},
+    picture_args::{Precision, absolute, model_name, part},
     progress::Progress,
     table,
 };
@@ -21,6 +21,9 @@ pub(crate) struct Load {
     /// Diffusers folder with what a single file lacks
     #[arg(long, value_name = "DIR", requires = "model")]
     config: Option<String>,
+    /// A part's weights from a file of its own, safetensors or GGUF: vae=FILE, transformer=FILE…; may be repeated
+    #[arg(long = "part", value_name = "PART=FILE", value_parser = part)]
+    parts: Vec<ModelPart>,
     /// Keep it in memory when idle: 5m, 300 (seconds), 0 unloads at once, -1 never [default: the daemon's]
     #[arg(long, value_name = "TIME", value_parser = durations::keep_alive, allow_hyphen_values = true)]
     keep_alive: Option<KeepAlive>,
@@ -38,6 +41,7 @@ impl Load {
             .load(
                 name.as_deref(),
                 config.as_deref(),
+                self.parts,
                 self.keep_alive,
                 self.precision.into(),
             )

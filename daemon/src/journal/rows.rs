@@ -75,4 +75,5 @@ pub(super) fn model_key(
     }
     .with_precision(precision.unwrap_or_default())
     .with_config(config.unwrap_or_default())
+    .with_parts(request.map_or(&[], |request| &request.model_parts))
 }

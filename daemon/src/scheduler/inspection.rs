@@ -16,7 +16,14 @@ pub(super) async fn look(place: Place) -> Fingerprint {
     let paths = match place {
         Place::Embedded => return Fingerprint(0),
         Place::Directory(path) => vec![path],
-        Place::Configured { file, config } => vec![file, config],
+        Place::Configured {
+            file,
+            config,
+            parts,
+        } => std::iter::once(file)
+            .chain(config)
+            .chain(parts.into_values())
+            .collect(),
     };
     let looked = tokio::task::spawn_blocking(move || fingerprint(&paths)).await;
     looked.unwrap_or(Fingerprint(0))

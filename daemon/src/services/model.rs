@@ -73,8 +73,7 @@ impl ModelService for ModelApi {
         let order = Order {
             model: self
                 .names
-                .model(&request.model)?
-                .with_config(&request.model_config)
+                .model_of_files(&request.model, &request.model_config, &request.model_parts)?
                 .with_precision(request.precision()),
             work: Work::Load,
             keep_alive: keep_alive(request.keep_alive.as_ref())?,

@@ -64,6 +64,30 @@ impl Names {
         })
     }
 
+    /// As [`Self::model`], with what it lacks in the directory `config` and some parts from files of their own.
+    pub fn model_of_files(
+        &self,
+        asked: &str,
+        config: &str,
+        parts: &[v1::ModelPart],
+    ) -> Result<ModelKey, Failure> {
+        let model = self.model(asked)?;
+        let field = match (config, parts) {
+            ("", []) => return Ok(model),
+            ("", _) => "model_parts",
+            _ => "model_config",
+        };
+        if model.place == Place::Embedded {
+            let message = format!(
+                "`{}` is inside the program, with all of its parts",
+                model.name
+            );
+            return Err(Failure::invalid(field, message)
+                .with_hint("name the model whose files these are with `model`"));
+        }
+        Ok(model.with_config(config).with_parts(parts))
+    }
+
     /// Every model that has a name, the default first.
     pub fn list(&self) -> Vec<ModelKey> {
         let named = self.models.keys().map(String::as_str);
@@ -161,7 +185,7 @@ fn normal(path: &Path) -> PathBuf {
 mod tests {
     use std::{collections::BTreeMap, path::PathBuf};
 
-    use imgd_proto::v1::GenerateRequest;
+    use imgd_proto::v1::{GenerateRequest, ModelPart};
 
     use super::{Names, check};
     use crate::{engine::Place, failure::Reason};
@@ -185,6 +209,23 @@ mod tests {
         assert_eq!(names.model("").unwrap(), by_name);
         assert_eq!(names.model("/models//sdxl/").unwrap(), by_name);
         assert_eq!(names.model("/models/other").unwrap().name, "/models/other");
+    }
+
+    #[test]
+    fn files_of_parts_make_another_copy_of_the_model() {
+        let parts = [ModelPart {
+            part: "vae".into(),
+            file: "/vaes/other.safetensors".into(),
+        }];
+        let names = names();
+        let plain = names.model("sdxl").unwrap();
+        let other = names.model_of_files("sdxl", "", &parts).unwrap();
+        assert!(plain != other && plain.is_of(&other) && plain.name == other.name);
+        let both = names.model_of_files("sdxl", "/configs/xl", &parts).unwrap();
+        assert!(both != other && both.is_of(&other));
+        assert_eq!(names.model_of_files("sdxl", "", &[]).unwrap(), plain);
+        let failure = names.model_of_files("starter", "", &parts).unwrap_err();
+        assert_eq!(failure.field.as_deref(), Some("model_parts"));
     }
 
     #[test]

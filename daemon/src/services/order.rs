@@ -64,8 +64,7 @@ fn order(
     names::check(common)?;
     Ok(Order {
         model: names
-            .model(&common.model)?
-            .with_config(&common.model_config)
+            .model_of_files(&common.model, &common.model_config, &common.model_parts)?
             .with_precision(common.precision()),
         keep_alive: keep_alive(common.keep_alive.as_ref())?,
         priority: submission.priority(),

@@ -298,7 +298,11 @@ impl Models {
             Some(directory) => {
                 let path = |bytes: &[u8]| Path::new(OsStr::from_bytes(bytes)).to_owned();
                 let config = key.config.as_deref().map(path);
-                Source::at(path(directory), config, self.starter).map_err(failure)
+                let parts = key.parts.iter();
+                let parts = parts.map(|part| (part.part.clone(), path(&part.file)));
+                Source::at(path(directory), config, self.starter)
+                    .and_then(|source| source.with_parts(parts.collect()))
+                    .map_err(failure)
             }
             None if !self.starter.is_empty() => Ok(Source::Embedded(self.starter)),
             None => {

@@ -8,6 +8,7 @@ fn starter() -> ModelKey {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/starter");
     ModelKey {
         config: None,
+        parts: Vec::new(),
         directory: Some(directory.into()),
         name: "starter".into(),
         ..ModelKey::default()
@@ -233,6 +234,7 @@ fn models_that_are_not_there_are_not_found() {
     let mut models = Models::new(&[]);
     let nowhere = ModelKey {
         config: None,
+        parts: Vec::new(),
         directory: Some("/nonexistent".into()),
         ..starter()
     };
@@ -240,6 +242,7 @@ fn models_that_are_not_there_are_not_found() {
         nowhere,
         ModelKey {
             config: None,
+            parts: Vec::new(),
             directory: None,
             ..starter()
         },

@@ -18,6 +18,7 @@ pub(super) fn starter(name: &str) -> ModelKey {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/starter");
     ModelKey {
         config: None,
+        parts: Vec::new(),
         directory: Some(directory.into()),
         name: name.into(),
         ..ModelKey::default()

@@ -28,6 +28,18 @@ pub(crate) struct ModelKey {
     /// A directory with what a single file lacks.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub(crate) config: Option<Vec<u8>>,
+    /// Parts with files of their own.
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) parts: Vec<ModelPart>,
+}
+
+/// A part of a model and its file, as the system's bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Message)]
+pub(crate) struct ModelPart {
+    #[prost(string, tag = "1")]
+    pub(crate) part: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) file: Vec<u8>,
 }
 
 /// The supervisor asks.

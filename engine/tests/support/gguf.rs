@@ -33,7 +33,7 @@ pub(crate) fn write(tensors: &Tensors, stored: Stored) -> Vec<u8> {
         let shape = &shape[first.unwrap_or(shape.len().saturating_sub(1))..];
         let is_matrix = shape.len() == 2 && shape[1].is_multiple_of(BLOCK);
         header.extend(text(name));
-        header.extend((shape.len() as u32).to_le_bytes());
+        header.extend(u32::try_from(shape.len()).unwrap().to_le_bytes());
         for dimension in shape.iter().rev() {
             header.extend((*dimension as u64).to_le_bytes());
         }

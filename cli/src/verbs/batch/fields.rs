@@ -1,13 +1,13 @@
 //! What a line of a batch may say: the names of the contract's fields, the flags' names beside them, and what each
 //! takes.
 
-use imgd_client::{KeepAlive, Lora};
+use imgd_client::{KeepAlive, Lora, ModelPart};
 use imgd_proto::limits;
 
 use crate::{
     durations, numbers,
     output::Format,
-    picture_args::{Precision, Priority, PromptSyntax, absolute, lora, model_name},
+    picture_args::{Precision, Priority, PromptSyntax, absolute, lora, model_name, part},
     picture_file::{self, PictureFile},
 };
 
@@ -18,6 +18,7 @@ pub(super) struct Own {
     pub(super) negative_prompt: Option<String>,
     pub(super) model: Option<String>,
     pub(super) model_config: Option<String>,
+    pub(super) model_parts: Option<Vec<ModelPart>>,
     pub(super) width_px: Option<u32>,
     pub(super) height_px: Option<u32>,
     pub(super) num_inference_steps: Option<u32>,
@@ -101,6 +102,8 @@ fields! {
     ["negative_prompt"], Text, |own, text| own.negative_prompt = Some(text.to_owned());
     ["model", "m"], Text, |own, text| own.model = Some(model_name(text));
     ["model_config", "config"], Text, |own, text| own.model_config = Some(absolute(text));
+    ["model_parts", "parts"], Text,
+        |own, text| own.model_parts = Some(text.split(',').map(|one| part(one.trim())).collect::<Result<_, _>>()?);
     ["width_px", "width"], Number, |own, text| own.width_px = Some(numbers::whole(&limits::WIDTH_PX)(text)?);
     ["height_px", "height"], Number, |own, text| own.height_px = Some(numbers::whole(&limits::HEIGHT_PX)(text)?);
     ["size"], Text, |own, text| {
@@ -232,7 +235,14 @@ mod tests {
 
     #[test]
     fn every_field_of_the_contract_is_taken_or_refused_with_a_reason() {
-        let of_others = ["hold_after_steps", "images", "page_size", "weight"];
+        let of_others = [
+            "file",
+            "hold_after_steps",
+            "images",
+            "page_size",
+            "part",
+            "weight",
+        ];
         for limit in LIMITS
             .iter()
             .filter(|limit| !of_others.contains(&limit.field))

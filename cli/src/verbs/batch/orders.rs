@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{GenerateRequest, ImageInput, Lora, PromptSyntax, sha256_hex, v1};
+use imgd_client::{GenerateRequest, ImageInput, Lora, ModelPart, PromptSyntax, sha256_hex, v1};
 use imgd_proto::limits::validate_generate;
 
 use super::{
@@ -175,6 +175,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         negative_prompt: own.negative_prompt.clone().or(base.negative_prompt),
         model: own.model.clone().or(base.model),
         model_config: own.model_config.clone().or(base.model_config),
+        model_parts: own.model_parts.clone().unwrap_or(base.model_parts),
         width_px: own.width_px.or(base.width_px),
         height_px: own.height_px.or(base.height_px),
         num_inference_steps: own.num_inference_steps.or(base.num_inference_steps),
@@ -264,6 +265,12 @@ fn identity(
             .model_config
             .as_ref()
             .map(|config| serde_json::json!({"model_config": config})),
+        Some(&request.model_parts)
+            .filter(|parts| !parts.is_empty())
+            .map(|parts| {
+                let of = |part: &ModelPart| serde_json::json!([part.part, part.file]);
+                serde_json::json!({"model_parts": parts.iter().map(of).collect::<Vec<_>>()})
+            }),
         request
             .max_sequence_length
             .map(|length| serde_json::json!({"max_sequence_length": length})),

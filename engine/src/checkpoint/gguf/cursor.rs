@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         self.blob.read_at(start, &mut bytes)?;
         String::from_utf8(bytes)
-            .map_err(|_| Error::model(format!("`{}`: a text that is not UTF-8", self.blob.name)))
+            .map_err(|error| self.wrong("a text that is not UTF-8").with_source(error))
     }
 
     /// A failure that names the file.
