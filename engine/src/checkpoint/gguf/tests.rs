@@ -38,7 +38,9 @@ impl File {
     }
 
     fn tensor(self, name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Self {
-        let file = self.text(name).u32(dimensions.len() as u32);
+        let file = self
+            .text(name)
+            .u32(u32::try_from(dimensions.len()).unwrap());
         let file = dimensions.iter().fold(file, |file, size| file.u64(*size));
         file.u32(kind).u64(offset)
     }

@@ -88,16 +88,20 @@ unsafe fn avx512(from: *const u32, from_stride: usize, to: *mut u32, to_stride: 
 mod tests {
     use super::*;
 
+    fn number(j: usize, k: usize) -> u32 {
+        u32::try_from(100 * j + k).unwrap()
+    }
+
     #[test]
     fn rows_become_columns_and_nothing_else_is_written() {
         let from: [[u32; 40]; SIDE] =
-            std::array::from_fn(|j| std::array::from_fn(|k| (100 * j + k) as u32));
+            std::array::from_fn(|j| std::array::from_fn(|k| number(j, k)));
         let mut to = [[7; 33]; SIDE];
         square(&from, 24, &mut to, 17);
         for (k, row) in to.iter().enumerate() {
             for (column, word) in row.iter().enumerate() {
                 let expected = match column.checked_sub(17) {
-                    Some(j) if j < SIDE => (100 * j + 24 + k) as u32,
+                    Some(j) if j < SIDE => number(j, 24 + k),
                     _ => 7,
                 };
                 assert_eq!(*word, expected, "{k} {column}");
