@@ -2,6 +2,7 @@
 //!
 //! Nothing in a file varies between two runs: encoders have fixed settings, and [`Metadata`] has no time, host or path.
 
+mod canny;
 mod encode;
 mod exif;
 mod metadata;
@@ -12,6 +13,7 @@ mod read;
 mod tests;
 mod thumbnail;
 
+pub use canny::canny;
 pub use encode::{Format, encode, encode_preview_png};
 pub use metadata::{METADATA_VERSION, Metadata};
 pub use open::{INPUT_SIDE_LIMIT_PX, read_grey, read_rgb, size_of};
