@@ -1,16 +1,11 @@
 //! The adapters of a request: those it lists and those its prompts name, as in `<lora:NAME:0.8>`, by the paths of their files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use imgd_proto::{limits, v1};
 
-use crate::failure::{Failure, Reason};
-
-/// What follows the name of an adapter's file.
-const ENDING: &str = ".safetensors";
-/// Folders below the adapters' that are looked into, and files that are looked at.
-const DEPTH: usize = 4;
-const MOST_FILES: usize = 10_000;
+use super::folder::Folder;
+use crate::failure::Failure;
 
 /// Takes the tags out of the prompts and puts the paths of adapters in place of their names.
 ///
@@ -39,84 +34,15 @@ pub(super) fn find(request: &mut v1::SubmitJobRequest, folder: &Path) -> Result<
 
 fn locate_all(loras: &mut [v1::Lora], folder: &Path) -> Result<(), Failure> {
     limits::validate_loras(loras)?;
-    for lora in loras {
-        if !lora.lora.starts_with('/') {
-            let path = locate(&lora.lora, folder)?;
-            lora.lora = path.to_str().map(str::to_owned).ok_or_else(|| {
-                Failure::invalid("loras", "the path of the folder of LoRAs is no UTF-8")
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// The file of the adapter `name`: below the folder, or anywhere in it where the name has no folder.
-fn locate(name: &str, folder: &Path) -> Result<PathBuf, Failure> {
-    let stem = name.strip_suffix(ENDING).unwrap_or(name);
-    let direct = folder.join(format!("{stem}{ENDING}"));
-    if direct.is_file() {
-        return Ok(direct);
-    }
-    let mut files = Vec::new();
-    list(folder, DEPTH, &mut files);
-    files.sort();
-    let fitting = files
-        .iter()
-        .filter(|path| path.file_stem().is_some_and(|other| other == stem));
-    match fitting.collect::<Vec<_>>().as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => Err(unknown(name, folder, &files)),
-        several => Err(Failure::invalid(
-            "loras",
-            format!(
-                "there are {} LoRAs `{name}` in `{}`",
-                several.len(),
-                folder.display()
-            ),
-        )
-        .with_hint("name the folder too, as in `styles/ink`")),
-    }
-}
-
-fn unknown(name: &str, folder: &Path, files: &[PathBuf]) -> Failure {
-    let message = format!("there is no LoRA `{name}` in `{}`", folder.display());
-    let known: Vec<_> = files
-        .iter()
-        .filter_map(|path| {
-            path.strip_prefix(folder)
-                .ok()?
-                .to_str()?
-                .strip_suffix(ENDING)
-        })
-        .take(10)
-        .collect();
-    let hint = if known.is_empty() {
-        "put its safetensors file there, or give its path".to_owned()
-    } else {
-        format!("known are `{}`; others by their path", known.join("`, `"))
+    let folder = Folder {
+        path: folder,
+        field: limits::LORAS.field,
+        what: "LoRA",
+        has_directories: false,
     };
-    Failure::new(Reason::InvalidField, message)
-        .with_field("loras")
-        .with_hint(hint)
-}
-
-fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if files.len() >= MOST_FILES {
-            return;
-        }
-        if path.is_dir() {
-            if depth > 0 {
-                list(&path, depth - 1, files);
-            }
-        } else if path.extension().is_some_and(|end| end == "safetensors") {
-            files.push(path);
-        }
-    }
+    loras
+        .iter_mut()
+        .try_for_each(|lora| folder.find(&mut lora.lora))
 }
 
 /// Takes the tags out of a prompt.

@@ -3,6 +3,7 @@
 mod client;
 mod daemon;
 pub mod deadline;
+mod folder;
 mod image;
 mod job;
 mod loras;
