@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".imgd.v1.ImageChunk.data")
         .bytes(".imgd.v1.ImageInput")
+        .bytes(".imgd.v1.Control.control_image")
         .bytes(".imgd.v1.Preview.png")
         .compile_fds(descriptors)?;
     Ok(())

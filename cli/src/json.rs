@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use imgd_client::{
-    Event, Image, ImageFormat, Precision, Priority, PromptSyntax, Started, Step, v1,
+    ControlPreprocess, Event, Image, ImageFormat, Precision, Priority, PromptSyntax, Started, Step,
+    v1,
 };
 use serde_json::{Map, Value, json};
 
@@ -158,6 +159,7 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         },
         "strength": settings.strength,
         "loras": Some(loras(&settings.loras)).filter(|loras| !loras.is_empty()),
+        "controls": Some(controls(&settings.controls)).filter(|controls| !controls.is_empty()),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
 }
@@ -207,5 +209,28 @@ fn loras(loras: &[v1::UsedLora]) -> Vec<Value> {
     loras
         .iter()
         .map(|lora| json!({"name": lora.name, "weight": lora.weight, "sha256": lora.sha256}))
+        .collect()
+}
+
+/// ControlNets that were used.
+fn controls(controls: &[v1::UsedControl]) -> Vec<Value> {
+    controls
+        .iter()
+        .map(|control| {
+            json!({
+                "name": control.name,
+                "weight": control.weight,
+                "start": control.start,
+                "end": control.end,
+                "preprocess": match control.preprocess() {
+                    ControlPreprocess::Unspecified => None,
+                    ControlPreprocess::Canny => Some("canny"),
+                },
+                "canny_low": control.canny_low,
+                "canny_high": control.canny_high,
+                "image_sha256": control.image_sha256,
+                "sha256": control.sha256,
+            })
+        })
         .collect()
 }

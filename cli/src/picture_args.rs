@@ -1,10 +1,11 @@
 //! What a picture is made with, as flags: shared by every verb that makes pictures.
 
 use clap::Args;
-use imgd_client::{GenerateRequest, ImageFormat, ImageInput, Lora, ModelPart};
+use imgd_client::{Control, GenerateRequest, ImageFormat, ImageInput, Lora, ModelPart};
 use imgd_proto::limits;
 
 use crate::{
+    control_arg::control,
     numbers::{self, Size},
     output::Format,
     picture_file::{self, PictureFile},
@@ -82,6 +83,13 @@ pub(crate) struct PictureArgs {
     /// LoRA, LoHa or LoKr and how strong it is, -10 to 10: a name in the daemon's folder of LoRAs, or a file; may be repeated [default weight: 1]
     #[arg(long = "lora", value_name = "NAME|FILE[:WEIGHT]", value_parser = lora)]
     pub(crate) loras: Vec<Lora>,
+    /// ControlNet and the picture that steers what is drawn: the net is a name in the daemon's folder of ControlNets, a file or a diffusers folder. The picture is a map that the net was trained with; `canny` makes one of its edges, `canny=LOW:HIGH` with other thresholds than 100:200. WEIGHT is -10 to 10, START and END are shares of the steps, 0 to 1. May be repeated
+    #[arg(
+        long = "control",
+        value_name = "NET=IMAGE[,canny][,weight=WEIGHT][,start=START][,end=END]",
+        value_parser = control
+    )]
+    pub(crate) controls: Vec<Control>,
     /// Number format of the computation [default: auto]
     #[arg(
         long,
@@ -122,6 +130,7 @@ impl PictureArgs {
             max_sequence_length: self.max_sequence_length,
             prompt_syntax: syntax(self.prompt_syntax),
             loras: self.loras.clone(),
+            controls: self.controls.clone(),
             input: self.init_image.as_ref().map(|image| ImageInput {
                 init_image: image.bytes.clone().into(),
                 mask: self

@@ -61,7 +61,7 @@ pub use options::{ConnectNotice, ConnectOptions, OnNotice};
 pub use pages::Pages;
 pub use picture::sha256_hex;
 pub use request::{
-    GenerateRequest, ImageFormat, ImageInput, KeepAlive, Lora, ModelPart, Precision, Priority,
-    PromptSyntax,
+    Control, ControlPreprocess, GenerateRequest, ImageFormat, ImageInput, KeepAlive, Lora,
+    ModelPart, Precision, Priority, PromptSyntax,
 };
 pub use watch::{JobEvent, Watch};

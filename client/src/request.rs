@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use imgd_proto::v1;
 pub use imgd_proto::v1::{
-    ImageFormat, ImageInput, Lora, ModelPart, Precision, Priority, PromptSyntax,
+    Control, ControlPreprocess, ImageFormat, ImageInput, Lora, ModelPart, Precision, Priority,
+    PromptSyntax,
 };
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
@@ -46,6 +47,8 @@ pub struct GenerateRequest {
     pub prompt_syntax: PromptSyntax,
     /// Adapters that change what the model draws.
     pub loras: Vec<Lora>,
+    /// ControlNets that steer what is drawn, each by a picture.
+    pub controls: Vec<Control>,
     /// A picture to begin from, or to repaint in part.
     pub input: Option<ImageInput>,
     /// Number format of the computation.
@@ -121,6 +124,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             max_sequence_length: request.max_sequence_length,
             prompt_syntax: request.prompt_syntax.into(),
             loras: request.loras,
+            controls: request.controls,
             input: request.input,
             precision: request.precision.into(),
             format: request.format.into(),

@@ -91,6 +91,9 @@ pub(crate) struct Args {
     /// Where LoRAs lie that requests name.
     #[arg(long, value_name = "DIR")]
     lora_dir: Option<String>,
+    /// Where ControlNets lie that requests name.
+    #[arg(long, value_name = "DIR")]
+    control_dir: Option<String>,
     /// Says that a client started the daemon because there was none.
     #[arg(long, hide = true)]
     pub(crate) started_by_client: bool,
@@ -134,6 +137,7 @@ impl Args {
             ("log_level", self.log_level.clone()),
             ("starter_dir", self.starter_dir.as_deref().map(absolute)),
             ("lora_dir", self.lora_dir.as_deref().map(absolute)),
+            ("control_dir", self.control_dir.as_deref().map(absolute)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

@@ -228,6 +228,8 @@ pub struct PictureRequest {
     pub prompt_syntax: v1::PromptSyntax,
     /// Adapters, by the absolute paths of their files.
     pub loras: Vec<v1::Lora>,
+    /// ControlNets, by the absolute paths of their files or directories.
+    pub controls: Vec<v1::Control>,
     /// A picture to begin from.
     pub input: Option<v1::ImageInput>,
 }

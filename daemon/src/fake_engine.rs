@@ -179,6 +179,7 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         max_sequence_length: None,
         prompt_syntax: v1::PromptSyntax::Unspecified,
         loras: Vec::new(),
+        controls: Vec::new(),
         input: None,
     }
 }

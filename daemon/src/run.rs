@@ -60,15 +60,20 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
     }
 }
 
-/// Where adapters lie that requests name.
-fn lora_dir(settings: &Settings, environment: &Environment) -> Result<PathBuf, Failure> {
-    if let Some(set) = &settings.lora_dir {
+/// Where files lie that requests name: where it is `set`, or in the folder `name` of the data directory.
+fn folder(
+    set: Option<&PathBuf>,
+    name: &str,
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<PathBuf, Failure> {
+    if let Some(set) = set {
         return Ok(set.clone());
     }
     let data_dir = environment
         .data_dir(settings)
         .map_err(|error| config_failure(&error))?;
-    Ok(data_dir.join("loras"))
+    Ok(data_dir.join(name))
 }
 
 fn print_config() -> Result<(), Failure> {
@@ -106,7 +111,9 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
-    let lora_dir = lora_dir(&settings, &environment)?;
+    let lora_dir = folder(settings.lora_dir.as_ref(), "loras", &settings, &environment)?;
+    let set = settings.control_dir.as_ref();
+    let control_dir = folder(set, "controlnets", &settings, &environment)?;
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
@@ -144,6 +151,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             models: settings.models,
             default_model: settings.default_model,
             lora_dir,
+            control_dir,
         },
         identity,
         drain_timeout: settings.drain_timeout,

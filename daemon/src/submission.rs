@@ -106,6 +106,7 @@ impl Submission {
                 .chain(own.iter().flat_map(|own| &own.loras))
                 .cloned()
                 .collect(),
+            controls: common.controls.clone(),
             input: common.input.clone(),
         }
     }

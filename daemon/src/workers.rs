@@ -215,6 +215,7 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         input: picture.input,
         prompt_syntax: picture.prompt_syntax.into(),
         loras: picture.loras,
+        controls: picture.controls,
     }
 }
 

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Error, InitImage, Notice, Request, Result, Settings,
     adapters::Opened,
+    controls::Steering,
     families::{Conditioning, Decoding, LatentShape},
     init::Kept,
     sampling::{Sampler, SamplerState, noise},
@@ -36,6 +37,8 @@ pub struct Generation {
     pub(crate) beside: Option<Vec<f32>>,
     /// What the layers add.
     pub(crate) adapters: Option<Arc<Opened>>,
+    /// The ControlNets that steer it.
+    pub(crate) controls: Vec<Steering>,
     pub(crate) positive: Conditioning,
     pub(crate) negative: Option<Conditioning>,
     /// Not saved: it is large, and quickly done again.
@@ -101,7 +104,7 @@ impl Generation {
     ///
     /// Text and a picture to begin from are encoded again by [`crate::Model::restore`]: embeddings are large. Layout:
     /// magic, then blocks, each with its length in eight little-endian bytes (JSON header, sampler, noise, latents, and
-    /// the files of a picture and its mask, empty without them), then the SHA-256 of all before.
+    /// the files of a picture and its mask, empty without them, and of each ControlNet's picture), then the SHA-256 of all before.
     pub fn save(&self) -> Result<Vec<u8>> {
         let header = Header {
             request: self.request.clone(),
@@ -121,7 +124,8 @@ impl Generation {
             .flat_map(|value| value.to_le_bytes())
             .collect();
         let mut bytes = MAGIC.to_vec();
-        for block in [
+        let pictures = self.request.controls.iter();
+        let blocks = [
             header,
             self.sampler.save().to_bytes(),
             self.noise.save(),
@@ -130,7 +134,11 @@ impl Generation {
             init.and_then(|init| init.mask.as_ref())
                 .map(|mask| mask.to_vec())
                 .unwrap_or_default(),
-        ] {
+        ];
+        for block in blocks
+            .into_iter()
+            .chain(pictures.map(|control| control.image.to_vec()))
+        {
             bytes.extend_from_slice(&(block.len() as u64).to_le_bytes());
             bytes.extend_from_slice(&block);
         }
@@ -206,6 +214,9 @@ impl Saved {
                 .map(Bytes::copy_from_slice),
             strength: init.strength,
         });
+        for control in &mut header.request.controls {
+            control.image = Bytes::copy_from_slice(next()?);
+        }
         let (values, tail) = latents.as_chunks::<4>();
         if !tail.is_empty() {
             return Err(damaged("latents are cut off"));

@@ -20,7 +20,15 @@ pub use open::{INPUT_SIDE_LIMIT_PX, read_grey, read_rgb, size_of};
 pub use read::{Found, TEXT_LIMIT_BYTES, read_metadata};
 pub use thumbnail::{THUMBNAIL_SIDE_PX, thumbnail};
 
+use sha2::{Digest as _, Sha256};
+
 use crate::{Error, ErrorKind, Result};
+
+/// SHA-256 of a file's bytes, hex.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// A picture of 8 bits a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,6 +40,9 @@ pub struct ModelInfo {
     /// Whether the network repaints a part of a picture, and needs both.
     #[serde(default)]
     pub repaints: bool,
+    /// Whether there are ControlNets for its kind.
+    #[serde(default)]
+    pub has_controls: bool,
     /// Layers that `clip_skip` may count.
     pub clip_layers: u32,
     /// What a request gets that names nothing (seed 0). Sampler, schedule and prediction are empty when the model's
@@ -134,6 +137,7 @@ pub(crate) fn describe(
             .prompt_positions_limit
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
         repaints: description.repaints,
+        has_controls: description.has_controls,
         prompt_has_grammar: description.prompt_has_grammar,
         clip_layers: description.clip_layers,
         defaults: Settings {
@@ -160,6 +164,7 @@ pub(crate) fn describe(
                 PromptSyntax::Plain
             },
             loras: Vec::new(),
+            controls: Vec::new(),
         },
         components: files
             .parts()

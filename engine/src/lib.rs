@@ -23,6 +23,7 @@
 
 mod adapters;
 pub mod checkpoint;
+mod controls;
 pub mod denoise;
 mod error;
 mod families;
@@ -47,5 +48,6 @@ pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{
-    Guidance, InitImage, Lora, Notice, Precision, PromptSyntax, Request, Settings, UsedLora,
+    CannyThresholds, Control, Guidance, InitImage, Lora, Notice, Precision, PromptSyntax, Request,
+    Settings, UsedControl, UsedLora,
 };

@@ -6,12 +6,11 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{
     Error, ErrorKind, Generation, Guidance, ModelInfo, Notice, Precision, Request, Result,
     Settings, adapters,
     checkpoint::Source,
+    controls,
     families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
@@ -70,6 +69,7 @@ pub struct Model {
     info: ModelInfo,
     hash: String,
     adapters: adapters::Cache,
+    controls: controls::Cache,
 }
 
 impl Model {
@@ -90,12 +90,14 @@ impl Model {
         let family = family?;
         let layers = files.layers().all();
         let originals = adapters::originals(&layers, originals);
+        let controls = controls::Cache::new(family.controlled().cloned(), options.precision);
         Ok(Self {
             family,
             scheduler_config,
             info,
             hash: hash?,
             adapters: adapters::Cache::new(layers, originals),
+            controls,
         })
     }
 
@@ -171,8 +173,12 @@ impl Model {
                 generation.sampler.model_input(&generation.latents)
             })
             .collect();
+        let acting: Vec<Vec<controls::Acting<'_>>> = members
+            .iter()
+            .map(|index| generations[*index].acting())
+            .collect();
         let mut inputs = Vec::with_capacity(members.len() * 2);
-        for (index, model_input) in members.iter().zip(&model_inputs) {
+        for ((index, model_input), controls) in members.iter().zip(&model_inputs).zip(&acting) {
             let generation = &generations[*index];
             for conditioning in generation.negative.iter().chain([&generation.positive]) {
                 inputs.push(NetworkInput {
@@ -180,6 +186,7 @@ impl Model {
                     timestep: model_input.timestep,
                     conditioning,
                     beside: generation.beside.as_deref(),
+                    controls,
                 });
             }
         }
@@ -275,10 +282,12 @@ impl Model {
         let (settings, plan) = resolve(&self.info, &self.scheduler_config, &saved.request)?;
         let mut generation = self.begin(saved.request, settings, plan.sampler)?;
         if generation.settings != saved.settings {
-            let reason = if generation.settings.loras == saved.settings.loras {
-                "the model's defaults have changed"
-            } else {
+            let reason = if generation.settings.loras != saved.settings.loras {
                 "a LoRA's file has changed"
+            } else if generation.settings.controls != saved.settings.controls {
+                "a ControlNet's file has changed"
+            } else {
+                "the model's defaults have changed"
             };
             return Ok(Restored {
                 generation,
@@ -352,12 +361,15 @@ impl Model {
             .family
             .autoencoder()
             .latent_shape(settings.width_px, settings.height_px);
+        let size_px = (settings.width_px, settings.height_px);
+        let (controls, used) = controls::begin(&request.controls, &self.controls, size_px, shape)?;
+        settings.controls = used;
         let mut noise = noise::Generator::new(noise::KINDS[0], settings.seed)?;
         let beginning = match (&request.init, settings.strength) {
             (Some(init), Some(strength)) => init::begin(
                 init,
                 self.family.autoencoder(),
-                (settings.width_px, settings.height_px),
+                size_px,
                 shape,
                 sampler.as_ref(),
                 (strength, self.info.repaints),
@@ -390,6 +402,7 @@ impl Model {
             latents,
             noise,
             adapters,
+            controls,
             positive: encoded.positive,
             negative: encoded.negative,
             decoding: None,
@@ -420,12 +433,13 @@ impl Model {
             max_sequence_length: Some(settings.max_sequence_length).filter(|length| *length > 0),
             prompt_syntax: settings.prompt_syntax.name().to_owned(),
             loras: settings.loras.clone(),
-            init_image_sha256: request.init.as_ref().map(|init| sha256(&init.image)),
+            controls: settings.controls.clone(),
+            init_image_sha256: request.init.as_ref().map(|init| image::sha256(&init.image)),
             mask_sha256: request
                 .init
                 .as_ref()
                 .and_then(|init| init.mask.as_deref())
-                .map(sha256),
+                .map(image::sha256),
             precision: settings.precision.name().to_owned(),
         }
     }
@@ -440,6 +454,15 @@ impl Model {
 }
 
 impl Generation {
+    /// The ControlNets that act in the next evaluation.
+    fn acting(&self) -> Vec<controls::Acting<'_>> {
+        let (done, count) = (self.evaluations_done(), self.evaluation_count());
+        let acting = self.controls.iter();
+        acting
+            .filter_map(|control| control.acting(done, count))
+            .collect()
+    }
+
     /// Gives the network's output to the sampler.
     fn advance(&mut self, output: &[f32]) -> Result<()> {
         let (noise, shape) = (&mut self.noise, self.shape);
@@ -468,14 +491,6 @@ fn draw(noise: &mut noise::Generator, shape: LatentShape) -> Vec<f32> {
     let area = shape.height * shape.width;
     (0..shape.len())
         .map(|index| channels_first[index % shape.channels * area + index / shape.channels])
-        .collect()
-}
-
-/// SHA-256 of a file's bytes, hex.
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
         .collect()
 }
 

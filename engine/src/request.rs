@@ -112,6 +112,9 @@ pub struct Request {
     /// Adapters, each with a weight.
     #[serde(default)]
     pub loras: Vec<Lora>,
+    /// ControlNets, each with a picture.
+    #[serde(default)]
+    pub controls: Vec<Control>,
     /// A picture to begin from. Saved apart from the rest: it is no text.
     #[serde(skip)]
     pub init: Option<InitImage>,
@@ -142,6 +145,94 @@ pub struct UsedLora {
     /// How strongly it was applied.
     pub weight: f64,
     /// SHA-256 of the file, hex.
+    pub sha256: String,
+}
+
+/// A ControlNet that steers what is drawn by a picture.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Control {
+    /// Its safetensors file, or its diffusers directory.
+    pub path: PathBuf,
+    /// A PNG, JPEG or WebP file: a map such as the network was trained with, brought to the size of the picture that is
+    /// made. Saved apart from the rest: it is no text.
+    #[serde(skip)]
+    pub image: Bytes,
+    /// Makes the map from the picture: its edges.
+    pub canny: Option<CannyThresholds>,
+    /// How strongly it steers, -10 to 10: 1 as it was trained.
+    pub weight: f64,
+    /// Share of the evaluations after which it begins, 0 to 1.
+    pub start: f64,
+    /// Share of the evaluations after which it ends, 0 to 1.
+    pub end: f64,
+}
+
+/// How strong edges are, 0 to 2040; see [`crate::image::canny`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CannyThresholds {
+    /// Above which a pixel continues an edge.
+    pub low: u32,
+    /// Above which a pixel begins one.
+    pub high: u32,
+}
+
+impl Default for CannyThresholds {
+    fn default() -> Self {
+        Self {
+            low: 100,
+            high: 200,
+        }
+    }
+}
+
+impl Control {
+    /// The name of its file, without what follows the dot, or of its directory.
+    pub fn name(&self) -> String {
+        let is_file = self
+            .path
+            .extension()
+            .is_some_and(|end| end == "safetensors");
+        let name = if is_file {
+            self.path.file_stem()
+        } else {
+            self.path.file_name()
+        };
+        name.unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Without the picture.
+impl std::fmt::Debug for Control {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Control")
+            .field("path", &self.path)
+            .field("bytes", &self.image.len())
+            .field("canny", &self.canny)
+            .field("weight", &self.weight)
+            .field("start", &self.start)
+            .field("end", &self.end)
+            .finish()
+    }
+}
+
+/// A ControlNet that was used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsedControl {
+    /// The name of its file or directory.
+    pub name: String,
+    /// How strongly it steered.
+    pub weight: f64,
+    /// Share of the evaluations after which it began.
+    pub start: f64,
+    /// Share of the evaluations after which it ended.
+    pub end: f64,
+    /// There when its map was made from the picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canny: Option<CannyThresholds>,
+    /// SHA-256 of the picture's file, hex.
+    pub image_sha256: String,
+    /// SHA-256 of the network's file, hex; see [`crate::checkpoint::Sha256`].
     pub sha256: String,
 }
 
@@ -185,6 +276,7 @@ impl Request {
             max_sequence_length: None,
             prompt_syntax: None,
             loras: Vec::new(),
+            controls: Vec::new(),
             init: None,
         }
     }
@@ -230,6 +322,9 @@ pub struct Settings {
     /// Adapters that are used.
     #[serde(default)]
     pub loras: Vec<UsedLora>,
+    /// ControlNets that are used.
+    #[serde(default)]
+    pub controls: Vec<UsedControl>,
 }
 
 impl PromptSyntax {

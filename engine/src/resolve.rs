@@ -1,7 +1,7 @@
 //! From a request to settings that leave nothing to a default.
 
 use crate::{
-    Error, ModelInfo, PromptSyntax, Request, Result, Settings,
+    Error, ModelInfo, PromptSyntax, Request, Result, Settings, controls,
     families::clip_skip_error,
     image,
     info::own_or_named,
@@ -28,9 +28,17 @@ pub(crate) fn resolve(
     if clip_skip == 0 || clip_skip > info.clip_layers {
         return Err(clip_skip_error(clip_skip, info.clip_layers));
     }
-    let (default_width, default_height) = match &request.init {
-        Some(init) => fitting(image::size_of(&init.image, "init_image")?, multiple_px),
-        None => (defaults.width_px, defaults.height_px),
+    if !request.controls.is_empty() && !info.has_controls {
+        return Err(controls::none_known());
+    }
+    controls::check(&request.controls)?;
+    let (default_width, default_height) = match (&request.init, request.controls.first()) {
+        (Some(init), _) => fitting(image::size_of(&init.image, "init_image")?, multiple_px),
+        (None, Some(control)) => fitting(
+            image::size_of(&control.image, "control_image")?,
+            multiple_px,
+        ),
+        (None, None) => (defaults.width_px, defaults.height_px),
     };
     let width_px = request.width_px.unwrap_or(default_width);
     let width_px = request::check_side("width_px", width_px, multiple_px)?;
@@ -99,6 +107,7 @@ pub(crate) fn resolve(
         prompt_syntax,
         // Known when their files are read.
         loras: Vec::new(),
+        controls: Vec::new(),
     };
     Ok((settings, plan))
 }

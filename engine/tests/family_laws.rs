@@ -29,6 +29,9 @@ const CASES: &[&str] = &[
     "lora-kohya-conv",
     "lora-flux-kohya",
     "prompt-long-and-short",
+    "control-two",
+    "control-heun",
+    "control-xl-two",
 ];
 
 fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {
@@ -61,9 +64,10 @@ fn requests(case: &Case, root: &Path) -> Vec<Request> {
             "a cat sitting next to a dog under the blue sky, a red apple on a wooden table, studio light, a cat and a dog",
             7,
         ),
-        // Without adapters, where the case has some.
+        // Without adapters and ControlNets, where the case has some.
         Request {
             loras: Vec::new(),
+            controls: Vec::new(),
             ..with("", 8)
         },
     ]

@@ -8,8 +8,8 @@ use std::{fmt::Write as _, time::Duration};
 use crate::{
     errors::{Failure, Reason},
     v1::{
-        GenerateRequest, ImageFormat, ImageInput, LoadModelRequest, Lora, ModelPart, Precision,
-        Priority, PromptSyntax, SubmitJobRequest,
+        Control, ControlPreprocess, GenerateRequest, ImageFormat, ImageInput, LoadModelRequest,
+        Lora, ModelPart, Precision, Priority, PromptSyntax, SubmitJobRequest,
     },
 };
 
@@ -99,6 +99,14 @@ table! {
     LORAS: "loras", integer(0, 16), "", "none", "Adapters that change what the model draws";
     LORA: "lora", Range::Bytes { max: 4_096 }, "bytes", "", "Name or absolute path of an adapter's file";
     WEIGHT: "weight", Range::Number { min: -10.0, max: 10.0 }, "", "1", "How strongly an adapter is applied";
+    CONTROLS: "controls", integer(0, 4), "", "none", "ControlNets that steer what is drawn";
+    CONTROL_MODEL: "control_model", Range::Bytes { max: 4_096 }, "bytes", "", "Name or absolute path of a ControlNet";
+    CONTROL_IMAGE: "control_image", Range::Bytes { max: 16 << 20 }, "bytes", "", "File of the picture that a ControlNet steers by";
+    CONTROL_WEIGHT: "control_weight", Range::Number { min: -10.0, max: 10.0 }, "", "1", "How strongly a ControlNet steers";
+    CONTROL_START: "control_start", Range::Number { min: 0.0, max: 1.0 }, "", "0", "Share of the evaluations after which a ControlNet begins";
+    CONTROL_END: "control_end", Range::Number { min: 0.0, max: 1.0 }, "", "1", "Share of the evaluations after which a ControlNet ends";
+    CANNY_LOW: "canny_low", integer(0, 2_040), "", "100", "Strength above which a pixel continues an edge";
+    CANNY_HIGH: "canny_high", integer(0, 2_040), "", "200", "Strength above which a pixel begins an edge";
     WIDTH_PX: "width_px", integer(8, 4_096), "px", "the model's", "Width of the picture";
     HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
     NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
@@ -130,8 +138,11 @@ pub const SIZE_MULTIPLE_PX: u32 = 8;
 /// Largest message a daemon accepts for one call, in bytes: two prompts at their limits fit several times.
 pub const MAX_REQUEST_BYTES: usize = 1 << 20;
 
-/// Largest message a daemon accepts for a call that may carry pictures, in bytes: a picture and its mask at their limits.
-pub const MAX_PICTURE_REQUEST_BYTES: usize = (32 << 20) + MAX_REQUEST_BYTES;
+/// Most bytes of all pictures' files of one request: a picture and its mask at their limits.
+pub const MAX_PICTURES_BYTES: usize = 32 << 20;
+
+/// Largest message a daemon accepts for a call that may carry pictures, in bytes.
+pub const MAX_PICTURE_REQUEST_BYTES: usize = MAX_PICTURES_BYTES + MAX_REQUEST_BYTES;
 
 /// Largest part of a picture's file in one event, in bytes.
 pub const IMAGE_CHUNK_BYTES: usize = 256 << 10;
@@ -206,6 +217,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         .map_or(Ok(()), |value| number(&GUIDANCE_SCALE, value))?;
     request.input.as_ref().map_or(Ok(()), validate_input)?;
     validate_loras(&request.loras)?;
+    validate_controls(request)?;
     text(&SAMPLER, &request.sampler)?;
     text(&SCHEDULE, &request.schedule)?;
     enumeration::<Precision>("precision", request.precision)?;
@@ -240,16 +252,96 @@ pub fn validate_loras(loras: &[Lora]) -> Result<(), FieldError> {
     whole(&LORAS, u32::try_from(loras.len()).unwrap_or(u32::MAX))?;
     for Lora { lora, weight } in loras {
         text(&LORA, lora)?;
-        let is_inside = |name: &str| {
-            name.split('/')
-                .all(|part| !part.is_empty() && !part.starts_with('.'))
-        };
-        if lora.contains('\0') || !(lora.starts_with('/') || is_inside(lora)) {
+        if !is_name_or_path(lora) {
             let message = format!("lora {lora:?} is neither a name nor an absolute path");
             return Err(FieldError::new(LORAS.field, message)
                 .with_hint("give the name of a file in the daemon's folder of LoRAs".to_owned()));
         }
         weight.map_or(Ok(()), |weight| number(&WEIGHT, weight))?;
+    }
+    Ok(())
+}
+
+/// Whether it is an absolute path, or a name that leads out of no folder.
+fn is_name_or_path(name: &str) -> bool {
+    let is_inside = || {
+        name.split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.'))
+    };
+    !name.contains('\0') && (name.starts_with('/') || is_inside())
+}
+
+/// Checks the ControlNets of a request. Says nothing of whether they exist.
+fn validate_controls(request: &GenerateRequest) -> Result<(), FieldError> {
+    let controls = &request.controls;
+    whole(&CONTROLS, u32::try_from(controls.len()).unwrap_or(u32::MAX))?;
+    controls.iter().try_for_each(validate_control)?;
+    let of_input = request
+        .input
+        .iter()
+        .flat_map(|input| [&input.init_image, &input.mask]);
+    let of_controls = controls.iter().map(|control| &control.control_image);
+    let bytes: usize = of_input.chain(of_controls).map(|image| image.len()).sum();
+    if bytes > MAX_PICTURES_BYTES {
+        let message = format!(
+            "the pictures of the request have {bytes} bytes together: they may have {}",
+            grouped(MAX_PICTURES_BYTES as u64)
+        );
+        return Err(FieldError::new(CONTROL_IMAGE.field, message)
+            .with_hint("save them smaller, or as JPEG".to_owned()));
+    }
+    Ok(())
+}
+
+fn validate_control(control: &Control) -> Result<(), FieldError> {
+    let Control {
+        control_model,
+        control_image,
+        preprocess,
+        control_weight,
+        control_start,
+        control_end,
+        canny_low,
+        canny_high,
+    } = control;
+    text(&CONTROL_MODEL, control_model)?;
+    if !is_name_or_path(control_model) {
+        let message =
+            format!("control_model {control_model:?} is neither a name nor an absolute path");
+        return Err(FieldError::new(CONTROL_MODEL.field, message)
+            .with_hint("give a name in the daemon's folder of ControlNets".to_owned()));
+    }
+    if control_image.is_empty() {
+        let message = "control_image is empty: a ControlNet steers by a picture".to_owned();
+        return Err(FieldError::new(CONTROL_IMAGE.field, message)
+            .with_hint("give a PNG, JPEG or WebP file".to_owned()));
+    }
+    bytes_of(&CONTROL_IMAGE, control_image.len())?;
+    enumeration::<ControlPreprocess>("preprocess", *preprocess)?;
+    for (limit, value) in [
+        (&CONTROL_WEIGHT, control_weight),
+        (&CONTROL_START, control_start),
+        (&CONTROL_END, control_end),
+    ] {
+        value.map_or(Ok(()), |value| number(limit, value))?;
+    }
+    let (start, end) = (control_start.unwrap_or(0.0), control_end.unwrap_or(1.0));
+    if start >= end {
+        let message = format!("control_start is {start}: it must be below control_end, {end}");
+        return Err(FieldError::new(CONTROL_START.field, message));
+    }
+    for (limit, value) in [(&CANNY_LOW, canny_low), (&CANNY_HIGH, canny_high)] {
+        value.map_or(Ok(()), |value| whole(limit, value))?;
+        if value.is_some() && *preprocess != i32::from(ControlPreprocess::Canny) {
+            let message = format!("{} is set, but no edges are made", limit.field);
+            return Err(FieldError::new(limit.field, message)
+                .with_hint("leave it out, or ask for Canny's edges".to_owned()));
+        }
+    }
+    let (low, high) = (canny_low.unwrap_or(100), canny_high.unwrap_or(200));
+    if low > high {
+        let message = format!("canny_low is {low}: it must be at most canny_high, {high}");
+        return Err(FieldError::new(CANNY_LOW.field, message));
     }
     Ok(())
 }

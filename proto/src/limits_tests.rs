@@ -13,6 +13,7 @@ fn comment_of(field: &str) -> String {
         (IMAGE_PROTO, "ImageInput"),
         (IMAGE_PROTO, "Lora"),
         (IMAGE_PROTO, "ModelPart"),
+        (IMAGE_PROTO, "Control"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]
@@ -427,4 +428,77 @@ fn a_job_is_named_by_its_first_digits() {
     ] {
         assert_eq!(validate_job_id(wrong).unwrap_err().field, "job_id");
     }
+}
+
+#[test]
+fn control_nets_are_checked_one_by_one() {
+    let control = || Control {
+        control_model: "canny".into(),
+        control_image: b"png".as_slice().into(),
+        ..Default::default()
+    };
+    let validate = |change: fn(&mut Control)| {
+        let mut second = control();
+        change(&mut second);
+        let controls = vec![control(), second];
+        validate_generate(&GenerateRequest {
+            controls,
+            ..request()
+        })
+    };
+    validate(|_| {}).unwrap();
+    validate(|control| {
+        control.control_model = "/models/canny".into();
+        control.preprocess = ControlPreprocess::Canny.into();
+        (control.canny_low, control.canny_high) = (Some(150), None);
+        (control.control_weight, control.control_end) = (Some(-10.0), Some(0.5));
+    })
+    .unwrap();
+    for (field, change) in [
+        (
+            "control_model",
+            (|control| control.control_model.clear()) as fn(&mut Control),
+        ),
+        ("control_model", |control| {
+            control.control_model = "../canny".into()
+        }),
+        ("control_image", |control| control.control_image.clear()),
+        ("control_image", |control| {
+            control.control_image = vec![0; (16 << 20) + 1].into()
+        }),
+        ("preprocess", |control| control.preprocess = 7),
+        ("control_weight", |control| {
+            control.control_weight = Some(10.1)
+        }),
+        ("control_weight", |control| {
+            control.control_weight = Some(f64::NAN)
+        }),
+        ("control_start", |control| control.control_start = Some(1.0)),
+        ("control_end", |control| control.control_end = Some(1.1)),
+        ("canny_low", |control| control.canny_low = Some(10)),
+        ("canny_high", |control| {
+            control.preprocess = ControlPreprocess::Canny.into();
+            control.canny_high = Some(2_041);
+        }),
+        ("canny_low", |control| {
+            control.preprocess = ControlPreprocess::Canny.into();
+            control.canny_low = Some(201);
+        }),
+    ] {
+        assert_eq!(validate(change).unwrap_err().field, field);
+    }
+    let many = |controls: Vec<Control>| {
+        validate_generate(&GenerateRequest {
+            controls,
+            ..request()
+        })
+        .unwrap_err()
+        .field
+    };
+    assert_eq!(many(vec![control(); 5]), "controls");
+    let large = Control {
+        control_image: vec![0; 12 << 20].into(),
+        ..control()
+    };
+    assert_eq!(many(vec![large; 3]), "control_image");
 }

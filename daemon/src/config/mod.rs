@@ -86,6 +86,8 @@ pub struct Settings {
     pub starter_dir: Option<PathBuf>,
     /// Where adapters lie that requests name; "auto" is `loras` in the data directory.
     pub lora_dir: Option<PathBuf>,
+    /// Where ControlNets lie that requests name; "auto" is `controlnets` in the data directory.
+    pub control_dir: Option<PathBuf>,
     /// Models by name; each an absolute path of a diffusers directory.
     pub models: BTreeMap<String, PathBuf>,
 }
@@ -114,6 +116,7 @@ impl Default for Settings {
             log_level: tracing::Level::INFO,
             starter_dir: None,
             lora_dir: None,
+            control_dir: None,
             models: BTreeMap::new(),
         }
     }

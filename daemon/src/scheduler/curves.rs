@@ -91,12 +91,16 @@ fn group(point: &journal::CurvePoint) -> Group {
 
 /// What the engine's settings have in common with others of one evaluation.
 pub(super) fn group_of(settings: &v1::Settings) -> Group {
-    let adapters = if settings.loras.is_empty() {
+    let adapters = if settings.loras.is_empty() && settings.controls.is_empty() {
         0
     } else {
         let mut hasher = DefaultHasher::new();
         for lora in &settings.loras {
             (&lora.sha256, lora.weight.to_bits()).hash(&mut hasher);
+        }
+        // ControlNets take time of their own; their pictures and weights may differ.
+        for control in &settings.controls {
+            (0_u8, &control.sha256).hash(&mut hasher);
         }
         hasher.finish().max(1)
     };
@@ -124,6 +128,26 @@ mod tests {
                 .collect(),
             ..v1::Settings::default()
         })
+    }
+
+    #[test]
+    fn the_same_control_nets_share_whatever_they_see() {
+        let with = |controls: &[(&str, &str)]| {
+            let used = controls.iter().map(|(sha256, image)| v1::UsedControl {
+                sha256: (*sha256).to_owned(),
+                image_sha256: (*image).to_owned(),
+                ..v1::UsedControl::default()
+            });
+            group_of(&v1::Settings {
+                controls: used.collect(),
+                ..v1::Settings::default()
+            })
+        };
+        assert_eq!(with(&[]).adapters, 0);
+        assert_eq!(with(&[("a", "1")]), with(&[("a", "2")]));
+        for other in [&[][..], &[("b", "1")], &[("a", "1"), ("b", "1")]] {
+            assert_ne!(with(&[("a", "1")]), with(other));
+        }
     }
 
     #[test]

@@ -116,15 +116,20 @@ pub(super) fn asked(job: v1::Job, submission: &v1::SubmitJobRequest) -> v1::Job 
     }
 }
 
-/// A request as it is shown: pictures to begin from are large, and who gave them has them.
+/// A request as it is shown: pictures that came with it are large, and who gave them has them.
 fn without_pictures(request: &v1::GenerateRequest) -> v1::GenerateRequest {
     let input = request.input.as_ref().map(|input| v1::ImageInput {
         strength: input.strength,
         ..v1::ImageInput::default()
     });
+    let controls = request.controls.iter().map(|control| v1::Control {
+        control_image: tonic::codegen::Bytes::new(),
+        ..control.clone()
+    });
     // Cloning shares the pictures' bytes.
     v1::GenerateRequest {
         input,
+        controls: controls.collect(),
         ..request.clone()
     }
 }

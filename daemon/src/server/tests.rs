@@ -86,6 +86,7 @@ impl House {
                 models: [model("m"), model("broken"), model("huge")].into(),
                 default_model: "m".to_owned(),
                 lora_dir: "/loras".into(),
+                control_dir: "/controls".into(),
             },
             identity: Identity {
                 started: std::time::Instant::now(),

@@ -1,6 +1,7 @@
 //! The contract's services: checking what comes in, handing it to the scheduler, telling what comes out.
 
 mod client;
+mod controls;
 mod daemon;
 pub mod deadline;
 mod folder;

@@ -27,6 +27,8 @@ pub struct Names {
     pub default_model: String,
     /// Where adapters lie that have a name.
     pub lora_dir: PathBuf,
+    /// Where ControlNets lie that have a name.
+    pub control_dir: PathBuf,
 }
 
 impl Names {
@@ -199,6 +201,7 @@ mod tests {
             ]),
             default_model: "sdxl".to_owned(),
             lora_dir: "/loras".into(),
+            control_dir: "/controls".into(),
         }
     }
 

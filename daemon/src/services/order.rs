@@ -8,7 +8,7 @@ use std::{
 use imgd_proto::{limits, v1};
 
 use super::{
-    loras,
+    controls, loras,
     names::{self, Names},
 };
 use crate::{
@@ -59,6 +59,7 @@ fn order(
 ) -> Result<Order, Failure> {
     let mut request = request;
     loras::find(&mut request, &names.lora_dir)?;
+    controls::find(&mut request, &names.control_dir)?;
     let submission = Submission::new(request, random_seed);
     let common = submission.generate();
     names::check(common)?;
@@ -102,6 +103,7 @@ mod tests {
             models: [("m".to_owned(), "/m".into())].into(),
             default_model: "m".to_owned(),
             lora_dir: "/loras".into(),
+            control_dir: "/controls".into(),
         };
         let request = v1::SubmitJobRequest {
             generate: Some(v1::GenerateRequest {

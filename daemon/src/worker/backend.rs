@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    ErrorKind, Generation, InitImage, Lora, Model, ModelInfo, OpenOptions, Precision, PromptSyntax,
-    Request, Settings,
+    CannyThresholds, Control, ErrorKind, Generation, InitImage, Lora, Model, ModelInfo,
+    OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -351,6 +351,7 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
                 weight: lora.weight.unwrap_or(1.0),
             })
             .collect(),
+        controls: start.controls.into_iter().map(control).collect(),
         init: start.input.map(|input| InitImage {
             image: input.init_image,
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
@@ -358,6 +359,44 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
         }),
     };
     (start.generation, start.model, request)
+}
+
+/// A ControlNet of a request, defaults filled in.
+fn control(control: v1::Control) -> Control {
+    let defaults = CannyThresholds::default();
+    let canny = match control.preprocess() {
+        v1::ControlPreprocess::Unspecified => None,
+        v1::ControlPreprocess::Canny => Some(CannyThresholds {
+            low: control.canny_low.unwrap_or(defaults.low),
+            high: control.canny_high.unwrap_or(defaults.high),
+        }),
+    };
+    Control {
+        path: control.control_model.into(),
+        image: control.control_image,
+        canny,
+        weight: control.control_weight.unwrap_or(1.0),
+        start: control.control_start.unwrap_or(0.0),
+        end: control.control_end.unwrap_or(1.0),
+    }
+}
+
+fn used_control(used: &UsedControl) -> v1::UsedControl {
+    v1::UsedControl {
+        name: used.name.clone(),
+        weight: used.weight,
+        start: used.start,
+        end: used.end,
+        preprocess: match used.canny {
+            None => v1::ControlPreprocess::Unspecified,
+            Some(_) => v1::ControlPreprocess::Canny,
+        }
+        .into(),
+        canny_low: used.canny.map(|canny| canny.low),
+        canny_high: used.canny.map(|canny| canny.high),
+        image_sha256: used.image_sha256.clone(),
+        sha256: used.sha256.clone(),
+    }
 }
 
 fn unknown(id: u64) -> Failure {
@@ -450,6 +489,7 @@ fn settings(settings: &Settings) -> v1::Settings {
                 sha256: lora.sha256.clone(),
             })
             .collect(),
+        controls: settings.controls.iter().map(used_control).collect(),
     }
 }
 

@@ -136,6 +136,8 @@ pub(crate) struct Start {
     pub(crate) prompt_syntax: i32,
     #[prost(message, repeated, tag = "15")]
     pub(crate) loras: Vec<v1::Lora>,
+    #[prost(message, repeated, tag = "17")]
+    pub(crate) controls: Vec<v1::Control>,
 }
 
 /// Without the prompts, which reach no log.

@@ -1,5 +1,6 @@
 //! The networks: from latents, a time and conditioning to what the sampler is after.
 
+pub mod controlnet;
 pub mod flux;
 pub mod flux2;
 mod joint_attention;

@@ -3,12 +3,12 @@
 //! Everything is driven by the `config.json` of a diffusers directory; weights keep diffusers' names. What a config
 //! asks for and this network cannot do is refused when it loads. Source: diffusers `UNet2DConditionModel`.
 
-mod blocks;
+pub(super) mod blocks;
 mod config;
-mod plan;
+pub(super) mod plan;
 #[cfg(test)]
 mod tests;
-mod time;
+pub(super) mod time;
 mod transformer;
 
 use candle_core::Tensor;
@@ -28,6 +28,15 @@ pub struct AddedConditioning {
     pub text_embeds: Tensor,
     /// Original height and width, crop top and left, target height and width: `(b, 6)`.
     pub time_ids: Tensor,
+}
+
+/// What ControlNets add to the results of the way down and of the middle block.
+#[derive(Debug, Clone)]
+pub struct Residuals {
+    /// Of the shapes of the skips, in the order in which the way down makes them.
+    pub down: Vec<Tensor>,
+    /// Of the shape of the middle block's result.
+    pub mid: Tensor,
 }
 
 /// A UNet with its weights.
@@ -89,6 +98,19 @@ impl UNet2DConditionModel {
         encoder_hidden_states: &Tensor,
         added: Option<&AddedConditioning>,
     ) -> Result<Tensor> {
+        self.forward_controlled(sample, timesteps, encoder_hidden_states, added, None)
+    }
+
+    /// As [`Self::forward`], with what ControlNets add. Source: diffusers' `down_block_additional_residuals` and
+    /// `mid_block_additional_residual`.
+    pub fn forward_controlled(
+        &self,
+        sample: &Tensor,
+        timesteps: &[f64],
+        encoder_hidden_states: &Tensor,
+        added: Option<&AddedConditioning>,
+        residuals: Option<&Residuals>,
+    ) -> Result<Tensor> {
         let (batch, _, _, channels) = sample.dims4()?;
         let (text_batch, _, _) = encoder_hidden_states.dims3()?;
         if channels != self.in_channels || timesteps.len() != batch || text_batch != batch {
@@ -119,6 +141,21 @@ impl UNet2DConditionModel {
         }
         if let Some(mid) = &self.mid_block {
             hidden = mid.forward(&hidden, time, text)?;
+        }
+        if let Some(Residuals { down, mid }) = residuals {
+            if down.len() != skips.len() {
+                return Err(Error::internal(format!(
+                    "{} residuals for {} skips of a unet",
+                    down.len(),
+                    skips.len()
+                )));
+            }
+            skips = skips
+                .iter()
+                .zip(down)
+                .map(|(skip, residual)| Ok((skip + residual)?))
+                .collect::<Result<_>>()?;
+            hidden = (hidden + mid)?;
         }
         for block in &self.up_blocks {
             hidden = block.forward(hidden, time, text, &mut skips)?;

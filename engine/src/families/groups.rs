@@ -1,4 +1,5 @@
-//! Inputs of one evaluation that can go through a transformer together: those whose prompts are of one length.
+//! Inputs of one evaluation that can go through a network together: those whose prompts are of one length, and that the same
+//! ControlNets steer.
 
 use candle_core::{Device, Tensor};
 
@@ -7,7 +8,7 @@ use super::{
     latent_diffusion::concat,
     patches::{Patches, pack, unpack},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, controls};
 
 /// Several inputs stacked, for a transformer of patches.
 pub(super) struct Stacked {
@@ -65,8 +66,8 @@ pub(super) fn evaluate(
     })
 }
 
-/// Runs `network` on every group of inputs whose prompts have the same number of tokens; one output for each input, in
-/// order. `network` gives as many numbers for each as `shape` has.
+/// Runs `network` on every group of inputs whose prompts have the same number of tokens and that have the same ControlNets;
+/// one output for each input, in order. `network` gives as many numbers for each as `shape` has.
 pub(super) fn each(
     shape: LatentShape,
     inputs: &[NetworkInput<'_>],
@@ -76,7 +77,11 @@ pub(super) fn each(
     while let Some(first) = outputs.iter().position(Vec::is_empty) {
         let words = |index: usize| inputs[index].conditioning.prompt_embeds.dims()[1];
         let members: Vec<usize> = (first..inputs.len())
-            .filter(|index| outputs[*index].is_empty() && words(*index) == words(first))
+            .filter(|index| {
+                outputs[*index].is_empty()
+                    && words(*index) == words(first)
+                    && controls::same(inputs[*index].controls, inputs[first].controls)
+            })
             .collect();
         let group: Vec<&NetworkInput<'_>> = members.iter().map(|index| &inputs[*index]).collect();
         let result = network(&group)?;

@@ -9,7 +9,7 @@ use super::{
     groups,
 };
 use crate::{
-    Error, Precision, Result,
+    Error, Precision, Result, controls,
     denoise::unet_2d_condition::{self, AddedConditioning, UNet2DConditionModel},
 };
 
@@ -102,6 +102,7 @@ fn is_before_0_9(version: &str) -> bool {
 /// The loaded networks.
 pub(crate) struct LatentDiffusion {
     unet: UNet2DConditionModel,
+    pub(crate) unet_config: unet_2d_condition::Config,
     pub(crate) autoencoder: Autoencoder,
     device: Device,
 }
@@ -116,6 +117,7 @@ impl LatentDiffusion {
             UNet2DConditionModel::load(&files.loader("unet", device, precision)?, &unet_config)?;
         Ok(Self {
             unet,
+            unet_config,
             autoencoder: Autoencoder::open(files, device, precision)?,
             device: device.clone(),
         })
@@ -130,7 +132,8 @@ impl LatentDiffusion {
         groups::each(shape, inputs, |group| self.evaluate_group(shape, group))
     }
 
-    /// The same for inputs whose prompts have the same number of tokens, one after the other.
+    /// The same for inputs whose prompts have the same number of tokens and that have the same ControlNets, one after the
+    /// other.
     fn evaluate_group(&self, shape: LatentShape, inputs: &[&NetworkInput<'_>]) -> Result<Vec<f32>> {
         let mut samples = Vec::with_capacity(inputs.len() * shape.len());
         for input in inputs {
@@ -171,10 +174,31 @@ impl LatentDiffusion {
                 text_embeds,
                 time_ids,
             });
-        let output = self
-            .unet
-            .forward(&samples, &timesteps, &prompt_embeds, added.as_ref())?;
+        let residuals = controls::residuals(
+            inputs,
+            || self.latents(shape, inputs),
+            &timesteps,
+            &prompt_embeds,
+            added.as_ref(),
+        )?;
+        let output = self.unet.forward_controlled(
+            &samples,
+            &timesteps,
+            &prompt_embeds,
+            added.as_ref(),
+            residuals.as_ref(),
+        )?;
         Ok(output.flatten_all()?.to_vec1()?)
+    }
+
+    /// The latents alone, `(b, h, w, c)`: what ControlNets see.
+    fn latents(&self, shape: LatentShape, inputs: &[&NetworkInput<'_>]) -> Result<Tensor> {
+        let latents: Vec<f32> = inputs
+            .iter()
+            .flat_map(|input| input.sample.iter().copied())
+            .collect();
+        let dims = (inputs.len(), shape.height, shape.width, shape.channels);
+        Ok(Tensor::from_vec(latents, dims, &self.device)?)
     }
 }
 

@@ -41,7 +41,8 @@ pub(crate) use self::{
 use crate::{
     Error, Notice, Result,
     adapters::Original,
-    denoise::unet_2d_condition::AddedConditioning,
+    controls::Acting,
+    denoise::unet_2d_condition::{self, AddedConditioning},
     request::{Guidance, Precision, PromptSyntax},
     sampling::SchedulerConfig,
 };
@@ -89,6 +90,8 @@ pub(crate) struct Description {
     pub(crate) prompt_positions_limit: Option<usize>,
     /// Whether the network repaints a part of a picture, and needs both.
     pub(crate) repaints: bool,
+    /// Whether there are ControlNets for it.
+    pub(crate) has_controls: bool,
     /// What a guidance scale does.
     pub(crate) guidance: Guidance,
     /// What a request gets that names nothing.
@@ -108,6 +111,11 @@ pub(crate) trait Family: Send + Sync {
 
     /// Text to conditioning.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt>;
+
+    /// The UNet that ControlNets are copies of; `None` where the family has none.
+    fn controlled(&self) -> Option<&unet_2d_condition::Config> {
+        None
+    }
 
     /// One evaluation of the network for several inputs of one latent shape; one output for each, in order.
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>>;
@@ -195,6 +203,8 @@ pub(crate) struct NetworkInput<'a> {
     pub(crate) conditioning: &'a Conditioning,
     /// What a network that repaints takes beside each latent.
     pub(crate) beside: Option<&'a [f32]>,
+    /// The ControlNets that act in this evaluation; none where [`Family::controlled`] is none.
+    pub(crate) controls: &'a [Acting<'a>],
 }
 
 /// Finds the family of a model by the class in its `model_index.json`.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::parameters;
-use crate::UsedLora;
+use crate::{UsedControl, UsedLora};
 
 /// The form of the record. A reader that knows a lower number may miss fields.
 pub const METADATA_VERSION: u32 = 1;
@@ -65,6 +65,9 @@ pub struct Metadata {
     /// Adapters that changed the model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loras: Vec<UsedLora>,
+    /// ControlNets that steered it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub controls: Vec<UsedControl>,
     /// Precision of the network, such as `f32`.
     pub precision: String,
 }

@@ -9,6 +9,7 @@
 //! It cannot be read back without doubt when a prompt looks like it; the JSON record can.
 
 use super::Metadata;
+use crate::UsedControl;
 
 /// Our names of samplers and A1111's. Those that A1111 lacks are written in its manner.
 const SAMPLERS: &[(&str, &str)] = &[
@@ -40,6 +41,8 @@ const SCHEDULES: &[(&str, &str)] = &[
 
 /// Digits of the model's hash that the text shows.
 const SHORT_HASH_DIGITS: usize = 10;
+/// Digits of a ControlNet's hash.
+const CONTROL_HASH_DIGITS: usize = 8;
 
 pub(super) fn text(metadata: &Metadata) -> String {
     let fields = [
@@ -88,10 +91,16 @@ pub(super) fn text(metadata: &Metadata) -> String {
         ),
         ("Version", Some(format!("imgd {}", metadata.imgd))),
     ];
-    let settings: Vec<_> = fields
+    let mut settings: Vec<_> = fields
         .into_iter()
         .filter_map(|(name, value)| Some(format!("{name}: {}", quoted(value?))))
         .collect();
+    let controls = metadata.controls.iter().enumerate();
+    let before_version = settings.len() - 1;
+    settings.splice(
+        before_version..before_version,
+        controls.map(|(number, used)| format!("ControlNet {number}: {}", quoted(control(used)))),
+    );
     let negative = match metadata.negative_prompt.as_deref() {
         None | Some("") => String::new(),
         Some(negative) => format!("\nNegative prompt: {negative}"),
@@ -118,6 +127,23 @@ fn lora_hashes(metadata: &Metadata) -> Option<String> {
         })
         .collect();
     (!hashes.is_empty()).then(|| hashes.join(", "))
+}
+
+/// One network as A1111's extension of that name writes it.
+fn control(used: &UsedControl) -> String {
+    let hash: String = used.sha256.chars().take(CONTROL_HASH_DIGITS).collect();
+    let (module, thresholds) = match used.canny {
+        Some(canny) => (
+            "canny",
+            format!("Threshold A: {}, Threshold B: {}, ", canny.low, canny.high),
+        ),
+        None => ("none", String::new()),
+    };
+    format!(
+        "Module: {module}, Model: {} [{hash}], Weight: {}, Resize Mode: Just Resize, {thresholds}Guidance Start: {}, \
+         Guidance End: {}, Control Mode: Balanced",
+        used.name, used.weight, used.start, used.end
+    )
 }
 
 fn their_name(table: &[(&str, &str)], ours: &str) -> String {

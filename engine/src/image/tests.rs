@@ -50,6 +50,7 @@ fn metadata() -> Metadata {
         max_sequence_length: None,
         prompt_syntax: "a1111".into(),
         loras: Vec::new(),
+        controls: Vec::new(),
         mask_sha256: None,
         precision: "f32".into(),
     }
@@ -75,6 +76,34 @@ fn parameters_are_written_as_a1111_writes_them() {
     assert!(text.starts_with("a red apple, oil <lora:ink:0.8>\nNegative prompt: blurry\n"));
     assert!(
         text.contains("Lora hashes: \"ink: fedcba9876\", "),
+        "{text}"
+    );
+    let used = crate::UsedControl {
+        name: "edges".into(),
+        weight: 0.8,
+        start: 0.0,
+        end: 0.75,
+        canny: Some(crate::CannyThresholds::default()),
+        image_sha256: String::new(),
+        sha256: "fedcba9876543210".repeat(4),
+    };
+    let with_controls = Metadata {
+        controls: vec![
+            used.clone(),
+            crate::UsedControl {
+                canny: None,
+                ..used
+            },
+        ],
+        ..metadata()
+    };
+    let text = with_controls.parameters();
+    assert!(
+        text.contains(
+            "RNG: CPU, ControlNet 0: \"Module: canny, Model: edges [fedcba98], Weight: 0.8, Resize Mode: Just Resize, \
+             Threshold A: 100, Threshold B: 200, Guidance Start: 0, Guidance End: 0.75, Control Mode: Balanced\", \
+             ControlNet 1: \"Module: none, Model: edges [fedcba98], "
+        ),
         "{text}"
     );
     let plain = Metadata {

@@ -4,6 +4,7 @@
 //! `loaders/single_file_utils.py` for what belongs to what.
 
 pub(crate) mod clip;
+pub(crate) mod controlnet;
 pub(crate) mod llama;
 pub(crate) mod unet;
 pub(crate) mod vae;

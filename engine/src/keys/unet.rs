@@ -76,6 +76,12 @@ fn levels(weights: &Weights, prefix: &str) -> Vec<Level> {
 /// The UNet below `prefix`; no tensors when there is none.
 pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
     let mut to = Renaming::new(weights);
+    rename_into(&mut to, weights, prefix);
+    to.finish()
+}
+
+/// Takes the UNet below `prefix`, or what there is of it.
+pub(crate) fn rename_into(to: &mut Renaming<'_>, weights: &Weights, prefix: &str) {
     for (old, new) in SINGLE {
         to.layer(&format!("{prefix}{old}"), new);
     }
@@ -90,11 +96,7 @@ pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
         let new = format!("down_blocks.{number}");
         for block in 0..level.resnets {
             let old = format!("{prefix}input_blocks.{index}");
-            resnet(
-                &mut to,
-                &format!("{old}.0"),
-                &format!("{new}.resnets.{block}"),
-            );
+            resnet(to, &format!("{old}.0"), &format!("{new}.resnets.{block}"));
             if level.depth > 0 {
                 to.prefix(&format!("{old}.1."), &format!("{new}.attentions.{block}."));
             }
@@ -109,19 +111,15 @@ pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
         }
     }
     let middle = format!("{prefix}middle_block");
-    resnet(&mut to, &format!("{middle}.0"), "mid_block.resnets.0");
+    resnet(to, &format!("{middle}.0"), "mid_block.resnets.0");
     to.prefix(&format!("{middle}.1."), "mid_block.attentions.0.");
-    resnet(&mut to, &format!("{middle}.2"), "mid_block.resnets.1");
+    resnet(to, &format!("{middle}.2"), "mid_block.resnets.1");
     let mut index = 0;
     for (number, level) in levels.iter().rev().enumerate() {
         let new = format!("up_blocks.{number}");
         for block in 0..=level.resnets {
             let old = format!("{prefix}output_blocks.{index}");
-            resnet(
-                &mut to,
-                &format!("{old}.0"),
-                &format!("{new}.resnets.{block}"),
-            );
+            resnet(to, &format!("{old}.0"), &format!("{new}.resnets.{block}"));
             let attention = format!("{old}.1.");
             if depth(weights, attention.trim_end_matches('.')) > 0 {
                 to.prefix(&attention, &format!("{new}.attentions.{block}."));
@@ -135,7 +133,6 @@ pub(crate) fn rename(weights: &Weights, prefix: &str) -> Weights {
             index += 1;
         }
     }
-    to.finish()
 }
 
 /// What single files call the layers `names` of a UNet.

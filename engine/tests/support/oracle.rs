@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
-use imgd_engine::{InitImage, Lora, PromptSyntax, Request};
+use imgd_engine::{CannyThresholds, Control, InitImage, Lora, PromptSyntax, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -49,10 +49,25 @@ pub(crate) struct CaseRequest {
     /// Files in `adapters`, with how strong each is.
     #[serde(default)]
     pub(crate) loras: Vec<(String, f64)>,
+    #[serde(default)]
+    pub(crate) controls: Vec<CaseControl>,
+}
+
+/// A ControlNet of a request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CaseControl {
+    /// Folder of `parts`, and its place in the model's folder.
+    pub(crate) part: String,
+    /// File in `expected`.
+    image: String,
+    weight: f64,
+    start: f64,
+    end: f64,
+    canny: bool,
 }
 
 impl CaseRequest {
-    /// The request of picture `number`. Adapters lie in the model's folder, `root`.
+    /// The request of picture `number`. Adapters and ControlNets lie in the model's folder, `root`.
     pub(crate) fn to_engine(&self, root: &Path, number: usize) -> Request {
         let file = |name: &String| -> bytes::Bytes {
             fs::read(directory().join("expected").join(name))
@@ -83,6 +98,18 @@ impl CaseRequest {
                     weight: *weight,
                 })
                 .collect(),
+            controls: self
+                .controls
+                .iter()
+                .map(|control| Control {
+                    path: root.join(&control.part),
+                    image: file(&control.image),
+                    canny: control.canny.then(CannyThresholds::default),
+                    weight: control.weight,
+                    start: control.start,
+                    end: control.end,
+                })
+                .collect(),
             ..Request::new(self.prompt.clone(), self.seed + number as u64)
         }
     }
@@ -99,6 +126,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "more_cases.json",
         "adapter_cases.json",
         "prompt_cases.json",
+        "control_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {
@@ -144,6 +172,9 @@ impl Case {
         .unwrap();
         for (folder, part) in &self.parts {
             write_part(part, &root.join(folder));
+        }
+        for control in &self.request.controls {
+            write_part(&control.part, &root.join(&control.part));
         }
         for (name, _) in &self.request.loras {
             let path = directory().join(format!("adapters/{name}.json"));

@@ -1,10 +1,11 @@
 //! What a line of a batch may say: the names of the contract's fields, the flags' names beside them, and what each
 //! takes.
 
-use imgd_client::{KeepAlive, Lora, ModelPart};
+use imgd_client::{Control, KeepAlive, Lora, ModelPart};
 use imgd_proto::limits;
 
 use crate::{
+    control_arg::control,
     durations, numbers,
     output::Format,
     picture_args::{Precision, Priority, PromptSyntax, absolute, lora, model_name, part},
@@ -33,6 +34,7 @@ pub(super) struct Own {
     pub(super) mask: Option<PictureFile>,
     pub(super) strength: Option<f64>,
     pub(super) loras: Option<Vec<Lora>>,
+    pub(super) controls: Option<Vec<Control>>,
     pub(super) prompt_syntax: Option<PromptSyntax>,
     pub(super) precision: Option<Precision>,
     pub(super) format: Option<Format>,
@@ -126,6 +128,8 @@ fields! {
     ["strength"], Number, |own, text| own.strength = Some(numbers::number(&limits::STRENGTH)(text)?);
     ["loras", "lora"], Text,
         |own, text| own.loras = Some(text.split(',').map(|one| lora(one.trim())).collect::<Result<_, _>>()?);
+    ["controls", "control"], Text,
+        |own, text| own.controls = Some(text.split(';').map(|one| control(one.trim())).collect::<Result<_, _>>()?);
     ["prompt_syntax"], Text, |own, text| own.prompt_syntax = Some(choice(text)?);
     ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
     ["format"], Text, |own, text| own.format = Some(choice(text)?);
@@ -243,9 +247,12 @@ mod tests {
             "part",
             "weight",
         ];
+        // `controls` takes them all in one text.
+        let of_controls =
+            |field: &str| field.starts_with("control_") || field.starts_with("canny_");
         for limit in LIMITS
             .iter()
-            .filter(|limit| !of_others.contains(&limit.field))
+            .filter(|limit| !of_others.contains(&limit.field) && !of_controls(limit.field))
         {
             let is_refused = REFUSED.iter().any(|(field, _)| *field == limit.field);
             assert_eq!(find(limit.field).is_err(), is_refused, "{}", limit.field);

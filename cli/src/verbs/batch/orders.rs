@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_client::{GenerateRequest, ImageInput, Lora, ModelPart, PromptSyntax, sha256_hex, v1};
+use imgd_client::{
+    Control, GenerateRequest, ImageInput, Lora, ModelPart, PromptSyntax, sha256_hex, v1,
+};
 use imgd_proto::limits::validate_generate;
 
 use super::{
@@ -190,6 +192,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
             .prompt_syntax
             .map_or(base.prompt_syntax, |own| syntax(Some(own))),
         loras: own.loras.clone().unwrap_or(base.loras),
+        controls: own.controls.clone().unwrap_or(base.controls),
         input: input(own, base.input),
         precision,
         jpeg_quality: own.jpeg_quality.or(file.jpeg_quality),
@@ -281,6 +284,23 @@ fn identity(
             .map(|loras| {
                 let of = |lora: &Lora| serde_json::json!([lora.lora, lora.weight]);
                 serde_json::json!({"loras": loras.iter().map(of).collect::<Vec<_>>()})
+            }),
+        Some(&request.controls)
+            .filter(|controls| !controls.is_empty())
+            .map(|controls| {
+                let of = |control: &Control| {
+                    serde_json::json!([
+                        control.control_model,
+                        sha256_hex(&control.control_image),
+                        control.preprocess,
+                        control.control_weight,
+                        control.control_start,
+                        control.control_end,
+                        control.canny_low,
+                        control.canny_high,
+                    ])
+                };
+                serde_json::json!({"controls": controls.iter().map(of).collect::<Vec<_>>()})
             }),
         request.input.as_ref().map(|input| {
             let digest = |bytes: &[u8]| sha256_hex(bytes);

@@ -81,6 +81,11 @@ fn of_record(json: &str) -> Result<Recipe, String> {
                 .to_owned(),
         );
     }
+    if record.contains_key("controls") {
+        guesses.push(
+            "a ControlNet steered it by another picture, which is not in it: this one is drawn without".to_owned(),
+        );
+    }
     let prompt_syntax = match text("prompt_syntax").as_deref() {
         Some("a1111") => PromptSyntax::A1111,
         // Earlier records say nothing: there was one way.
@@ -186,6 +191,8 @@ pub(super) mod tests {
         assert!(with.guesses.is_empty());
         let began = of("\"init_image_sha256\":\"00\"");
         assert!(began.guesses[0].contains("began from another picture"));
+        let steered = of("\"controls\":[]");
+        assert!(steered.guesses[0].contains("ControlNet"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
             models: BTreeMap::from([("m".to_owned(), PathBuf::from("/m"))]),
             default_model: "m".to_owned(),
             lora_dir: "/loras".into(),
+            control_dir: "/controls".into(),
         }),
         is_private: false,
     };

@@ -55,14 +55,14 @@ fn transformers(
 
 /// Residual blocks (with transformers), then half the size unless it is the last.
 #[derive(Debug, Clone)]
-pub(super) struct DownBlock {
+pub(in crate::denoise) struct DownBlock {
     resnets: Vec<ResnetBlock2D>,
     attentions: Vec<Transformer2D>,
     downsampler: Option<Downsample2D>,
 }
 
 impl DownBlock {
-    pub(super) fn load(loader: &Loader, plan: &Plan, index: usize) -> Result<Self> {
+    pub(in crate::denoise) fn load(loader: &Loader, plan: &Plan, index: usize) -> Result<Self> {
         let channels = plan.block_out_channels[index];
         let input = plan.block_out_channels[index.saturating_sub(1)];
         let block = &plan.down[index];
@@ -93,7 +93,7 @@ impl DownBlock {
     }
 
     /// Every result on the way is also pushed on `skips`.
-    pub(super) fn forward(
+    pub(in crate::denoise) fn forward(
         &self,
         mut hidden: Tensor,
         time: &Tensor,
@@ -117,14 +117,14 @@ impl DownBlock {
 
 /// The narrowest place: a residual block and, with attention, a transformer and another residual block.
 #[derive(Debug, Clone)]
-pub(super) struct MidBlock {
+pub(in crate::denoise) struct MidBlock {
     first: ResnetBlock2D,
     rest: Option<(Transformer2D, ResnetBlock2D)>,
 }
 
 impl MidBlock {
     /// None when the config says that there is no middle block.
-    pub(super) fn load(loader: &Loader, plan: &Plan) -> Result<Option<Self>> {
+    pub(in crate::denoise) fn load(loader: &Loader, plan: &Plan) -> Result<Option<Self>> {
         let channels = *plan.block_out_channels.last().unwrap_or(&0);
         let attends = match plan.mid_type {
             MidBlockType::None => return Ok(None),
@@ -143,7 +143,12 @@ impl MidBlock {
         Ok(Some(Self { first, rest }))
     }
 
-    pub(super) fn forward(&self, hidden: &Tensor, time: &Tensor, text: &Tensor) -> Result<Tensor> {
+    pub(in crate::denoise) fn forward(
+        &self,
+        hidden: &Tensor,
+        time: &Tensor,
+        text: &Tensor,
+    ) -> Result<Tensor> {
         let hidden = self.first.forward(hidden, Some(time))?;
         match &self.rest {
             Some((attention, resnet)) => {
@@ -156,14 +161,14 @@ impl MidBlock {
 
 /// Residual blocks that each take a skip (with transformers), then twice the size unless it is the last.
 #[derive(Debug, Clone)]
-pub(super) struct UpBlock {
+pub(in crate::denoise) struct UpBlock {
     resnets: Vec<ResnetBlock2D>,
     attentions: Vec<Transformer2D>,
     upsampler: Option<Upsample2D>,
 }
 
 impl UpBlock {
-    pub(super) fn load(loader: &Loader, plan: &Plan, index: usize) -> Result<Self> {
+    pub(in crate::denoise) fn load(loader: &Loader, plan: &Plan, index: usize) -> Result<Self> {
         let count = plan.block_out_channels.len();
         let reversed = |i: usize| plan.block_out_channels[count - 1 - i.min(count - 1)];
         let (previous, channels, next) = (
@@ -190,7 +195,7 @@ impl UpBlock {
     }
 
     /// Pops one of `skips` for each residual block, and enlarges to the size of the next one that is left.
-    pub(super) fn forward(
+    pub(in crate::denoise) fn forward(
         &self,
         mut hidden: Tensor,
         time: &Tensor,

@@ -10,7 +10,7 @@ const MAX_CHANNELS: usize = 1 << 15;
 
 /// What the middle block consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MidBlockType {
+pub(in crate::denoise) enum MidBlockType {
     None,
     Resnet,
     CrossAttention,
@@ -18,35 +18,35 @@ pub(super) enum MidBlockType {
 
 /// One block, spelled out.
 #[derive(Debug, Clone)]
-pub(super) struct BlockPlan {
+pub(in crate::denoise) struct BlockPlan {
     /// Residual blocks.
-    pub(super) layers: usize,
+    pub(in crate::denoise) layers: usize,
     /// Layers of the transformer after each residual block; empty without attention.
-    pub(super) transformer_layers: Vec<usize>,
-    pub(super) heads: usize,
-    pub(super) cross_attention_dim: usize,
+    pub(in crate::denoise) transformer_layers: Vec<usize>,
+    pub(in crate::denoise) heads: usize,
+    pub(in crate::denoise) cross_attention_dim: usize,
 }
 
 /// A checked config, spelled out for each block.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) block_out_channels: Vec<usize>,
-    pub(super) down: Vec<BlockPlan>,
-    pub(super) mid_type: MidBlockType,
-    pub(super) mid: BlockPlan,
-    pub(super) up: Vec<BlockPlan>,
-    pub(super) groups: usize,
-    pub(super) epsilon: f64,
-    pub(super) time_embed_dim: usize,
-    pub(super) use_linear_projection: bool,
-    pub(super) downsample_padding: usize,
+pub(in crate::denoise) struct Plan {
+    pub(in crate::denoise) block_out_channels: Vec<usize>,
+    pub(in crate::denoise) down: Vec<BlockPlan>,
+    pub(in crate::denoise) mid_type: MidBlockType,
+    pub(in crate::denoise) mid: BlockPlan,
+    pub(in crate::denoise) up: Vec<BlockPlan>,
+    pub(in crate::denoise) groups: usize,
+    pub(in crate::denoise) epsilon: f64,
+    pub(in crate::denoise) time_embed_dim: usize,
+    pub(in crate::denoise) use_linear_projection: bool,
+    pub(in crate::denoise) downsample_padding: usize,
     /// `addition_time_embed_dim` and `projection_class_embeddings_input_dim`.
-    pub(super) text_time: Option<(usize, usize)>,
+    pub(in crate::denoise) text_time: Option<(usize, usize)>,
 }
 
 impl Config {
     /// Checks everything that does not need the weights.
-    pub(super) fn check(&self) -> Result<Plan> {
+    pub(in crate::denoise) fn check(&self) -> Result<Plan> {
         self.refuse_unsupported()?;
         let channels = &self.block_out_channels;
         let count = channels.len();

@@ -38,7 +38,7 @@ impl Mlp {
 
 /// `time_embedding` and, with `addition_embed_type: text_time`, `add_embedding`.
 #[derive(Debug, Clone)]
-pub(super) struct TimeEmbedding {
+pub(in crate::denoise) struct TimeEmbedding {
     time_embedding: Mlp,
     /// With the length of one embedded size, and of the pooled prompt.
     add_embedding: Option<(Mlp, usize, usize)>,
@@ -51,7 +51,7 @@ pub(super) struct TimeEmbedding {
 const TIME_IDS: usize = 6;
 
 impl TimeEmbedding {
-    pub(super) fn load(loader: &Loader, config: &Config, plan: &Plan) -> Result<Self> {
+    pub(in crate::denoise) fn load(loader: &Loader, config: &Config, plan: &Plan) -> Result<Self> {
         let dim = plan.block_out_channels[0];
         let add_embedding = plan
             .text_time
@@ -76,7 +76,7 @@ impl TimeEmbedding {
     }
 
     /// Gives `(b, time_embed_dim)` after SiLU.
-    pub(super) fn forward(
+    pub(in crate::denoise) fn forward(
         &self,
         timesteps: &[f64],
         added: Option<&AddedConditioning>,

@@ -62,6 +62,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions: PROMPT_TOKENS,
         repaints: false,
         prompt_positions_limit: Some(PROMPT_TOKENS),
+        has_controls: false,
         guidance: if config.guidance_embeds {
             Guidance::Embedded
         } else {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Result,
+    denoise::unet_2d_condition,
     keys::unet,
     request::{Guidance, Precision},
     sampling::SchedulerConfig,
@@ -49,6 +50,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
         prompt_positions_limit: None,
         repaints: sizes.repaints,
+        has_controls: true,
         guidance: Guidance::ClassifierFree,
         prompt_has_grammar: true,
         clip_layers: clip.layers,
@@ -105,6 +107,10 @@ impl Family for StableDiffusion {
             negative,
             notices,
         })
+    }
+
+    fn controlled(&self) -> Option<&unet_2d_condition::Config> {
+        Some(&self.networks.unet_config)
     }
 
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>> {

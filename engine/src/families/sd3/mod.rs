@@ -75,6 +75,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions: PROMPT_TOKENS,
         repaints: false,
         prompt_positions_limit: Some(PROMPT_TOKENS_LIMIT),
+        has_controls: false,
         guidance: Guidance::ClassifierFree,
         defaults: with_course(files, [FULL, TURBO], [side, side], DEFAULT_CLIP_SKIP)?,
         prompt_has_grammar: false,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Notice, Result,
-    denoise::unet_2d_condition::AddedConditioning,
+    denoise::unet_2d_condition::{self, AddedConditioning},
     keys::unet,
     request::{Guidance, Precision, PromptSyntax},
 };
@@ -50,6 +50,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         defaults: defaults::defaults(files, sizes.width_px, sizes.height_px, DEFAULT_CLIP_SKIP)?,
         prompt_positions_limit: None,
         repaints: sizes.repaints,
+        has_controls: true,
         guidance: Guidance::ClassifierFree,
         prompt_has_grammar: true,
         clip_layers: first.layers.min(second.layers),
@@ -161,6 +162,10 @@ impl Family for StableDiffusionXl {
             negative,
             notices,
         })
+    }
+
+    fn controlled(&self) -> Option<&unet_2d_condition::Config> {
+        Some(&self.networks.unet_config)
     }
 
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>> {

@@ -58,6 +58,7 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         prompt_positions_limit: Some(PROMPT_TOKENS),
         guidance: Guidance::FromPrompt,
         defaults: with_course(files, [FULL, TURBO], [side, side], 1)?,
+        has_controls: false,
         prompt_has_grammar: false,
         clip_layers: 1,
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
