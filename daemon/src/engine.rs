@@ -278,6 +278,8 @@ pub struct Begun {
     pub evaluations_done: u32,
     /// Why a restored generation starts again at evaluation 0, if it does.
     pub restarted: Option<String>,
+    /// Memory that is taken by what the model keeps beside its own weights: ControlNets.
+    pub kept_bytes: u64,
     /// What the user should know.
     pub notices: Vec<v1::Notice>,
     /// Time it took in the engine.

@@ -227,12 +227,14 @@ fn begun(started: Timed<wire::Started>) -> Begun {
         evaluation_count,
         evaluations_done,
         restarted,
+        kept_bytes,
     } = value;
     Begun {
         settings,
         evaluation_count,
         evaluations_done,
         restarted,
+        kept_bytes,
         notices,
         took,
     }

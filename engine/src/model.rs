@@ -111,6 +111,11 @@ impl Model {
         &self.hash
     }
 
+    /// Memory that is taken by what is kept beside the model's own weights for the next request, in bytes.
+    pub fn kept_bytes(&self) -> u64 {
+        self.controls.bytes()
+    }
+
     /// Begins a picture: checks the request, fills in defaults, encodes the text, draws the noise.
     ///
     /// Fails with [`ErrorKind::InvalidArgument`] naming the field.

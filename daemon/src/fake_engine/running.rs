@@ -76,6 +76,7 @@ impl Fake {
             evaluation_count: generation.count,
             evaluations_done: generation.done,
             restarted: None,
+            kept_bytes: 0,
             notices: Vec::new(),
             took: BRIEF,
         };

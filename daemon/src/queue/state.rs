@@ -322,6 +322,17 @@ impl State {
         self.models.push(model);
     }
 
+    /// A model takes more memory than before, or less.
+    pub fn takes(&mut self, key: &ModelKey, memory_bytes: u64) {
+        if let Some(model) = self.models.iter_mut().find(|model| model.key == *key) {
+            self.available_bytes = self
+                .available_bytes
+                .saturating_add(model.memory_bytes)
+                .saturating_sub(memory_bytes);
+            model.memory_bytes = memory_bytes;
+        }
+    }
+
     /// A model was unloaded.
     pub fn unloaded(&mut self, key: &ModelKey) {
         if let Some(place) = self.models.iter().position(|model| model.key == *key) {

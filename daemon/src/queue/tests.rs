@@ -67,6 +67,21 @@ fn known(state: &mut State, key: &ModelKey, memory_bytes: u64) {
 }
 
 #[test]
+fn what_a_model_takes_more_is_not_available_until_it_goes() {
+    let now = Instant::now();
+    let mut state = state(now);
+    let key = model("a");
+    state.loaded(resident(&key, now, 60), Duration::from_secs(1));
+    assert_eq!(state.available_bytes, 90);
+    for (bytes, available) in [(40, 60), (15, 85), (15, 85)] {
+        state.takes(&key, bytes);
+        assert_eq!(state.available_bytes, available);
+    }
+    state.unloaded(&key);
+    assert_eq!(state.available_bytes, 100);
+}
+
+#[test]
 fn the_size_of_a_picture_counts_before_the_model_is_loaded_and_before_it_is_begun() {
     let now = Instant::now();
     let key = model("m");

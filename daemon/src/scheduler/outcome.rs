@@ -70,6 +70,13 @@ impl Actor {
     }
 
     fn begun(&mut self, which: Which, begun: Begun, now: Instant) {
+        let model = self.state.job(which.job).map(|job| job.model.clone());
+        if let Some(model) = model
+            && let Some(loaded) = self.loaded.get(&model)
+        {
+            let bytes = loaded.memory_bytes.saturating_add(begun.kept_bytes);
+            self.state.takes(&model, bytes);
+        }
         let beginning = Beginning {
             generation: which.generation,
             index: which.index,

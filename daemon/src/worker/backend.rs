@@ -173,6 +173,7 @@ impl Models {
             evaluation_count: count(generation.evaluation_count()),
             evaluations_done: count(generation.evaluations_done()),
             restarted,
+            kept_bytes: self.models.get(&model).map_or(0, Model::kept_bytes),
         };
         let held = Held {
             model,

@@ -351,6 +351,9 @@ pub(crate) struct Started {
     /// Why a restored generation starts again at step 0, if it does.
     #[prost(string, optional, tag = "5")]
     pub(crate) restarted: Option<String>,
+    /// Memory that is taken by what the model keeps beside its own weights.
+    #[prost(uint64, tag = "6")]
+    pub(crate) kept_bytes: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -37,6 +37,12 @@ impl Cache {
         }
     }
 
+    /// Memory that the kept networks take, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let kept = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().map(|(_, net)| net.bytes).sum()
+    }
+
     /// The networks of a request, one for each.
     pub(super) fn get(&self, controls: &[Control]) -> Result<Vec<Arc<ControlNet>>> {
         if controls.is_empty() {

@@ -34,6 +34,7 @@ pub(super) fn open(
     );
     crate::kernels::cpu::release();
     Ok(ControlNet {
+        bytes: weights.loaded_bytes(precision),
         network: network.map_err(|error| error.with_field("controls"))?,
         sha256: sha256
             .map_err(|error| error.with_field("controls"))?

@@ -24,6 +24,8 @@ pub(crate) struct ControlNet {
     network: ControlNetModel,
     /// SHA-256 of its weights, hex.
     sha256: String,
+    /// Memory that its weights take.
+    bytes: u64,
 }
 
 /// One ControlNet of a generation.
