@@ -203,10 +203,15 @@ fn what_does_not_fit_is_told() {
     tensors.retain(|name, _| !name.starts_with("controlnet_"));
     let message = house.refused(&house.at(&house.file(&tensors))).to_string();
     assert!(message.contains("holds no ControlNet"), "{message}");
-    let mut tensors = house.weights();
-    tensors.insert("difference".to_owned(), (vec![1], vec![0.0]));
-    let message = house.refused(&house.at(&house.file(&tensors))).to_string();
-    assert!(message.contains("differs from a model"), "{message}");
+    for (marker, part) in [
+        ("difference", "differs from a model"),
+        ("task_embedding", "several ControlNets in one"),
+    ] {
+        let mut tensors = house.weights();
+        tensors.insert(marker.to_owned(), (vec![1], vec![0.0]));
+        let message = house.refused(&house.at(&house.file(&tensors))).to_string();
+        assert!(message.contains(part), "{message}");
+    }
 
     // A network of another class in the same form.
     let path = &house.request.controls[0].path;

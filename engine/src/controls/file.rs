@@ -16,6 +16,13 @@ use crate::{Error, Precision, Result};
 /// The class that a diffusers directory names.
 const CLASS: &str = "ControlNetModel";
 
+/// Tensors of files that look like a ControlNet's and are something else.
+const OTHERS: &[(&str, &str)] = &[
+    ("difference", "only how a ControlNet differs from a model"),
+    ("lora_controlnet", "a LoRA of a ControlNet"),
+    ("task_embedding", "several ControlNets in one"),
+];
+
 /// Reads a ControlNet for a model whose network is `unet`.
 ///
 /// Fails naming the field when the file is missing, damaged, a pickle, no ControlNet, or one of another kind of model.
@@ -55,12 +62,9 @@ fn read(path: &Path, unet: &unet_2d_condition::Config) -> Result<(Weights, Confi
         Error::model(message)
             .with_hint("a LoRA, a T2I adapter or a model is none; a ControlNet has a picture's own convolutions")
     })?;
-    if weights.has("difference") {
-        let message = format!(
-            "`{}` holds only how a ControlNet differs from a model, which is not supported",
-            path.display()
-        );
-        return Err(Error::model(message).with_hint("get the whole ControlNet"));
+    if let Some((_, what)) = OTHERS.iter().find(|(tensor, _)| weights.has(tensor)) {
+        let message = format!("`{}` holds {what}, which is not supported", path.display());
+        return Err(Error::model(message).with_hint("get a whole ControlNet of one kind of map"));
     }
     let config = fit::config(&renamed, unet);
     Ok((renamed, config))
