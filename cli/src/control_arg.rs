@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(plain.control_weight, None);
         let all = control(&format!(
             "sd15/edges={},weight=-0.5,canny=50:150,end=0.75,start=0.25",
-            path("b, weight=c.png")
+            path("b, c=d.png")
         ))
         .unwrap();
         assert_eq!(all.control_model, "sd15/edges");
