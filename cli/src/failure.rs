@@ -136,6 +136,14 @@ impl From<imgd_client::Error> for Failure {
 /// The message with the flag that was typed in the place of the contract's field, where it begins with that.
 fn with_flag(message: &str, field: &str) -> String {
     match message.strip_prefix(field) {
+        // One flag has several fields.
+        Some(rest)
+            if rest.starts_with(' ')
+                && (field.starts_with("control_") || field.starts_with("canny_")) =>
+        {
+            let part = field.trim_start_matches("control_").replace('_', " ");
+            format!("--control: {part}{rest}")
+        }
         Some(rest) if rest.starts_with(' ') && field != "prompt" => {
             let flag = field.trim_end_matches("_px").replace('_', "-");
             format!("--{flag}{rest}")
@@ -158,5 +166,24 @@ mod tests {
             "--sampler `x` is not known"
         );
         assert_eq!(with_flag("the size is odd", "width_px"), "the size is odd");
+    }
+
+    #[test]
+    fn fields_of_a_control_are_parts_of_its_flag() {
+        for (message, field, read) in [
+            (
+                "control_start is 1",
+                "control_start",
+                "--control: start is 1",
+            ),
+            (
+                "canny_low is 300",
+                "canny_low",
+                "--control: canny low is 300",
+            ),
+            ("no ControlNet `a`", "controls", "no ControlNet `a`"),
+        ] {
+            assert_eq!(with_flag(message, field), read);
+        }
     }
 }

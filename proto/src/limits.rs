@@ -327,7 +327,7 @@ fn validate_control(control: &Control) -> Result<(), FieldError> {
     }
     let (start, end) = (control_start.unwrap_or(0.0), control_end.unwrap_or(1.0));
     if start >= end {
-        let message = format!("control_start is {start}: it must be below control_end, {end}");
+        let message = format!("control_start is {start}: it must be below the end, {end}");
         return Err(FieldError::new(CONTROL_START.field, message));
     }
     for (limit, value) in [(&CANNY_LOW, canny_low), (&CANNY_HIGH, canny_high)] {
@@ -340,7 +340,7 @@ fn validate_control(control: &Control) -> Result<(), FieldError> {
     }
     let (low, high) = (canny_low.unwrap_or(100), canny_high.unwrap_or(200));
     if low > high {
-        let message = format!("canny_low is {low}: it must be at most canny_high, {high}");
+        let message = format!("canny_low is {low}: it must be at most the high one, {high}");
         return Err(FieldError::new(CANNY_LOW.field, message));
     }
     Ok(())
