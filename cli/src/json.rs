@@ -147,6 +147,8 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "num_inference_steps": settings.num_inference_steps,
         "guidance_scale": settings.guidance_scale,
         "seed": settings.seed,
+        "variation_seed": settings.variation_seed,
+        "variation_strength": settings.variation_strength,
         "sampler": settings.sampler,
         "schedule": settings.schedule,
         "prediction": settings.prediction,

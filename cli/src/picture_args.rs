@@ -48,6 +48,12 @@ pub(crate) struct PictureArgs {
     /// Seed of the noise, 0 to 2^64-1; further pictures use the next ones [default: random]
     #[arg(long, short, value_name = "N", value_parser = numbers::seed, allow_hyphen_values = true)]
     pub(crate) seed: Option<u64>,
+    /// How much each picture has of another seed's noise, 0 to 1: 0.1 changes details, 1 is the other seed; all pictures share --seed
+    #[arg(long, value_name = "X", value_parser = numbers::number(&limits::VARIATION_STRENGTH), allow_hyphen_values = true)]
+    pub(crate) variation_strength: Option<f64>,
+    /// That other seed, with --variation-strength; further pictures use the next ones [default: random]
+    #[arg(long, value_name = "N", value_parser = numbers::seed, allow_hyphen_values = true)]
+    pub(crate) variation_seed: Option<u64>,
     /// Number of pictures, 1 to 10000 [default: 1]
     #[arg(long, short, value_name = "N", value_parser = numbers::whole(&limits::NUM_IMAGES), allow_hyphen_values = true)]
     pub(crate) num_images: Option<u32>,
@@ -123,6 +129,8 @@ impl PictureArgs {
             num_inference_steps: self.num_inference_steps,
             guidance_scale: self.guidance_scale,
             seed: self.seed,
+            variation_seed: self.variation_seed,
+            variation_strength: self.variation_strength,
             num_images: self.num_images,
             sampler: self.sampler.clone(),
             schedule: self.schedule.clone(),

@@ -33,6 +33,10 @@ pub struct GenerateRequest {
     pub guidance_scale: Option<f64>,
     /// Seed of the first image; image i uses seed + i. `None` is a random one, reported in [`crate::Event::Started`].
     pub seed: Option<u64>,
+    /// Another seed, part of whose noise there is; image i uses variation_seed + i and the same seed. `None` is a random one.
+    pub variation_seed: Option<u64>,
+    /// How far the noise is on the way to that seed's, 0 to 1.
+    pub variation_strength: Option<f64>,
     /// Number of pictures, 1 to 10,000.
     pub num_images: Option<u32>,
     /// The solver, a name from [`crate::Client::samplers`].
@@ -117,6 +121,8 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             num_inference_steps: request.num_inference_steps,
             guidance_scale: request.guidance_scale,
             seed: request.seed,
+            variation_seed: request.variation_seed,
+            variation_strength: request.variation_strength,
             num_images: request.num_images,
             sampler: request.sampler.unwrap_or_default(),
             schedule: request.schedule.unwrap_or_default(),

@@ -216,6 +216,10 @@ pub struct PictureRequest {
     pub guidance_scale: Option<f64>,
     /// Seed of the noise.
     pub seed: u64,
+    /// Another seed, part of whose noise there is.
+    pub variation_seed: Option<u64>,
+    /// How far the noise is on the way to that seed's.
+    pub variation_strength: Option<f64>,
     /// The solver.
     pub sampler: Option<String>,
     /// The list of noise levels.

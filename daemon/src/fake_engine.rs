@@ -173,6 +173,8 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         num_inference_steps: Some(steps),
         guidance_scale: None,
         seed,
+        variation_seed: None,
+        variation_strength: None,
         sampler: None,
         schedule: None,
         clip_skip: None,

@@ -21,17 +21,24 @@ pub struct Submission {
     request: Arc<v1::SubmitJobRequest>,
     /// Whether its seed was asked for.
     has_own_seed: bool,
+    /// Whether its variation seed was asked for, or there is no variation.
+    has_own_variation: bool,
 }
 
 impl Submission {
-    /// Takes a checked request in; `seed` is for one that says none.
-    pub fn new(mut request: v1::SubmitJobRequest, seed: impl FnOnce() -> u64) -> Self {
+    /// Takes a checked request in; `seed` is for one that says none, and for variations.
+    pub fn new(mut request: v1::SubmitJobRequest, seed: impl Fn() -> u64) -> Self {
         let generate = request.generate.get_or_insert_default();
         let has_own_seed = generate.seed.is_some();
-        generate.seed.get_or_insert_with(seed);
+        let has_own_variation = !varies(generate) || generate.variation_seed.is_some();
+        generate.seed.get_or_insert_with(&seed);
+        if !has_own_variation {
+            generate.variation_seed = Some(seed());
+        }
         Self {
             request: Arc::new(request),
             has_own_seed,
+            has_own_variation,
         }
     }
 
@@ -80,6 +87,8 @@ impl Submission {
             .and_then(|index| self.request.images.get(index));
         let prompt = own.and_then(|own| own.prompt.as_ref());
         let negative_prompt = own.and_then(|own| own.negative_prompt.as_ref());
+        let varies = varies(common);
+        let counted = |seed: u64| seed.wrapping_add(index.into());
         let seed = common.seed.unwrap_or_default();
         let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
         PictureRequest {
@@ -94,7 +103,9 @@ impl Submission {
             guidance_scale: common.guidance_scale,
             seed: own
                 .and_then(|own| own.seed)
-                .unwrap_or_else(|| seed.wrapping_add(u64::from(index))),
+                .unwrap_or_else(|| if varies { seed } else { counted(seed) }),
+            variation_seed: common.variation_seed.filter(|_| varies).map(counted),
+            variation_strength: common.variation_strength.filter(|_| varies),
             sampler: named(&common.sampler),
             schedule: named(&common.schedule),
             clip_skip: common.clip_skip,
@@ -129,19 +140,30 @@ impl Submission {
     /// Whether `earlier` asked for the same; a seed that this one left open is any seed.
     pub fn is_as(&self, earlier: &v1::SubmitJobRequest) -> bool {
         let mut own = v1::SubmitJobRequest::clone(&self.request);
-        if let (Some(own), false) = (&mut own.generate, self.has_own_seed) {
-            own.seed = earlier.generate.as_ref().and_then(|earlier| earlier.seed);
+        if let (Some(own), Some(earlier)) = (&mut own.generate, &earlier.generate) {
+            if !self.has_own_seed {
+                own.seed = earlier.seed;
+            }
+            if !self.has_own_variation {
+                own.variation_seed = earlier.variation_seed;
+            }
         }
         own == *earlier
     }
 }
 
-/// One whose seed was filled in before.
+/// Whether its pictures are variations of one.
+fn varies(request: &v1::GenerateRequest) -> bool {
+    request.variation_strength.unwrap_or_default() > 0.0
+}
+
+/// One whose seeds were filled in before.
 impl From<Arc<v1::SubmitJobRequest>> for Submission {
     fn from(request: Arc<v1::SubmitJobRequest>) -> Self {
         Self {
             request,
             has_own_seed: true,
+            has_own_variation: true,
         }
     }
 }
@@ -182,6 +204,34 @@ mod tests {
             submission.request().generate.as_ref().unwrap().seed,
             Some(u64::MAX)
         );
+    }
+
+    #[test]
+    fn variations_share_the_seed_and_count_their_own() {
+        let with = |strength, variation_seed| {
+            let mut request = request();
+            let generate = request.generate.as_mut().unwrap();
+            (generate.seed, generate.variation_seed) = (Some(5), variation_seed);
+            generate.variation_strength = strength;
+            Submission::new(request, || 70)
+        };
+        let seeds = |submission: &Submission| -> Vec<_> {
+            (0..3)
+                .map(|index| submission.picture(index))
+                .map(|picture| (picture.seed, picture.variation_seed))
+                .collect()
+        };
+        let varied = with(Some(0.1), Some(9));
+        assert_eq!(seeds(&varied), [(5, Some(9)), (5, Some(10)), (5, Some(11))]);
+        assert_eq!(varied.picture(0).variation_strength, Some(0.1));
+        let open = with(Some(0.1), None);
+        assert_eq!(seeds(&open)[1], (5, Some(71)));
+        assert!(with(Some(0.1), None).is_as(open.request()));
+        assert!(!with(Some(0.1), Some(9)).is_as(open.request()));
+        // A strength of 0 changes nothing.
+        let none = with(Some(0.0), Some(9));
+        assert_eq!(seeds(&none), [(5, None), (6, None), (7, None)]);
+        assert_eq!(none.picture(0).variation_strength, None);
     }
 
     #[test]

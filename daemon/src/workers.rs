@@ -208,6 +208,8 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         num_inference_steps: picture.num_inference_steps,
         guidance_scale: picture.guidance_scale,
         seed: picture.seed,
+        variation_seed: picture.variation_seed,
+        variation_strength: picture.variation_strength,
         sampler: picture.sampler,
         schedule: picture.schedule,
         clip_skip: picture.clip_skip,

@@ -147,6 +147,7 @@ pub(crate) fn describe(
             num_inference_steps: defaults.num_inference_steps,
             guidance_scale: defaults.guidance_scale,
             seed: 0,
+            variation: None,
             sampler,
             schedule,
             prediction,

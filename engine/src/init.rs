@@ -4,7 +4,7 @@
 
 use crate::{
     Error, InitImage, Result, families::Autoencoder, families::LatentShape, image,
-    sampling::Sampler,
+    latent_noise::LatentNoise, sampling::Sampler,
 };
 
 /// Strength where a request names none: of a whole picture, and of one that is repainted in part.
@@ -102,17 +102,17 @@ pub(crate) fn begin(
     shape: LatentShape,
     sampler: &dyn Sampler,
     (strength, repaints): (f64, bool),
-    noise: &mut dyn FnMut() -> Vec<f32>,
+    noise: &mut LatentNoise<'_>,
 ) -> Result<Beginning> {
     let picture = image::read_rgb(&init.image, size_px, "init_image")?;
     let pixels = picture.to_decoded();
     let (width, height) = (size_px.0 as usize, size_px.1 as usize);
-    let encode = |pixels: &[f32], noise: &mut dyn FnMut() -> Vec<f32>| {
-        autoencoder.encode(pixels, (height, width), noise)
+    let encode = |pixels: &[f32], noise: &mut LatentNoise<'_>| {
+        autoencoder.encode(pixels, (height, width), &mut || noise.next())
     };
     let Some(mask) = &init.mask else {
         let latents = encode(&pixels, noise)?;
-        let drawn = noise();
+        let drawn = noise.first()?;
         return Ok(Beginning {
             latents: sampler.noised(&latents, &drawn),
             kept: None,
@@ -133,7 +133,7 @@ pub(crate) fn begin(
     } else {
         Some(encode(&pixels, noise)?)
     };
-    let drawn = noise();
+    let drawn = noise.first()?;
     let repainted = repainted_latents(&mask, (width, height), shape);
     let mut kept_pixels = pixels;
     for (pixel, light) in kept_pixels.chunks_exact_mut(3).zip(&mask) {
@@ -146,7 +146,7 @@ pub(crate) fn begin(
         Some(beside(&repainted, &kept, shape.channels))
     } else {
         // The pipeline encodes it all the same, and draws for it.
-        noise();
+        noise.next();
         None
     };
     let first = match &latents {

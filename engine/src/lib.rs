@@ -35,6 +35,7 @@ mod info;
 mod init;
 pub mod kernels;
 mod keys;
+mod latent_noise;
 mod model;
 pub mod nn;
 mod request;
@@ -49,5 +50,5 @@ pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{
     CannyThresholds, Control, Guidance, InitImage, Lora, Notice, Precision, PromptSyntax, Request,
-    Settings, UsedControl, UsedLora,
+    Settings, UsedControl, UsedLora, Variation,
 };

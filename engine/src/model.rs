@@ -17,6 +17,7 @@ use crate::{
     info::describe,
     init::{self, Beginning},
     kernels,
+    latent_noise::LatentNoise,
     nn::with_adapters,
     resolve::resolve,
     sampling::{self, noise},
@@ -370,6 +371,11 @@ impl Model {
         let (controls, used) = controls::begin(&request.controls, &self.controls, size_px, shape)?;
         settings.controls = used;
         let mut noise = noise::Generator::new(noise::KINDS[0], settings.seed)?;
+        let mut latent_noise = LatentNoise {
+            generator: &mut noise,
+            shape,
+            variation: settings.variation,
+        };
         let beginning = match (&request.init, settings.strength) {
             (Some(init), Some(strength)) => init::begin(
                 init,
@@ -378,11 +384,11 @@ impl Model {
                 shape,
                 sampler.as_ref(),
                 (strength, self.info.repaints),
-                &mut || draw(&mut noise, shape),
+                &mut latent_noise,
             )?,
             _ => {
                 let scale = sampler.init_noise_sigma();
-                let drawn = draw(&mut noise, shape).into_iter();
+                let drawn = latent_noise.first()?.into_iter();
                 Beginning {
                     latents: drawn.map(|value| value * scale).collect(),
                     kept: None,
@@ -425,6 +431,8 @@ impl Model {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
             seed: settings.seed,
+            variation_seed: settings.variation.map(|variation| variation.seed),
+            variation_strength: settings.variation.map(|variation| variation.strength),
             noise_generator: generation.noise.kind().to_owned(),
             sampler: settings.sampler.clone(),
             schedule: Some(settings.schedule.clone()).filter(|name| !name.is_empty()),
@@ -470,9 +478,13 @@ impl Generation {
 
     /// Gives the network's output to the sampler.
     fn advance(&mut self, output: &[f32]) -> Result<()> {
-        let (noise, shape) = (&mut self.noise, self.shape);
+        let mut noise = LatentNoise {
+            generator: &mut self.noise,
+            shape: self.shape,
+            variation: self.settings.variation,
+        };
         self.sampler
-            .advance(&mut self.latents, output, &mut || draw(noise, shape));
+            .advance(&mut self.latents, output, &mut || noise.next());
         if let Some(kept) = &self.kept {
             kept.restore(self.sampler.as_ref(), &mut self.latents);
         }
@@ -490,15 +502,6 @@ impl Generation {
     }
 }
 
-/// Draws noise in torch's order (channels first) and lays it out channels last.
-fn draw(noise: &mut noise::Generator, shape: LatentShape) -> Vec<f32> {
-    let channels_first = noise.randn(shape.len());
-    let area = shape.height * shape.width;
-    (0..shape.len())
-        .map(|index| channels_first[index % shape.channels * area + index / shape.channels])
-        .collect()
-}
-
 /// A model given by its path goes by the name of its directory: a picture's file names no path.
 fn model_name(name_or_path: &str) -> &str {
     name_or_path
@@ -508,7 +511,6 @@ fn model_name(name_or_path: &str) -> &str {
         .unwrap_or(name_or_path)
 }
 
-/// Why a saved generation cannot go on, if it cannot.
 /// Whether two generations have layers that add the same.
 fn same_adapters(a: &Generation, b: &Generation) -> bool {
     match (&a.adapters, &b.adapters) {
@@ -518,6 +520,7 @@ fn same_adapters(a: &Generation, b: &Generation) -> bool {
     }
 }
 
+/// Why a saved generation cannot go on, if it cannot.
 fn difference(saved: &Fingerprint, now: &Fingerprint) -> Option<String> {
     let reason = if saved.model_hash != now.model_hash {
         "the model's weights have changed"

@@ -97,6 +97,9 @@ pub struct Request {
     pub guidance_scale: Option<f64>,
     /// Seed of the noise, as `torch.Generator("cpu").manual_seed` takes it.
     pub seed: u64,
+    /// Another seed, and how much of its noise there is. Not saved in older states.
+    #[serde(default)]
+    pub variation: Option<Variation>,
     /// The solver.
     pub sampler: Option<String>,
     /// The list of noise levels.
@@ -118,6 +121,15 @@ pub struct Request {
     /// A picture to begin from. Saved apart from the rest: it is no text.
     #[serde(skip)]
     pub init: Option<InitImage>,
+}
+
+/// Noise between that of two seeds: pictures that are alike.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Variation {
+    /// The other seed.
+    pub seed: u64,
+    /// How far the noise is on the way to the other seed's, 0 to 1; 0 changes nothing.
+    pub strength: f64,
 }
 
 /// An adapter that changes what the model draws: LoRA, LoHa or LoKr.
@@ -270,6 +282,7 @@ impl Request {
             num_inference_steps: None,
             guidance_scale: None,
             seed,
+            variation: None,
             sampler: None,
             schedule: None,
             clip_skip: None,
@@ -297,6 +310,9 @@ pub struct Settings {
     pub guidance_scale: f64,
     /// Seed of the noise.
     pub seed: u64,
+    /// Another seed, and how much of its noise there is; none where that is nothing.
+    #[serde(default)]
+    pub variation: Option<Variation>,
     /// The solver.
     pub sampler: String,
     /// The list of noise levels; empty when it is the sampler's own.
@@ -394,6 +410,19 @@ pub(crate) fn check_guidance(guidance_scale: f64) -> Result<f64> {
         "guidance_scale",
         format!("`guidance_scale` is {guidance_scale}, but must be a number of at least 0"),
     ))
+}
+
+/// Checks how much there is of another seed's noise, 0 to 1; where that is nothing, there is no variation.
+pub(crate) fn check_variation(variation: Option<Variation>) -> Result<Option<Variation>> {
+    match variation {
+        Some(Variation { strength, .. }) if !(0.0..=1.0).contains(&strength) => {
+            Err(Error::invalid(
+                "variation_strength",
+                format!("`variation_strength` is {strength}, but must be from 0 to 1"),
+            ))
+        }
+        variation => Ok(variation.filter(|variation| variation.strength > 0.0)),
+    }
 }
 
 /// Checks the number of steps: at least one.

@@ -96,6 +96,7 @@ pub(crate) fn resolve(
             request.guidance_scale.unwrap_or(defaults.guidance_scale),
         )?,
         seed: request.seed,
+        variation: request::check_variation(request.variation)?,
         sampler: plan.sampler_name.to_owned(),
         schedule: own_or_named(plan.schedule_name),
         prediction: plan.prediction_name.to_owned(),

@@ -119,6 +119,7 @@ table! {
     INIT_IMAGE: "init_image", Range::Bytes { max: 16 << 20 }, "bytes", "none", "File of a picture to begin from";
     MASK: "mask", Range::Bytes { max: 16 << 20 }, "bytes", "none", "File of a picture that is light where is repainted";
     STRENGTH: "strength", Range::Number { min: 0.0, max: 1.0 }, "", "0.75, with a mask 1", "How much of the way from noise is gone";
+    VARIATION_STRENGTH: "variation_strength", Range::Number { min: 0.0, max: 1.0 }, "", "0", "How much there is of another seed's noise";
     JPEG_QUALITY: "jpeg_quality", integer(1, 100), "", "95", "Quality of a JPEG";
     PREVIEW_EVERY_N_STEPS: "preview_every_n_steps", integer(0, 1_000), "steps", "0", "Distance between previews";
     REQUEST_ID: "request_id", Range::Characters { max: 64 }, "characters", "none", "The client's own name for the request";
@@ -215,6 +216,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
     request
         .guidance_scale
         .map_or(Ok(()), |value| number(&GUIDANCE_SCALE, value))?;
+    validate_variation(request)?;
     request.input.as_ref().map_or(Ok(()), validate_input)?;
     validate_loras(&request.loras)?;
     validate_controls(request)?;
@@ -245,6 +247,23 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         request.num_inference_steps.unwrap_or(1),
         request.num_images.unwrap_or(1),
     )
+}
+
+/// Checks how much there is of another seed's noise; a seed of which there is nothing is a mistake.
+fn validate_variation(request: &GenerateRequest) -> Result<(), FieldError> {
+    match request.variation_strength {
+        Some(strength) => number(&VARIATION_STRENGTH, strength),
+        None if request.variation_seed.is_some() => {
+            let message = "variation_seed is set, but variation_strength is not".to_owned();
+            Err(
+                FieldError::new(VARIATION_STRENGTH.field, message).with_hint(
+                    "say how much of it there is: 0.1 changes details, 1 is the other seed"
+                        .to_owned(),
+                ),
+            )
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks a list of adapters. Says nothing of whether they exist.

@@ -108,7 +108,9 @@ fn every_number_and_text_of_a_request_has_a_limit() {
     for field in fields {
         let words: Vec<_> = field.trim_start_matches("optional ").split(' ').collect();
         // Every 64-bit seed is a seed; every duration keeps a model.
-        if ["string", "uint32", "uint64", "double"].contains(&words[0]) && words[1] != "seed" {
+        if ["string", "uint32", "uint64", "double"].contains(&words[0])
+            && !words[1].ends_with("seed")
+        {
             assert!(
                 LIMITS.iter().any(|limit| limit.field == words[1]),
                 "{field}"
@@ -121,6 +123,26 @@ fn every_number_and_text_of_a_request_has_a_limit() {
 fn a_prompt_alone_is_enough_and_may_be_empty() {
     validate_generate(&request()).unwrap();
     validate_generate(&GenerateRequest::default()).unwrap();
+}
+
+#[test]
+fn a_variation_has_a_strength_from_0_to_1() {
+    let with = |seed, strength| {
+        validate_generate(&GenerateRequest {
+            variation_seed: seed,
+            variation_strength: strength,
+            ..request()
+        })
+        .map_err(|error| error.field)
+    };
+    for strength in [0.0, 0.3, 1.0] {
+        assert_eq!(with(None, Some(strength)), Ok(()));
+        assert_eq!(with(Some(1), Some(strength)), Ok(()));
+    }
+    for wrong in [-0.1, 1.1, f64::NAN] {
+        assert_eq!(with(Some(1), Some(wrong)), Err("variation_strength"));
+    }
+    assert_eq!(with(Some(1), None), Err("variation_strength"));
 }
 
 #[test]

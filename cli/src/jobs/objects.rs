@@ -153,6 +153,8 @@ fn request(request: &GenerateRequest) -> Value {
         "num_inference_steps": request.num_inference_steps,
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
+        "variation_seed": request.variation_seed,
+        "variation_strength": request.variation_strength,
         "num_images": request.num_images,
         "sampler": named(&request.sampler),
         "schedule": named(&request.schedule),

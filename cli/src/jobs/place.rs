@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct PlaceArgs {
-    /// File, folder, `-` for standard output, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} [default: {prompt}-{seed}.png]
+    /// File, folder, `-` for standard output, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} {variation_seed} [default: {prompt}-{seed}.png]
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Overwrite a file of the same name, instead of refusing -o FILE or numbering other names

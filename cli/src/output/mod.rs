@@ -1,6 +1,6 @@
 //! Where pictures go: decided and checked before the work begins, so that none is drawn in vain.
 //!
-//! Without `-o` a picture is `<prompt>-<seed>.png` in the current folder. `-o` names a folder, a file, a template
+//! Without `-o` a picture is `<prompt>-<seed>.png` in the current folder, a variation `<prompt>-<seed>-<its seed>.png`. `-o` names a folder, a file, a template
 //! with `{…}` placeholders, a device such as `/dev/null`, or `-` for standard output. Nothing is ever overwritten
 //! without `--force`: a default or template name that is taken gets `-2`, `-3`…, a named file is refused.
 
@@ -9,8 +9,10 @@ mod template;
 mod write;
 
 use std::{
+    collections::BTreeSet,
     env, fs, io,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use imgd_client::{GenerateRequest, Image, ImageFormat, v1::ImageMetadata};
@@ -34,6 +36,8 @@ pub(crate) struct Output {
     pub(crate) format: ImageFormat,
     target: Target,
     prompt: String,
+    /// What was written: with `--force` pictures of before are overwritten, and none of this time.
+    written: Mutex<BTreeSet<PathBuf>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +85,7 @@ impl Output {
             format: format.into(),
             target,
             prompt: wanted.prompt.to_owned(),
+            written: Mutex::default(),
         })
     }
 
@@ -112,7 +117,14 @@ impl Output {
             Target::Named { template, taken } => (template, *taken),
         };
         let path = template.path(&Values::new(prompt, image.index, &image.settings));
+        let is_ours = |written: &BTreeSet<PathBuf>| written.contains(&path);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = match taken {
+            Taken::Replace if is_ours(&written) => Taken::Number,
+            taken => taken,
+        };
         write::file(&path, &image.bytes, taken)
+            .inspect(|path| drop(written.insert(path.clone())))
             .map(Some)
             .map_err(|error| {
                 let failure = cannot_write(&path, &error);
@@ -189,6 +201,7 @@ pub(crate) fn is_fixed_name(path: &Path) -> bool {
 fn in_folder(folder: &str, wanted: Wanted<'_>) -> Result<Target, Failure> {
     check_folder(Path::new(folder), Path::new(folder))?;
     let mut template = Template::parse(&format!("{}{DEFAULT_NAME}", template::escape(folder)))?;
+    template.push_variation();
     template.push_extension(wanted.format.unwrap_or(Format::Png).extension());
     let taken = if wanted.overwrites {
         Taken::Replace

@@ -10,9 +10,20 @@ use crate::failure::Failure;
 const MAX_SLUG_BYTES: usize = 60;
 
 /// The placeholders and what they stand for, as the help text has them.
-const PLACEHOLDERS: [&str; 8] = [
-    "prompt", "seed", "index", "model", "sampler", "steps", "width", "height",
+const PLACEHOLDERS: [&str; 9] = [
+    "prompt",
+    "seed",
+    "index",
+    "model",
+    "sampler",
+    "steps",
+    "width",
+    "height",
+    "variation_seed",
 ];
+
+/// Where [`PLACEHOLDERS`] has the variation's seed; its value is empty where there is none.
+const VARIATION_SEED: usize = 8;
 
 /// A file name with placeholders.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +35,8 @@ pub(crate) struct Template {
 enum Part {
     Text(String),
     Placeholder(&'static str),
+    /// `-` and the variation's seed; nothing where there is none.
+    Variation,
 }
 
 /// What placeholders stand for in one picture's name, in the order of the placeholders.
@@ -42,6 +55,10 @@ impl Values {
             settings.num_inference_steps.to_string(),
             settings.width_px.to_string(),
             settings.height_px.to_string(),
+            settings
+                .variation_seed
+                .map(|seed| seed.to_string())
+                .unwrap_or_default(),
         ])
     }
 
@@ -49,7 +66,15 @@ impl Values {
     pub(crate) fn expected(request: &GenerateRequest, index: u32) -> Self {
         let mut values = Self(PLACEHOLDERS.map(|name| format!("{{{name}}}")));
         let model = request.model.as_deref().map(last_part);
-        let seed = request.seed.map(|seed| seed.wrapping_add(index.into()));
+        let varies = request.variation_strength.unwrap_or_default() > 0.0;
+        let counted = |seed: u64| seed.wrapping_add(index.into());
+        let seed = request
+            .seed
+            .map(|seed| if varies { seed } else { counted(seed) });
+        let variation = match (varies, request.variation_seed) {
+            (false, _) => Some(String::new()),
+            (true, seed) => seed.map(|seed| counted(seed).to_string()),
+        };
         for (at, value) in [
             Some(slug(&request.prompt)),
             seed.map(|seed| seed.to_string()),
@@ -59,6 +84,7 @@ impl Values {
             request.num_inference_steps.map(|steps| steps.to_string()),
             request.width_px.map(|width| width.to_string()),
             request.height_px.map(|height| height.to_string()),
+            variation,
         ]
         .into_iter()
         .enumerate()
@@ -110,13 +136,18 @@ impl Template {
     pub(crate) fn has_placeholders(&self) -> bool {
         self.parts
             .iter()
-            .any(|part| matches!(part, Part::Placeholder(_)))
+            .any(|part| matches!(part, Part::Placeholder(_) | Part::Variation))
     }
 
     /// Appends `-{index}`.
     pub(crate) fn push_index(&mut self) {
         self.parts
             .extend([Part::Text("-".into()), Part::Placeholder("index")]);
+    }
+
+    /// Appends `-` and the variation's seed, where there is one.
+    pub(crate) fn push_variation(&mut self) {
+        self.parts.push(Part::Variation);
     }
 
     /// Appends the extension, without its dot.
@@ -128,7 +159,7 @@ impl Template {
     pub(crate) fn fixed_folder(&self) -> Option<PathBuf> {
         let last_slash = self.parts.iter().rposition(|part| match part {
             Part::Text(text) => text.contains('/'),
-            Part::Placeholder(_) => false,
+            Part::Placeholder(_) | Part::Variation => false,
         });
         let Some(last) = last_slash else {
             return Some(PathBuf::new());
@@ -137,7 +168,7 @@ impl Template {
         for part in &self.parts[..=last] {
             match part {
                 Part::Text(text) => folder.push_str(text),
-                Part::Placeholder(_) => return None,
+                Part::Placeholder(_) | Part::Variation => return None,
             }
         }
         let end = folder.rfind('/').map_or(0, |slash| slash + 1);
@@ -153,6 +184,10 @@ impl Template {
                 .position(|known| known == name)
                 .map(|i| values.0[i].clone())
                 .unwrap_or_default(),
+            Part::Variation => match values.0[VARIATION_SEED].as_str() {
+                "" => String::new(),
+                seed => format!("-{seed}"),
+            },
         };
         self.parts.iter().map(text).collect::<String>().into()
     }
@@ -230,6 +265,7 @@ mod tests {
                 "14",
                 "256",
                 "128",
+                "9",
             ]
             .map(str::to_owned),
         )
@@ -251,8 +287,29 @@ mod tests {
             expand("x/{index}_{model}_{sampler}_{steps}_{width}x{height}"),
             "x/2_starter_euler_14_256x128"
         );
+        assert_eq!(expand("{seed}v{variation_seed}"), "7v9");
         assert_eq!(expand("{{{seed}}}"), "{7}");
         assert_eq!(expand(&escape("a{b}c")), "a{b}c");
+    }
+
+    #[test]
+    fn names_of_variations_are_known_as_far_as_they_are_asked_for() {
+        let mut template = Template::parse("{seed}").unwrap();
+        template.push_variation();
+        let name = |strength, variation_seed| {
+            let request = GenerateRequest {
+                seed: Some(7),
+                variation_strength: strength,
+                variation_seed,
+                ..GenerateRequest::default()
+            };
+            let path = template.path(&Values::expected(&request, 2));
+            path.to_str().unwrap().to_owned()
+        };
+        assert_eq!(name(None, None), "9");
+        assert_eq!(name(Some(0.0), Some(1)), "9");
+        assert_eq!(name(Some(0.1), Some(1)), "7-3");
+        assert_eq!(name(Some(0.1), None), "7-{variation_seed}");
     }
 
     #[test]

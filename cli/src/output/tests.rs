@@ -57,6 +57,35 @@ fn a_folder_gets_the_default_name_and_nothing_is_overwritten() {
 }
 
 #[test]
+fn variations_of_one_seed_have_names_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Output::plan(wanted(Some(folder.path()))).unwrap();
+    let name = |variation_seed| {
+        let mut image = image(0, output.format);
+        image.settings.variation_seed = variation_seed;
+        let path = output.write(&image).unwrap().unwrap();
+        path.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(name(Some(12)), "a-red-apple-7-12.png");
+    assert_eq!(name(None), "a-red-apple-7.png");
+}
+
+#[test]
+fn with_force_no_picture_of_this_time_is_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("{prompt}.png");
+    fs::write(folder.path().join("a-red-apple.png"), "of before").unwrap();
+    let forced = Wanted {
+        overwrites: true,
+        num_images: 2,
+        ..wanted(Some(&path))
+    };
+    let output = Output::plan(forced).unwrap();
+    assert_eq!(written(&output, 0), "a-red-apple.png");
+    assert_eq!(written(&output, 1), "a-red-apple-2.png");
+}
+
+#[test]
 fn the_extension_names_the_format() {
     let folder = tempfile::tempdir().unwrap();
     let plan = |name: &str, format| {

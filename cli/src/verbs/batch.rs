@@ -63,7 +63,7 @@ pub(crate) struct Batch {
     input_format: Option<Form>,
     #[command(flatten)]
     picture: PictureArgs,
-    /// Folder, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} [default: {prompt}-{seed}.png]
+    /// Folder, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} {variation_seed} [default: {prompt}-{seed}.png]
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -64,7 +64,7 @@ pub(crate) struct Explore {
     /// File of the contact sheet [default: sheet-JOB.png in the folder of -o]
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     sheet: Option<PathBuf>,
-    /// File, folder, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} [default: {prompt}-{seed}.png]
+    /// File, folder, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} {variation_seed} [default: {prompt}-{seed}.png]
     #[arg(long, short, value_name = "PATH", help_heading = "Output")]
     output: Option<PathBuf>,
     #[command(flatten)]

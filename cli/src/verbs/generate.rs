@@ -47,7 +47,7 @@ pub(crate) struct Generate {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 struct Place {
-    /// File, folder, `-` for standard output, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} [default: {prompt}-{seed}.png]
+    /// File, folder, `-` for standard output, or a name with {prompt} {seed} {index} {model} {sampler} {steps} {width} {height} {variation_seed} [default: {prompt}-{seed}.png]
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
     #[command(flatten)]

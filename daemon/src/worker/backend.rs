@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path:
 
 use imgd_engine::{
     CannyThresholds, Control, ErrorKind, Generation, InitImage, Lora, Model, ModelInfo,
-    OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl,
+    OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl, Variation,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -339,6 +339,10 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
         num_inference_steps: start.num_inference_steps,
         guidance_scale: start.guidance_scale,
         seed: start.seed,
+        variation: start.variation_seed.map(|seed| Variation {
+            seed,
+            strength: start.variation_strength.unwrap_or_default(),
+        }),
         sampler: start.sampler,
         schedule: start.schedule,
         clip_skip: start.clip_skip,
@@ -463,6 +467,8 @@ fn settings(settings: &Settings) -> v1::Settings {
         num_inference_steps: settings.num_inference_steps,
         guidance_scale: settings.guidance_scale,
         seed: settings.seed,
+        variation_seed: settings.variation.map(|variation| variation.seed),
+        variation_strength: settings.variation.map(|variation| variation.strength),
         sampler: settings.sampler.clone(),
         schedule: settings.schedule.clone(),
         prediction: settings.prediction.clone(),

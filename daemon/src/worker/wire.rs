@@ -138,6 +138,10 @@ pub(crate) struct Start {
     pub(crate) loras: Vec<v1::Lora>,
     #[prost(message, repeated, tag = "17")]
     pub(crate) controls: Vec<v1::Control>,
+    #[prost(uint64, optional, tag = "19")]
+    pub(crate) variation_seed: Option<u64>,
+    #[prost(double, optional, tag = "20")]
+    pub(crate) variation_strength: Option<f64>,
 }
 
 /// Without the prompts, which reach no log.

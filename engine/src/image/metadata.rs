@@ -29,6 +29,12 @@ pub struct Metadata {
     pub negative_prompt: Option<String>,
     /// Seed of this picture's noise, not of the request's first picture.
     pub seed: u64,
+    /// Another seed, part of whose noise there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation_seed: Option<u64>,
+    /// How far the noise is on the way to that seed's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variation_strength: Option<f64>,
     /// Name of the noise generator, such as `torch`.
     pub noise_generator: String,
     /// Name of the solver, such as `dpmpp_2m`.

@@ -73,6 +73,16 @@ pub(super) fn text(metadata: &Metadata) -> String {
         ),
         ("Model", Some(metadata.model.clone())),
         (
+            "Variation seed",
+            metadata.variation_seed.map(|seed| seed.to_string()),
+        ),
+        (
+            "Variation seed strength",
+            metadata
+                .variation_strength
+                .map(|strength| strength.to_string()),
+        ),
+        (
             "Denoising strength",
             metadata.strength.map(|strength| strength.to_string()),
         ),

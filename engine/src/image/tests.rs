@@ -36,6 +36,8 @@ fn metadata() -> Metadata {
         prompt: "a red apple, oil".into(),
         negative_prompt: Some("blurry".into()),
         seed: u64::MAX,
+        variation_seed: None,
+        variation_strength: None,
         noise_generator: "torch".into(),
         sampler: "dpmpp_2m".into(),
         schedule: Some("karras".into()),
@@ -106,6 +108,14 @@ fn parameters_are_written_as_a1111_writes_them() {
         ),
         "{text}"
     );
+    let varied = Metadata {
+        variation_seed: Some(9),
+        variation_strength: Some(0.25),
+        ..metadata()
+    };
+    assert!(varied.parameters().contains(
+        "Model: starter, Variation seed: 9, Variation seed strength: 0.25, Clip skip: 2"
+    ));
     let plain = Metadata {
         prompt: String::new(),
         negative_prompt: Some(String::new()),

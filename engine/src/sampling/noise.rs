@@ -6,9 +6,11 @@
 
 mod box_muller;
 mod mt19937;
+mod variation;
 
 use crate::{Error, ErrorKind, Result};
 use mt19937::Mt19937;
+pub(crate) use variation::variation;
 
 /// The names that [`Generator::new`] knows.
 pub const KINDS: &[&str] = &["torch"];

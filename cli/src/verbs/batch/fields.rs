@@ -25,6 +25,8 @@ pub(super) struct Own {
     pub(super) num_inference_steps: Option<u32>,
     pub(super) guidance_scale: Option<f64>,
     pub(super) seed: Option<u64>,
+    pub(super) variation_seed: Option<u64>,
+    pub(super) variation_strength: Option<f64>,
     pub(super) num_images: Option<u32>,
     pub(super) sampler: Option<String>,
     pub(super) schedule: Option<String>,
@@ -117,6 +119,9 @@ fields! {
     ["guidance_scale", "cfg", "cfg_scale"], Number,
         |own, text| own.guidance_scale = Some(numbers::number(&limits::GUIDANCE_SCALE)(text)?);
     ["seed", "s"], Number, |own, text| own.seed = Some(numbers::seed(text)?);
+    ["variation_seed"], Number, |own, text| own.variation_seed = Some(numbers::seed(text)?);
+    ["variation_strength"], Number,
+        |own, text| own.variation_strength = Some(numbers::number(&limits::VARIATION_STRENGTH)(text)?);
     ["num_images", "n"], Number, |own, text| own.num_images = Some(numbers::whole(&limits::NUM_IMAGES)(text)?);
     ["sampler"], Text, |own, text| own.sampler = Some(text.to_owned());
     ["schedule"], Text, |own, text| own.schedule = Some(text.to_owned());

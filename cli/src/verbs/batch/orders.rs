@@ -113,8 +113,14 @@ fn order(
     *occurrence += 1;
     let id = format!("batch-{}", &digest[..32]);
     // Without a seed every run would make other pictures; 32 bits keep names short.
-    let pinned = u64::from_str_radix(&digest[32..40], 16).expect("SHA-256 in hexadecimal digits");
-    request.seed.get_or_insert(pinned);
+    let pinned =
+        |digits: &str| u64::from_str_radix(digits, 16).expect("SHA-256 in hexadecimal digits");
+    request.seed.get_or_insert_with(|| pinned(&digest[32..40]));
+    if request.variation_strength.is_some() {
+        request
+            .variation_seed
+            .get_or_insert_with(|| pinned(&digest[40..48]));
+    }
     let there = ledger.there(&id);
     let is_fixed = place.as_deref().is_some_and(is_fixed_name);
     let wanted = Wanted {
@@ -183,6 +189,8 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         num_inference_steps: own.num_inference_steps.or(base.num_inference_steps),
         guidance_scale: own.guidance_scale.or(base.guidance_scale),
         seed: own.seed.or(base.seed),
+        variation_seed: own.variation_seed.or(base.variation_seed),
+        variation_strength: own.variation_strength.or(base.variation_strength),
         num_images: own.num_images.or(base.num_images),
         sampler: own.sampler.clone().or(base.sampler),
         schedule: own.schedule.clone().or(base.schedule),
@@ -302,6 +310,9 @@ fn identity(
                 };
                 serde_json::json!({"controls": controls.iter().map(of).collect::<Vec<_>>()})
             }),
+        request
+            .variation_strength
+            .map(|strength| serde_json::json!({"variation": [request.variation_seed, strength]})),
         request.input.as_ref().map(|input| {
             let digest = |bytes: &[u8]| sha256_hex(bytes);
             serde_json::json!({

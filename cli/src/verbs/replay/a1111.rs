@@ -49,6 +49,8 @@ const KNOWN: &[&str] = &[
     "Schedule type",
     "CFG scale",
     "Seed",
+    "Variation seed",
+    "Variation seed strength",
     "Size",
     "Model hash",
     "Model",
@@ -81,7 +83,8 @@ pub(super) fn recipe(text: &str) -> Result<Recipe, String> {
     };
     let missing = |name: &str| format!("its text has no `{name}`");
     let mut guesses = Vec::new();
-    let seed = get("Seed").and_then(|seed| seed.parse().ok());
+    let number = |name: &str| get(name).and_then(|text| text.parse().ok());
+    let seed = number("Seed");
     let size = get("Size").and_then(|size| numbers::size(size).ok());
     let (sampler, schedule) = sampler(get("Sampler"), get("Schedule type"), &mut guesses);
     let model = get("Model").map(str::to_owned);
@@ -117,6 +120,8 @@ pub(super) fn recipe(text: &str) -> Result<Recipe, String> {
         num_inference_steps: get("Steps").and_then(|steps| steps.parse().ok()),
         guidance_scale: get("CFG scale").and_then(|scale| scale.parse().ok()),
         seed: Some(seed.ok_or_else(|| missing("Seed"))?),
+        variation_seed: number("Variation seed"),
+        variation_strength: get("Variation seed strength").and_then(|text| text.parse().ok()),
         num_images: Some(1),
         sampler,
         schedule,
@@ -226,8 +231,8 @@ mod tests {
     fn what_imgd_writes_is_read_without_a_guess() {
         let recipe = recipe(
             "a red apple, oil\nNegative prompt: blurry\nSteps: 14, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: \
-             3.5, Seed: 18446744073709551615, Size: 24x16, Model hash: 0123456789, Model: \"a: b, \\\"c\\\"\", Clip skip: \
-             2, RNG: CPU, Version: imgd 0.1.0",
+             3.5, Seed: 18446744073709551615, Size: 24x16, Model hash: 0123456789, Model: \"a: b, \\\"c\\\"\", Variation seed: 9, \
+             Variation seed strength: 0.25, Clip skip: 2, RNG: CPU, Version: imgd 0.1.0",
         )
         .unwrap();
         let request = recipe.request;
@@ -238,6 +243,10 @@ mod tests {
             (Some("dpmpp_2m"), Some("karras"))
         );
         assert_eq!((request.seed, request.clip_skip), (Some(u64::MAX), Some(2)));
+        assert_eq!(
+            (request.variation_seed, request.variation_strength),
+            (Some(9), Some(0.25))
+        );
         assert_eq!((request.width_px, request.height_px), (Some(24), Some(16)));
         assert_eq!(request.model.as_deref(), Some("a: b, \"c\""));
         assert_eq!(recipe.model_hash.as_deref(), Some("0123456789"));

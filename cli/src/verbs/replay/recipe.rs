@@ -103,6 +103,8 @@ fn of_record(json: &str) -> Result<Recipe, String> {
         num_inference_steps: Some(required("num_inference_steps")?),
         guidance_scale: record.get("guidance_scale").and_then(Value::as_f64),
         seed: Some(whole("seed").ok_or_else(|| missing("seed"))?),
+        variation_seed: whole("variation_seed"),
+        variation_strength: record.get("variation_strength").and_then(Value::as_f64),
         num_images: Some(1),
         sampler: text("sampler"),
         schedule: text("schedule"),
@@ -189,6 +191,11 @@ pub(super) mod tests {
         let lora = &with.request.loras[0];
         assert_eq!((lora.lora.as_str(), lora.weight), ("ink", Some(0.5)));
         assert!(with.guesses.is_empty());
+        let varied = of("\"variation_seed\":9,\"variation_strength\":0.25").request;
+        assert_eq!(
+            (varied.variation_seed, varied.variation_strength),
+            (Some(9), Some(0.25))
+        );
         let began = of("\"init_image_sha256\":\"00\"");
         assert!(began.guesses[0].contains("began from another picture"));
         let steered = of("\"controls\":[]");
