@@ -4,6 +4,7 @@
 //! in `verbs/`; what they share is beside it.
 
 mod args;
+mod borders;
 mod control_arg;
 mod durations;
 mod failure;

@@ -5,6 +5,7 @@ use imgd_client::{Control, GenerateRequest, ImageFormat, ImageInput, Lora, Model
 use imgd_proto::limits;
 
 use crate::{
+    borders::{self, Borders},
     control_arg::control,
     numbers::{self, Size},
     output::Format,
@@ -72,12 +73,21 @@ pub(crate) struct PictureArgs {
     /// Picture to begin from: PNG, JPEG or WebP; its size is the new picture's where no flag says otherwise
     #[arg(long, value_name = "FILE", value_parser = picture_file::file(&limits::INIT_IMAGE))]
     pub(crate) init_image: Option<PictureFile>,
-    /// How much is made anew, 0 to 1: 0.3 changes details, 1 keeps nothing [default: 0.75, with --mask 1]
+    /// How much is made anew, 0 to 1: 0.3 changes details, 1 keeps nothing [default: 0.75, with --mask or --extend 1]
     #[arg(long, value_name = "X", value_parser = numbers::number(&limits::STRENGTH), requires = "init_image", allow_hyphen_values = true)]
     pub(crate) strength: Option<f64>,
     /// Picture that is white where --init-image is repainted and black where it is kept
     #[arg(long, value_name = "FILE", value_parser = picture_file::file(&limits::MASK), requires = "init_image")]
     pub(crate) mask: Option<PictureFile>,
+    /// Soften --mask by so many pixels, 0 to 256: then --init-image lies over what is drawn, and keeps its pixels where the mask is black [default: 0]
+    #[arg(long, value_name = "PX", value_parser = numbers::whole(&limits::MASK_BLUR_PX), requires = "mask", allow_hyphen_values = true)]
+    pub(crate) mask_blur: Option<u32>,
+    /// Draw only what is masked, and so many pixels around it, in full size, and lay it back; the picture keeps its own size [default padding: 32]
+    #[arg(long, value_name = "PADDING", num_args = 0..=1, require_equals = true, default_missing_value = "32", value_parser = numbers::whole(&limits::ONLY_MASKED_PADDING_PX), requires = "init_image")]
+    pub(crate) only_masked: Option<u32>,
+    /// Extend --init-image by so many pixels: on all sides, or left=128,right=64,top=0,bottom=32
+    #[arg(long, value_name = "PX|SIDE=PX,...", value_parser = borders::borders, requires = "init_image")]
+    pub(crate) extend: Option<Borders>,
     /// How prompts are read: a1111 knows weights, `(word:1.2)` and `[word]`, and BREAK, and cuts nothing off; plain takes them as they are [default: a1111 where the model can]
     #[arg(
         long,
@@ -147,6 +157,9 @@ impl PictureArgs {
                     .map(|mask| mask.bytes.clone().into())
                     .unwrap_or_default(),
                 strength: self.strength,
+                mask_blur_px: self.mask_blur,
+                only_masked_padding_px: self.only_masked,
+                ..self.extend.unwrap_or_default().input()
             }),
             precision: self.precision.unwrap_or(Precision::Auto).into(),
             ..GenerateRequest::default()

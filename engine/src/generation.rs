@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Error, InitImage, Notice, Request, Result, Settings,
+    Borders, Error, InitImage, Notice, Request, Result, Settings,
     adapters::Opened,
     controls::Steering,
     families::{Conditioning, Decoding, LatentShape},
@@ -113,6 +113,9 @@ impl Generation {
             noise: self.noise.kind().to_owned(),
             init: self.request.init.as_ref().map(|init| InitHeader {
                 strength: init.strength,
+                mask_blur_px: init.mask_blur_px,
+                only_masked_padding_px: init.only_masked_padding_px,
+                borders: init.borders,
             }),
         };
         let init = self.request.init.as_ref();
@@ -168,6 +171,12 @@ struct Header {
 #[derive(Serialize, Deserialize)]
 struct InitHeader {
     strength: Option<f64>,
+    #[serde(default)]
+    mask_blur_px: u32,
+    #[serde(default)]
+    only_masked_padding_px: Option<u32>,
+    #[serde(default)]
+    borders: Borders,
 }
 
 /// A saved generation, taken apart and checked.
@@ -208,11 +217,14 @@ impl Saved {
         let mut header: Header = serde_json::from_slice(header)
             .map_err(|error| damaged("header cannot be read").with_source(error))?;
         header.request.init = header.init.map(|init| InitImage {
-            image: Bytes::copy_from_slice(image),
             mask: Some(mask)
                 .filter(|mask| !mask.is_empty())
                 .map(Bytes::copy_from_slice),
             strength: init.strength,
+            mask_blur_px: init.mask_blur_px,
+            only_masked_padding_px: init.only_masked_padding_px,
+            borders: init.borders,
+            ..InitImage::new(Bytes::copy_from_slice(image))
         });
         for control in &mut header.request.controls {
             control.image = Bytes::copy_from_slice(next()?);

@@ -2,13 +2,19 @@
 //!
 //! Nothing in a file varies between two runs: encoders have fixed settings, and [`Metadata`] has no time, host or path.
 
+pub(crate) mod blur;
 mod canny;
 mod encode;
 mod exif;
+pub(crate) mod fit;
 mod metadata;
 mod open;
+pub(crate) mod overlay;
 mod parameters;
+#[cfg(test)]
+mod pillow_tests;
 mod read;
+pub(crate) mod resample;
 #[cfg(test)]
 mod tests;
 mod thumbnail;

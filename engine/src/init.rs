@@ -2,10 +2,17 @@
 //!
 //! Sources: diffusers' image-to-image and inpainting pipelines.
 
+mod border;
+mod frame;
+mod region;
+mod scene;
+
 use crate::{
-    Error, InitImage, Result, families::Autoencoder, families::LatentShape, image,
+    Error, InitImage, Result, families::Autoencoder, families::LatentShape,
     latent_noise::LatentNoise, sampling::Sampler,
 };
+pub(crate) use frame::Frame;
+pub(crate) use scene::{Scene, Shown};
 
 /// Strength where a request names none: of a whole picture, and of one that is repainted in part.
 const WHOLE_STRENGTH: f64 = 0.75;
@@ -18,7 +25,7 @@ const REPAINTED: u8 = 128;
 ///
 /// Fails when it is no number from 0 to 1.
 pub(crate) fn strength(init: &InitImage) -> Result<f64> {
-    let default = if init.mask.is_some() {
+    let default = if init.keeps_a_part() {
         MASKED_STRENGTH
     } else {
         WHOLE_STRENGTH
@@ -91,26 +98,31 @@ pub(crate) struct Beginning {
     pub(crate) beside: Option<Vec<f32>>,
 }
 
+/// What is said of a mask that leaves nothing to repaint.
+fn dark() -> Error {
+    Error::invalid("mask", "the mask is dark everywhere: nothing is repainted")
+        .with_hint("white is repainted, black is kept; a blur makes small parts darker")
+}
+
 /// Makes the first latents of a picture that begins from another one.
 ///
-/// `size_px`: width and height; `noise`: draws as the pipeline does: for the picture's latents, for the noise, and for
+/// `shown`: the picture and its mask, of the size that is drawn; `noise`: draws as the pipeline does: for the picture's latents, for the noise, and for
 /// the kept part's latents.
 pub(crate) fn begin(
-    init: &InitImage,
+    shown: &Shown,
     autoencoder: &Autoencoder,
-    size_px: (u32, u32),
     shape: LatentShape,
     sampler: &dyn Sampler,
     (strength, repaints): (f64, bool),
     noise: &mut LatentNoise<'_>,
 ) -> Result<Beginning> {
-    let picture = image::read_rgb(&init.image, size_px, "init_image")?;
+    let picture = &shown.picture;
     let pixels = picture.to_decoded();
-    let (width, height) = (size_px.0 as usize, size_px.1 as usize);
+    let (width, height) = (picture.width_px as usize, picture.height_px as usize);
     let encode = |pixels: &[f32], noise: &mut LatentNoise<'_>| {
         autoencoder.encode(pixels, (height, width), &mut || noise.next())
     };
-    let Some(mask) = &init.mask else {
+    let Some(mask) = &shown.mask else {
         let latents = encode(&pixels, noise)?;
         let drawn = noise.first()?;
         return Ok(Beginning {
@@ -119,12 +131,8 @@ pub(crate) fn begin(
             beside: None,
         });
     };
-    let mask = image::read_grey(mask, size_px, "mask")?;
     if mask.iter().all(|light| *light < REPAINTED) {
-        return Err(
-            Error::invalid("mask", "the mask is dark everywhere: nothing is repainted")
-                .with_hint("white is repainted, black is kept"),
-        );
+        return Err(dark());
     }
     let from_noise = strength >= 1.0;
     // A network that is shown what is kept needs the whole picture only to begin from it.
@@ -134,9 +142,9 @@ pub(crate) fn begin(
         Some(encode(&pixels, noise)?)
     };
     let drawn = noise.first()?;
-    let repainted = repainted_latents(&mask, (width, height), shape);
+    let repainted = repainted_latents(mask, (width, height), shape);
     let mut kept_pixels = pixels;
-    for (pixel, light) in kept_pixels.chunks_exact_mut(3).zip(&mask) {
+    for (pixel, light) in kept_pixels.chunks_exact_mut(3).zip(mask) {
         if *light >= REPAINTED {
             pixel.fill(0.0);
         }

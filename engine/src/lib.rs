@@ -49,6 +49,6 @@ pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{
-    CannyThresholds, Control, Guidance, InitImage, Lora, Notice, Precision, PromptSyntax, Request,
-    Settings, UsedControl, UsedLora, Variation,
+    Borders, CannyThresholds, Control, Guidance, InitImage, Lora, Notice, Precision, PromptSyntax,
+    Request, Settings, UsedControl, UsedLora, Variation,
 };

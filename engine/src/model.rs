@@ -7,15 +7,15 @@
 use std::sync::Arc;
 
 use crate::{
-    Error, ErrorKind, Generation, Guidance, ModelInfo, Notice, Precision, Request, Result,
-    Settings, adapters,
+    Error, ErrorKind, Generation, Guidance, InitImage, ModelInfo, Notice, Precision, Request,
+    Result, Settings, adapters,
     checkpoint::Source,
     controls,
     families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
     info::describe,
-    init::{self, Beginning},
+    init::{self, Beginning, Frame, Scene},
     kernels,
     latent_noise::LatentNoise,
     nn::with_adapters,
@@ -266,10 +266,23 @@ impl Model {
                 ),
             );
         }
+        let image = match &generation.request.init {
+            Some(init) if init.is_laid_over() => {
+                self.scene(init, &generation.settings)?.0.laid_over(image)
+            }
+            _ => image,
+        };
         Ok(Picture {
             image,
             metadata: self.metadata(generation),
         })
+    }
+
+    /// What is shown of the picture that a generation begins from, and what is said of its size.
+    fn scene(&self, init: &InitImage, settings: &Settings) -> Result<(Scene, Option<Notice>)> {
+        let frame = Frame::of(init, self.info.size_multiple_px)?;
+        let scene = Scene::open(init, &frame, (settings.width_px, settings.height_px))?;
+        Ok((scene, frame.notice()))
     }
 
     /// Goes on with a saved generation.
@@ -377,15 +390,18 @@ impl Model {
             variation: settings.variation,
         };
         let beginning = match (&request.init, settings.strength) {
-            (Some(init), Some(strength)) => init::begin(
-                init,
-                self.family.autoencoder(),
-                size_px,
-                shape,
-                sampler.as_ref(),
-                (strength, self.info.repaints),
-                &mut latent_noise,
-            )?,
+            (Some(init), Some(strength)) => {
+                let (scene, notice) = self.scene(init, &settings)?;
+                notices.extend(notice);
+                init::begin(
+                    &scene.shown(),
+                    self.family.autoencoder(),
+                    shape,
+                    sampler.as_ref(),
+                    (strength, self.info.repaints),
+                    &mut latent_noise,
+                )?
+            }
             _ => {
                 let scale = sampler.init_noise_sigma();
                 let drawn = latent_noise.first()?.into_iter();
@@ -453,6 +469,20 @@ impl Model {
                 .as_ref()
                 .and_then(|init| init.mask.as_deref())
                 .map(image::sha256),
+            mask_blur_px: request
+                .init
+                .as_ref()
+                .map(|init| init.mask_blur_px)
+                .filter(|blur| *blur > 0),
+            only_masked_padding_px: request
+                .init
+                .as_ref()
+                .and_then(|init| init.only_masked_padding_px),
+            borders: request
+                .init
+                .as_ref()
+                .map(|init| init.borders)
+                .filter(|borders| !borders.are_none()),
             precision: settings.precision.name().to_owned(),
         }
     }

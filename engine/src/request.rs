@@ -257,6 +257,59 @@ pub struct InitImage {
     pub mask: Option<Bytes>,
     /// How much of the way from noise is gone, 0 to 1: 1 keeps nothing of what is repainted.
     pub strength: Option<f64>,
+    /// Standard deviation of a blur of the mask, in its picture's pixels; with one, the picture lies over what is drawn by the mask.
+    pub mask_blur_px: u32,
+    /// Draws only what is around the mask, and this many pixels more on each side, in the size of the request; the
+    /// picture keeps its own size.
+    pub only_masked_padding_px: Option<u32>,
+    /// What is added around the picture.
+    pub borders: Borders,
+}
+
+/// Pixels that are added on each side of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Borders {
+    /// On the left.
+    pub left_px: u32,
+    /// On the right.
+    pub right_px: u32,
+    /// Above.
+    pub top_px: u32,
+    /// Below.
+    pub bottom_px: u32,
+}
+
+impl Borders {
+    /// Whether nothing is added.
+    pub fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl InitImage {
+    /// A picture's file that is redrawn as a whole.
+    pub fn new(image: Bytes) -> Self {
+        Self {
+            image,
+            mask: None,
+            strength: None,
+            mask_blur_px: 0,
+            only_masked_padding_px: None,
+            borders: Borders::default(),
+        }
+    }
+
+    /// Whether a part of it is kept.
+    pub fn keeps_a_part(&self) -> bool {
+        self.mask.is_some() || !self.borders.are_none()
+    }
+
+    /// Whether it lies over what is drawn where it is kept.
+    pub(crate) fn is_laid_over(&self) -> bool {
+        self.only_masked_padding_px.is_some()
+            || !self.borders.are_none()
+            || (self.mask.is_some() && self.mask_blur_px > 0)
+    }
 }
 
 /// Without the pictures.
@@ -267,6 +320,9 @@ impl std::fmt::Debug for InitImage {
             .field("bytes", &self.image.len())
             .field("mask", &self.mask.as_ref().map(Bytes::len))
             .field("strength", &self.strength)
+            .field("mask_blur_px", &self.mask_blur_px)
+            .field("only_masked_padding_px", &self.only_masked_padding_px)
+            .field("borders", &self.borders)
             .finish()
     }
 }
@@ -364,7 +420,7 @@ impl Settings {
 /// Something the user should know that is no error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// What kind: `prompt_truncated`, `prompt_empty`, `setting_ignored`.
+    /// What kind: `prompt_truncated`, `prompt_empty`, `setting_ignored`, `size_rounded`.
     pub reason: String,
     /// A sentence for the user.
     pub message: String,

@@ -1,11 +1,12 @@
 //! From a request to settings that leave nothing to a default.
 
 use crate::{
-    Error, ModelInfo, PromptSyntax, Request, Result, Settings, controls,
+    Error, InitImage, ModelInfo, PromptSyntax, Request, Result, Settings, controls,
     families::clip_skip_error,
     image,
     info::own_or_named,
-    init, request,
+    init::{self, Frame},
+    request,
     sampling::{self, Plan, SchedulerConfig},
 };
 
@@ -32,19 +33,13 @@ pub(crate) fn resolve(
         return Err(controls::none_known());
     }
     controls::check(&request.controls)?;
-    let (default_width, default_height) = match (&request.init, request.controls.first()) {
-        (Some(init), _) => fitting(image::size_of(&init.image, "init_image")?, multiple_px),
-        (None, Some(control)) => fitting(
-            image::size_of(&control.image, "control_image")?,
-            multiple_px,
-        ),
-        (None, None) => (defaults.width_px, defaults.height_px),
-    };
+    let (default_width, default_height) = default_size(info, request)?;
     let width_px = request.width_px.unwrap_or(default_width);
     let width_px = request::check_side("width_px", width_px, multiple_px)?;
     let height_px = request.height_px.unwrap_or(default_height);
     let height_px = request::check_side("height_px", height_px, multiple_px)?;
-    if info.repaints && request.init.as_ref().is_none_or(|init| init.mask.is_none()) {
+    let keeps_a_part = request.init.as_ref().is_some_and(InitImage::keeps_a_part);
+    if info.repaints && !keeps_a_part {
         return Err(Error::invalid(
             "mask",
             "this model repaints a part of a picture, and needs `init_image` and `mask`",
@@ -111,6 +106,38 @@ pub(crate) fn resolve(
         controls: Vec::new(),
     };
     Ok((settings, plan))
+}
+
+/// Width and height in pixels of a request that names none: the model's, or what follows from the picture it
+/// begins from or is steered by.
+fn default_size(info: &ModelInfo, request: &Request) -> Result<(u32, u32)> {
+    let models = (info.defaults.width_px, info.defaults.height_px);
+    let Some(init) = &request.init else {
+        let Some(control) = request.controls.first() else {
+            return Ok(models);
+        };
+        let own = image::size_of(&control.image, "control_image")?;
+        return Ok(fitting(own, info.size_multiple_px));
+    };
+    let frame = Frame::of(init, info.size_multiple_px)?;
+    if init.only_masked_padding_px.is_some() {
+        return Ok(models);
+    }
+    if init.borders.are_none() {
+        return Ok(fitting(frame.own, info.size_multiple_px));
+    }
+    for (field, asked, follows) in [
+        ("width_px", request.width_px, frame.canvas.0),
+        ("height_px", request.height_px, frame.canvas.1),
+    ] {
+        if asked.is_some_and(|asked| asked != follows) {
+            let message =
+                format!("`{field}` of an extended picture follows from it: it is {follows}");
+            return Err(Error::invalid(field, message)
+                .with_hint(format!("leave `{field}` out, and extend by more or less")));
+        }
+    }
+    Ok(frame.canvas)
 }
 
 /// Largest side that follows from a picture, in pixels; a request may name a larger one.

@@ -118,7 +118,13 @@ table! {
     MAX_SEQUENCE_LENGTH: "max_sequence_length", integer(1, 512), "tokens", "the model's", "Tokens that the prompt is cut and filled up to";
     INIT_IMAGE: "init_image", Range::Bytes { max: 16 << 20 }, "bytes", "none", "File of a picture to begin from";
     MASK: "mask", Range::Bytes { max: 16 << 20 }, "bytes", "none", "File of a picture that is light where is repainted";
-    STRENGTH: "strength", Range::Number { min: 0.0, max: 1.0 }, "", "0.75, with a mask 1", "How much of the way from noise is gone";
+    STRENGTH: "strength", Range::Number { min: 0.0, max: 1.0 }, "", "0.75, with a mask or borders 1", "How much of the way from noise is gone";
+    MASK_BLUR_PX: "mask_blur_px", integer(0, 256), "px", "0", "Blur of the mask";
+    ONLY_MASKED_PADDING_PX: "only_masked_padding_px", integer(0, 1_024), "px", "the whole picture is drawn", "What is drawn around the mask, where only what is masked is drawn";
+    EXTEND_LEFT_PX: "extend_left_px", integer(0, 4_096), "px", "0", "What is added on the left";
+    EXTEND_RIGHT_PX: "extend_right_px", integer(0, 4_096), "px", "0", "What is added on the right";
+    EXTEND_TOP_PX: "extend_top_px", integer(0, 4_096), "px", "0", "What is added above";
+    EXTEND_BOTTOM_PX: "extend_bottom_px", integer(0, 4_096), "px", "0", "What is added below";
     VARIATION_STRENGTH: "variation_strength", Range::Number { min: 0.0, max: 1.0 }, "", "0", "How much there is of another seed's noise";
     JPEG_QUALITY: "jpeg_quality", integer(1, 100), "", "95", "Quality of a JPEG";
     PREVIEW_EVERY_N_STEPS: "preview_every_n_steps", integer(0, 1_000), "steps", "0", "Distance between previews";
@@ -374,6 +380,40 @@ fn validate_input(input: &ImageInput) -> Result<(), FieldError> {
     }
     for (limit, bytes) in [(&INIT_IMAGE, &input.init_image), (&MASK, &input.mask)] {
         bytes_of(limit, bytes.len())?;
+    }
+    for (limit, value) in [
+        (&MASK_BLUR_PX, input.mask_blur_px),
+        (&ONLY_MASKED_PADDING_PX, input.only_masked_padding_px),
+        (&EXTEND_LEFT_PX, Some(input.extend_left_px)),
+        (&EXTEND_RIGHT_PX, Some(input.extend_right_px)),
+        (&EXTEND_TOP_PX, Some(input.extend_top_px)),
+        (&EXTEND_BOTTOM_PX, Some(input.extend_bottom_px)),
+    ] {
+        value.map_or(Ok(()), |value| whole(limit, value))?;
+    }
+    let is_extended = [
+        input.extend_left_px,
+        input.extend_right_px,
+        input.extend_top_px,
+        input.extend_bottom_px,
+    ] != [0; 4];
+    for (limit, is_set, has_what_it_needs) in [
+        (
+            &MASK_BLUR_PX,
+            input.mask_blur_px.is_some_and(|blur| blur > 0),
+            !input.mask.is_empty(),
+        ),
+        (
+            &ONLY_MASKED_PADDING_PX,
+            input.only_masked_padding_px.is_some(),
+            !input.mask.is_empty() || is_extended,
+        ),
+    ] {
+        if is_set && !has_what_it_needs {
+            let message = format!("{} is set, but there is no mask", limit.field);
+            return Err(FieldError::new(limit.field, message)
+                .with_hint("give a mask, or leave it out".to_owned()));
+        }
     }
     input
         .strength

@@ -126,6 +126,50 @@ fn a_prompt_alone_is_enough_and_may_be_empty() {
 }
 
 #[test]
+fn what_is_done_with_a_mask_needs_one() {
+    let with = |change: fn(&mut ImageInput)| {
+        let mut input = ImageInput {
+            init_image: "picture".into(),
+            mask: "mask".into(),
+            ..ImageInput::default()
+        };
+        change(&mut input);
+        validate_generate(&GenerateRequest {
+            input: Some(input),
+            ..request()
+        })
+        .map_err(|error| error.field)
+    };
+    assert_eq!(with(|input| input.mask_blur_px = Some(256)), Ok(()));
+    assert_eq!(
+        with(|input| input.mask_blur_px = Some(257)),
+        Err("mask_blur_px")
+    );
+    assert_eq!(with(|input| input.only_masked_padding_px = Some(0)), Ok(()));
+    assert_eq!(
+        with(|input| input.extend_top_px = 4097),
+        Err("extend_top_px")
+    );
+    let maskless = |blur, padding, left| {
+        validate_generate(&GenerateRequest {
+            input: Some(ImageInput {
+                init_image: "picture".into(),
+                mask_blur_px: blur,
+                only_masked_padding_px: padding,
+                extend_left_px: left,
+                ..ImageInput::default()
+            }),
+            ..request()
+        })
+        .map_err(|error| error.field)
+    };
+    assert_eq!(maskless(Some(0), None, 0), Ok(()));
+    assert_eq!(maskless(Some(1), None, 8), Err("mask_blur_px"));
+    assert_eq!(maskless(None, Some(0), 0), Err("only_masked_padding_px"));
+    assert_eq!(maskless(None, Some(0), 8), Ok(()));
+}
+
+#[test]
 fn a_variation_has_a_strength_from_0_to_1() {
     let with = |seed, strength| {
         validate_generate(&GenerateRequest {

@@ -124,7 +124,9 @@ impl Output {
             taken => taken,
         };
         write::file(&path, &image.bytes, taken)
-            .inspect(|path| drop(written.insert(path.clone())))
+            .inspect(|path| {
+                written.insert(path.clone());
+            })
             .map(Some)
             .map_err(|error| {
                 let failure = cannot_write(&path, &error);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use imgd_proto::{limits, v1};
+use prost::bytes::Bytes;
 
 use super::{Lifetime, Order, Work, desk::to_proto};
 use crate::{
@@ -119,11 +120,12 @@ pub(super) fn asked(job: v1::Job, submission: &v1::SubmitJobRequest) -> v1::Job 
 /// A request as it is shown: pictures that came with it are large, and who gave them has them.
 fn without_pictures(request: &v1::GenerateRequest) -> v1::GenerateRequest {
     let input = request.input.as_ref().map(|input| v1::ImageInput {
-        strength: input.strength,
-        ..v1::ImageInput::default()
+        init_image: Bytes::new(),
+        mask: Bytes::new(),
+        ..input.clone()
     });
     let controls = request.controls.iter().map(|control| v1::Control {
-        control_image: tonic::codegen::Bytes::new(),
+        control_image: Bytes::new(),
         ..control.clone()
     });
     // Cloning shares the pictures' bytes.

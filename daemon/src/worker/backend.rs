@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    CannyThresholds, Control, ErrorKind, Generation, InitImage, Lora, Model, ModelInfo,
+    Borders, CannyThresholds, Control, ErrorKind, Generation, InitImage, Lora, Model, ModelInfo,
     OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl, Variation,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
@@ -358,9 +358,17 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
             .collect(),
         controls: start.controls.into_iter().map(control).collect(),
         init: start.input.map(|input| InitImage {
-            image: input.init_image,
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
             strength: input.strength,
+            mask_blur_px: input.mask_blur_px.unwrap_or_default(),
+            only_masked_padding_px: input.only_masked_padding_px,
+            borders: Borders {
+                left_px: input.extend_left_px,
+                right_px: input.extend_right_px,
+                top_px: input.extend_top_px,
+                bottom_px: input.extend_bottom_px,
+            },
+            ..InitImage::new(input.init_image)
         }),
     };
     (start.generation, start.model, request)

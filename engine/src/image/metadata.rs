@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::parameters;
-use crate::{UsedControl, UsedLora};
+use crate::{Borders, UsedControl, UsedLora};
 
 /// The form of the record. A reader that knows a lower number may miss fields.
 pub const METADATA_VERSION: u32 = 1;
@@ -62,6 +62,15 @@ pub struct Metadata {
     /// SHA-256 of the file of its mask, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_sha256: Option<String>,
+    /// Blur of the mask, in pixels of that picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_blur_px: Option<u32>,
+    /// Pixels that were drawn around the mask, where only what is masked was drawn; then width and height are those of that part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_masked_padding_px: Option<u32>,
+    /// What was added around that picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub borders: Option<Borders>,
     /// Tokens that the prompts were cut and filled up to, where the text encoder leaves that open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sequence_length: Option<u32>,

@@ -5,10 +5,9 @@ use std::io::Cursor;
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
 
-use super::Rgb8;
+use super::{Rgb8, resample::resized};
 use crate::{Error, Result};
 
 /// Largest side of a picture that is read, in pixels.
@@ -44,13 +43,12 @@ pub fn size_of(bytes: &[u8], field: &'static str) -> Result<(u32, u32)> {
 /// Another size is made by Lanczos' filter over the whole picture, whatever that does to its proportions, as diffusers'
 /// `VaeImageProcessor` does.
 pub fn read_rgb(bytes: &[u8], (width, height): (u32, u32), field: &'static str) -> Result<Rgb8> {
-    let picture = open(bytes, field)?.decode()?;
-    let picture = DynamicImage::ImageRgb8(picture.into_rgb8());
-    let picture = resized(picture, width, height);
+    let picture = open(bytes, field)?.decode()?.into_rgb8();
+    let from = picture.dimensions();
     Ok(Rgb8 {
         width_px: width,
         height_px: height,
-        pixels: picture.into_rgb8().into_raw(),
+        pixels: resized(&picture.into_raw(), 3, from, (width, height)),
     })
 }
 
@@ -74,15 +72,8 @@ pub fn read_grey(
         };
         image::Luma([u8::try_from(light).unwrap_or(u8::MAX)])
     });
-    let picture = resized(DynamicImage::ImageLuma8(grey), width, height);
-    Ok(picture.into_luma8().into_raw())
-}
-
-fn resized(picture: DynamicImage, width: u32, height: u32) -> DynamicImage {
-    if (picture.width(), picture.height()) == (width, height) {
-        return picture;
-    }
-    picture.resize_exact(width, height, FilterType::Lanczos3)
+    let from = grey.dimensions();
+    Ok(resized(&grey.into_raw(), 1, from, (width, height)))
 }
 
 fn open<'a>(bytes: &'a [u8], field: &'static str) -> Result<Opened<'a>> {

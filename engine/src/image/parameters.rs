@@ -87,6 +87,22 @@ pub(super) fn text(metadata: &Metadata) -> String {
             metadata.strength.map(|strength| strength.to_string()),
         ),
         (
+            "Mask blur",
+            metadata.mask_blur_px.map(|blur| blur.to_string()),
+        ),
+        (
+            "Inpaint area",
+            metadata
+                .only_masked_padding_px
+                .map(|_| "Only masked".to_owned()),
+        ),
+        (
+            "Masked area padding",
+            metadata
+                .only_masked_padding_px
+                .map(|padding| padding.to_string()),
+        ),
+        (
             "Clip skip",
             metadata
                 .clip_skip

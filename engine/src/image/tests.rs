@@ -54,6 +54,9 @@ fn metadata() -> Metadata {
         loras: Vec::new(),
         controls: Vec::new(),
         mask_sha256: None,
+        mask_blur_px: None,
+        only_masked_padding_px: None,
+        borders: None,
         precision: "f32".into(),
     }
 }
@@ -115,6 +118,15 @@ fn parameters_are_written_as_a1111_writes_them() {
     };
     assert!(varied.parameters().contains(
         "Model: starter, Variation seed: 9, Variation seed strength: 0.25, Clip skip: 2"
+    ));
+    let repainted = Metadata {
+        strength: Some(0.5),
+        mask_blur_px: Some(4),
+        only_masked_padding_px: Some(32),
+        ..metadata()
+    };
+    assert!(repainted.parameters().contains(
+        "Denoising strength: 0.5, Mask blur: 4, Inpaint area: Only masked, Masked area padding: 32, Clip skip: 2"
     ));
     let plain = Metadata {
         prompt: String::new(),

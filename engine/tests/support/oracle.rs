@@ -45,6 +45,13 @@ pub(crate) struct CaseRequest {
     #[serde(default)]
     pub(crate) strength: Option<f64>,
     #[serde(default)]
+    pub(crate) mask_blur: u32,
+    #[serde(default)]
+    pub(crate) only_masked: Option<u32>,
+    /// Of the finished picture, where it is another than the one that is drawn.
+    #[serde(default)]
+    pub(crate) own_size: Option<(u32, u32)>,
+    #[serde(default)]
     pub(crate) prompt_syntax: PromptSyntax,
     /// Files in `adapters`, with how strong each is.
     #[serde(default)]
@@ -86,9 +93,11 @@ impl CaseRequest {
             max_sequence_length: self.max_sequence_length,
             prompt_syntax: Some(self.prompt_syntax),
             init: self.init_image.as_ref().map(|image| InitImage {
-                image: file(image),
                 mask: self.mask.as_ref().map(file),
                 strength: self.strength,
+                mask_blur_px: self.mask_blur,
+                only_masked_padding_px: self.only_masked,
+                ..InitImage::new(file(image))
             }),
             loras: self
                 .loras
@@ -127,6 +136,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "adapter_cases.json",
         "prompt_cases.json",
         "control_cases.json",
+        "area_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {
@@ -150,10 +160,9 @@ impl Case {
             .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!(
-            (info.width, info.height),
-            (self.request.width, self.request.height)
-        );
+        let drawn = (self.request.width, self.request.height);
+        let size = self.request.own_size.unwrap_or(drawn);
+        assert_eq!((info.width, info.height), size);
         assert_eq!(
             (info.color_type, info.bit_depth),
             (png::ColorType::Rgb, png::BitDepth::Eight)

@@ -5,6 +5,7 @@ use imgd_client::{Control, KeepAlive, Lora, ModelPart};
 use imgd_proto::limits;
 
 use crate::{
+    borders::borders,
     control_arg::control,
     durations, numbers,
     output::Format,
@@ -35,6 +36,12 @@ pub(super) struct Own {
     pub(super) init_image: Option<PictureFile>,
     pub(super) mask: Option<PictureFile>,
     pub(super) strength: Option<f64>,
+    pub(super) mask_blur_px: Option<u32>,
+    pub(super) only_masked_padding_px: Option<u32>,
+    pub(super) extend_left_px: Option<u32>,
+    pub(super) extend_right_px: Option<u32>,
+    pub(super) extend_top_px: Option<u32>,
+    pub(super) extend_bottom_px: Option<u32>,
     pub(super) loras: Option<Vec<Lora>>,
     pub(super) controls: Option<Vec<Control>>,
     pub(super) prompt_syntax: Option<PromptSyntax>,
@@ -131,6 +138,25 @@ fields! {
     ["init_image"], Text, |own, text| own.init_image = Some(picture_file::file(&limits::INIT_IMAGE)(text)?);
     ["mask"], Text, |own, text| own.mask = Some(picture_file::file(&limits::MASK)(text)?);
     ["strength"], Number, |own, text| own.strength = Some(numbers::number(&limits::STRENGTH)(text)?);
+    ["mask_blur_px", "mask_blur"], Number,
+        |own, text| own.mask_blur_px = Some(numbers::whole(&limits::MASK_BLUR_PX)(text)?);
+    ["only_masked_padding_px", "only_masked"], Number,
+        |own, text| own.only_masked_padding_px = Some(numbers::whole(&limits::ONLY_MASKED_PADDING_PX)(text)?);
+    ["extend_left_px"], Number,
+        |own, text| own.extend_left_px = Some(numbers::whole(&limits::EXTEND_LEFT_PX)(text)?);
+    ["extend_right_px"], Number,
+        |own, text| own.extend_right_px = Some(numbers::whole(&limits::EXTEND_RIGHT_PX)(text)?);
+    ["extend_top_px"], Number,
+        |own, text| own.extend_top_px = Some(numbers::whole(&limits::EXTEND_TOP_PX)(text)?);
+    ["extend_bottom_px"], Number,
+        |own, text| own.extend_bottom_px = Some(numbers::whole(&limits::EXTEND_BOTTOM_PX)(text)?);
+    ["extend"], Text, |own, text| {
+        let borders = borders(text)?;
+        own.extend_left_px = Some(borders.left_px);
+        own.extend_right_px = Some(borders.right_px);
+        own.extend_top_px = Some(borders.top_px);
+        own.extend_bottom_px = Some(borders.bottom_px);
+    };
     ["loras", "lora"], Text,
         |own, text| own.loras = Some(text.split(',').map(|one| lora(one.trim())).collect::<Result<_, _>>()?);
     ["controls", "control"], Text,
@@ -199,10 +225,20 @@ impl Own {
         }
         (field.set)(self, text)
             .map_err(|why| wrong(format!("`{name}` cannot be `{text}`: {why}")))?;
-        // `size` stands for two.
+        // `size` stands for two, `extend` for four.
         let stands_for: &[&str] = match field.names[0] {
             "size" => &["size", "width_px", "height_px"],
             "width_px" | "height_px" => &[field.names[0], "size"],
+            "extend" => &[
+                "extend",
+                "extend_left_px",
+                "extend_right_px",
+                "extend_top_px",
+                "extend_bottom_px",
+            ],
+            "extend_left_px" | "extend_right_px" | "extend_top_px" | "extend_bottom_px" => {
+                &[field.names[0], "extend"]
+            }
             name => &[name],
         };
         let indices = (0..FIELDS.len()).filter(|&i| stands_for.contains(&FIELDS[i].names[0]));
@@ -303,6 +339,8 @@ mod tests {
             ("steps", "num_inference_steps"),
             ("size", "width"),
             ("height", "size"),
+            ("extend", "extend_top_px"),
+            ("extend_left_px", "extend"),
         ] {
             let mut own = Own::default();
             let value = |name| if name == "size" { "8x8" } else { "8" };

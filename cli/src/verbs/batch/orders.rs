@@ -224,7 +224,32 @@ fn input(own: &Own, base: Option<ImageInput>) -> Option<ImageInput> {
         input.mask = mask.bytes.clone().into();
     }
     input.strength = own.strength.or(input.strength);
+    input.mask_blur_px = own.mask_blur_px.or(input.mask_blur_px);
+    input.only_masked_padding_px = own.only_masked_padding_px.or(input.only_masked_padding_px);
+    for (side, own) in [
+        (&mut input.extend_left_px, own.extend_left_px),
+        (&mut input.extend_right_px, own.extend_right_px),
+        (&mut input.extend_top_px, own.extend_top_px),
+        (&mut input.extend_bottom_px, own.extend_bottom_px),
+    ] {
+        *side = own.unwrap_or(*side);
+    }
     Some(input)
+}
+
+/// Which part of the picture is drawn, where it is not all of it and no more.
+fn area(input: &ImageInput) -> Option<serde_json::Value> {
+    let borders = [
+        input.extend_left_px,
+        input.extend_right_px,
+        input.extend_top_px,
+        input.extend_bottom_px,
+    ];
+    let blur = input.mask_blur_px.filter(|blur| *blur > 0);
+    let padding = input.only_masked_padding_px;
+    let is_plain = (blur, padding, borders) == (None, None, [0; 4]);
+    (!is_plain)
+        .then(|| serde_json::json!({"mask_blur": blur, "only_masked": padding, "extend": borders}))
 }
 
 /// Where the line's pictures go: its own place inside `-o` where that is a folder, else instead of it.
@@ -321,6 +346,7 @@ fn identity(
                 "strength": input.strength,
             })
         }),
+        request.input.as_ref().and_then(area),
     ];
     if let Some(settings) = settings.as_array_mut() {
         settings.extend(later.into_iter().flatten());
