@@ -106,6 +106,9 @@ pub(crate) struct PictureArgs {
         value_parser = control
     )]
     pub(crate) controls: Vec<Control>,
+    /// Style that the prompts are put into: a name in `[styles]` of the daemon's config; may be repeated
+    #[arg(long = "style", value_name = "NAME")]
+    pub(crate) styles: Vec<String>,
     /// Number format of the computation [default: auto]
     #[arg(
         long,
@@ -149,6 +152,7 @@ impl PictureArgs {
             prompt_syntax: syntax(self.prompt_syntax),
             loras: self.loras.clone(),
             controls: self.controls.clone(),
+            styles: self.styles.clone(),
             input: self.init_image.as_ref().map(|image| ImageInput {
                 init_image: image.bytes.clone().into(),
                 mask: self

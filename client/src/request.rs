@@ -53,6 +53,10 @@ pub struct GenerateRequest {
     pub loras: Vec<Lora>,
     /// ControlNets that steer what is drawn, each by a picture.
     pub controls: Vec<Control>,
+    /// Names of styles in the daemon's config that the prompts are put into.
+    pub styles: Vec<String>,
+    /// Takes the prompts as they are: no choices, no lines of files, no styles.
+    pub prompts_are_final: bool,
     /// A picture to begin from, or to repaint in part.
     pub input: Option<ImageInput>,
     /// Number format of the computation.
@@ -131,6 +135,8 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             prompt_syntax: request.prompt_syntax.into(),
             loras: request.loras,
             controls: request.controls,
+            styles: request.styles,
+            prompts_are_final: request.prompts_are_final,
             input: request.input,
             precision: request.precision.into(),
             format: request.format.into(),

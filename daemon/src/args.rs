@@ -94,6 +94,9 @@ pub(crate) struct Args {
     /// Where ControlNets lie that requests name.
     #[arg(long, value_name = "DIR")]
     control_dir: Option<String>,
+    /// Where text files lie whose lines prompts choose from.
+    #[arg(long, value_name = "DIR")]
+    wildcard_dir: Option<String>,
     /// Says that a client started the daemon because there was none.
     #[arg(long, hide = true)]
     pub(crate) started_by_client: bool,
@@ -138,6 +141,7 @@ impl Args {
             ("starter_dir", self.starter_dir.as_deref().map(absolute)),
             ("lora_dir", self.lora_dir.as_deref().map(absolute)),
             ("control_dir", self.control_dir.as_deref().map(absolute)),
+            ("wildcard_dir", self.wildcard_dir.as_deref().map(absolute)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

@@ -60,12 +60,11 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
     }
 }
 
-/// Where files lie that requests name: where it is `set`, or in the folder `name` of the data directory.
+/// A folder of files that requests name: as it is set, or `name` in the data directory.
 fn folder(
     set: Option<&PathBuf>,
     name: &str,
-    settings: &Settings,
-    environment: &Environment,
+    (settings, environment): (&Settings, &Environment),
 ) -> Result<PathBuf, Failure> {
     if let Some(set) = set {
         return Ok(set.clone());
@@ -111,9 +110,10 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
-    let lora_dir = folder(settings.lora_dir.as_ref(), "loras", &settings, &environment)?;
-    let set = settings.control_dir.as_ref();
-    let control_dir = folder(set, "controlnets", &settings, &environment)?;
+    let places = (&settings, &environment);
+    let lora_dir = folder(settings.lora_dir.as_ref(), "loras", places)?;
+    let control_dir = folder(settings.control_dir.as_ref(), "controlnets", places)?;
+    let wildcard_dir = folder(settings.wildcard_dir.as_ref(), "wildcards", places)?;
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
@@ -152,6 +152,8 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             default_model: settings.default_model,
             lora_dir,
             control_dir,
+            wildcard_dir,
+            styles: settings.styles,
         },
         identity,
         drain_timeout: settings.drain_timeout,

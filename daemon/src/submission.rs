@@ -23,6 +23,8 @@ pub struct Submission {
     has_own_seed: bool,
     /// Whether its variation seed was asked for, or there is no variation.
     has_own_variation: bool,
+    /// Whether its pictures have prompts that were chosen here.
+    has_chosen_prompts: bool,
 }
 
 impl Submission {
@@ -39,7 +41,24 @@ impl Submission {
             request: Arc::new(request),
             has_own_seed,
             has_own_variation,
+            has_chosen_prompts: false,
         }
+    }
+
+    /// The same with what was chosen for each picture.
+    pub fn with_prompts(mut self, images: Vec<v1::ImageVariation>) -> Self {
+        Arc::make_mut(&mut self.request).images = images;
+        self.has_chosen_prompts = true;
+        self
+    }
+
+    /// The same with its request changed.
+    pub fn changed<E>(
+        mut self,
+        change: impl FnOnce(&mut v1::SubmitJobRequest) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        change(Arc::make_mut(&mut self.request))?;
+        Ok(self)
     }
 
     /// The request, shared.
@@ -137,7 +156,7 @@ impl Submission {
         }
     }
 
-    /// Whether `earlier` asked for the same; a seed that this one left open is any seed.
+    /// Whether `earlier` asked for the same; a seed that this one left open is any seed, and what was chosen by it is any choice.
     pub fn is_as(&self, earlier: &v1::SubmitJobRequest) -> bool {
         let mut own = v1::SubmitJobRequest::clone(&self.request);
         if let (Some(own), Some(earlier)) = (&mut own.generate, &earlier.generate) {
@@ -146,6 +165,13 @@ impl Submission {
             }
             if !self.has_own_variation {
                 own.variation_seed = earlier.variation_seed;
+            }
+        }
+        if self.has_chosen_prompts && own.images.len() == earlier.images.len() {
+            for (own, earlier) in own.images.iter_mut().zip(&earlier.images) {
+                own.prompt.clone_from(&earlier.prompt);
+                own.negative_prompt.clone_from(&earlier.negative_prompt);
+                own.loras.clone_from(&earlier.loras);
             }
         }
         own == *earlier
@@ -164,6 +190,7 @@ impl From<Arc<v1::SubmitJobRequest>> for Submission {
             request,
             has_own_seed: true,
             has_own_variation: true,
+            has_chosen_prompts: false,
         }
     }
 }

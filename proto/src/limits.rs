@@ -107,6 +107,7 @@ table! {
     CONTROL_END: "control_end", Range::Number { min: 0.0, max: 1.0 }, "", "1", "Share of the evaluations after which a ControlNet ends";
     CANNY_LOW: "canny_low", integer(0, 2_040), "", "100", "Strength above which a pixel continues an edge";
     CANNY_HIGH: "canny_high", integer(0, 2_040), "", "200", "Strength above which a pixel begins an edge";
+    STYLES: "styles", integer(0, 16), "", "none", "Styles that the prompts are put into";
     WIDTH_PX: "width_px", integer(8, 4_096), "px", "the model's", "Width of the picture";
     HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
     NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
@@ -226,6 +227,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
     request.input.as_ref().map_or(Ok(()), validate_input)?;
     validate_loras(&request.loras)?;
     validate_controls(request)?;
+    validate_styles(&request.styles)?;
     text(&SAMPLER, &request.sampler)?;
     text(&SCHEDULE, &request.schedule)?;
     enumeration::<Precision>("precision", request.precision)?;
@@ -270,6 +272,32 @@ fn validate_variation(request: &GenerateRequest) -> Result<(), FieldError> {
         }
         None => Ok(()),
     }
+}
+
+/// Most bytes of a style's name.
+const STYLE_BYTES: usize = 80;
+
+/// Checks names of styles. Says nothing of whether they exist.
+fn validate_styles(styles: &[String]) -> Result<(), FieldError> {
+    whole(&STYLES, u32::try_from(styles.len()).unwrap_or(u32::MAX))?;
+    if styles
+        .iter()
+        .any(|name| name.is_empty() || name.len() > STYLE_BYTES)
+    {
+        let message = format!("a name in styles is empty or has more than {STYLE_BYTES} bytes");
+        return Err(FieldError::new(STYLES.field, message));
+    }
+    Ok(())
+}
+
+/// Checks a prompt that was made from a request's; `field` is its name.
+pub fn validate_prompt(field: &str, prompt: &str) -> Result<(), FieldError> {
+    let limit = if field == NEGATIVE_PROMPT.field {
+        &NEGATIVE_PROMPT
+    } else {
+        &PROMPT
+    };
+    text(limit, prompt)
 }
 
 /// Checks a list of adapters. Says nothing of whether they exist.

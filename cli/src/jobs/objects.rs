@@ -147,6 +147,7 @@ fn request(request: &GenerateRequest) -> Value {
     json!({
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
+        "styles": Some(&request.styles).filter(|styles| !styles.is_empty()),
         "model": named(&request.model),
         "width_px": request.width_px,
         "height_px": request.height_px,

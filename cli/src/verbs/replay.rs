@@ -95,6 +95,8 @@ impl Replay {
         if let Some(model) = &self.model {
             request.model = Some(model_name(model));
         }
+        // Choices were made and styles applied when it was drawn.
+        request.prompts_are_final = true;
         // Nobody needs a second copy in the daemon's library.
         request.private = Some(true);
         validate_generate(&v1::GenerateRequest::from(request.clone())).map_err(|error| {

@@ -1,4 +1,4 @@
-//! The config file: TOML with one table.
+//! The config file: TOML with two tables.
 
 use std::{
     io::Read as _,
@@ -8,6 +8,7 @@ use std::{
 use toml::{Spanned, de::DeTable, de::DeValue};
 
 use super::{ConfigError, Environment, KEYS, Settings};
+use crate::services::styles::Style;
 
 /// Larger files are no config files.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -44,6 +45,8 @@ pub(super) fn apply(
         let name = key.get_ref().as_ref();
         if name == "models" {
             models(settings, value, text, path, environment)?;
+        } else if name == "styles" {
+            styles(settings, value, text, path)?;
         } else if let Some(known) = KEYS.iter().find(|known| known.name == name) {
             let value = scalar(value.get_ref()).ok_or_else(|| ConfigError::Value {
                 place: place.clone(),
@@ -110,6 +113,55 @@ fn models(
             return Err(wrong(start, &shown, message));
         }
         settings.models.insert(name.to_owned(), directory);
+    }
+    Ok(())
+}
+
+/// What a style must be.
+const FORM: &str = "must be a table such as { prompt = \"{prompt}, oil\", negative = \"photo\" }";
+
+/// Reads `name = { prompt = "…", negative = "…" }` for each style.
+fn styles(
+    settings: &mut Settings,
+    value: &Spanned<DeValue<'_>>,
+    text: &str,
+    path: &Path,
+) -> Result<(), ConfigError> {
+    let wrong = |offset: usize, key: &str, message: &str| ConfigError::Value {
+        place: format!("{}:{}", path.display(), line_of(text, offset)),
+        key: key.to_owned(),
+        message: message.to_owned(),
+    };
+    let DeValue::Table(table) = value.get_ref() else {
+        return Err(wrong(
+            value.span().start,
+            "styles",
+            "must be a table of names and styles",
+        ));
+    };
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        let start = key.span().start;
+        let shown = format!("styles.{name}");
+        if name.is_empty() || name.len() > 80 {
+            return Err(wrong(start, &shown, "must be 1 to 80 bytes long"));
+        }
+        let DeValue::Table(parts) = value.get_ref() else {
+            return Err(wrong(start, &shown, FORM));
+        };
+        let mut style = Style::default();
+        for (part, template) in parts {
+            let own = match part.get_ref().as_ref() {
+                "prompt" => &mut style.prompt,
+                "negative" => &mut style.negative,
+                _ => return Err(wrong(part.span().start, &shown, FORM)),
+            };
+            let DeValue::String(template) = template.get_ref() else {
+                return Err(wrong(part.span().start, &shown, FORM));
+            };
+            *own = template.to_string();
+        }
+        settings.styles.insert(name.to_owned(), style);
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ impl Key {
     }
 }
 
-/// Every setting but the table `[models]`.
+/// Every setting but the tables `[models]` and `[styles]`.
 pub const KEYS: &[Key] = &[
     Key {
         name: "socket",
@@ -249,6 +249,14 @@ pub const KEYS: &[Key] = &[
         expected: "an absolute path or \"auto\"",
         apply: |settings, value| {
             settings.control_dir = unless_auto(value, path)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "wildcard_dir",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.wildcard_dir = unless_auto(value, path)?;
             Some(())
         },
     },

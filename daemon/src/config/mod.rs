@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{courtesy, keep_alive::KeepAlive};
+use crate::{courtesy, keep_alive::KeepAlive, services::styles::Style};
 
 pub use environment::Environment;
 pub use keys::KEYS;
@@ -88,6 +88,10 @@ pub struct Settings {
     pub lora_dir: Option<PathBuf>,
     /// Where ControlNets lie that requests name; "auto" is `controlnets` in the data directory.
     pub control_dir: Option<PathBuf>,
+    /// Where files of choices lie that prompts name; "auto" is `wildcards` in the data directory.
+    pub wildcard_dir: Option<PathBuf>,
+    /// Styles by name.
+    pub styles: BTreeMap<String, Style>,
     /// Models by name; each an absolute path of a diffusers directory.
     pub models: BTreeMap<String, PathBuf>,
 }
@@ -117,6 +121,8 @@ impl Default for Settings {
             starter_dir: None,
             lora_dir: None,
             control_dir: None,
+            wildcard_dir: None,
+            styles: BTreeMap::new(),
             models: BTreeMap::new(),
         }
     }

@@ -95,6 +95,14 @@ fn wrong_values_are_named_with_place_and_what_would_be_right() {
             "imgd.toml:2: `models.x` must be an absolute path, found `rel/path`",
         ),
         (
+            "[styles]\noil = \"oil\"",
+            "imgd.toml:2: `styles.oil` must be a table such as { prompt = \"{prompt}, oil\", negative = \"photo\" }",
+        ),
+        (
+            "[styles]\noil = { prompt = \"oil\", negativ = \"x\" }",
+            "imgd.toml:2: `styles.oil` must be a table such as { prompt = \"{prompt}, oil\", negative = \"photo\" }",
+        ),
+        (
             "[models]\nstarter = \"/x\"",
             "imgd.toml:2: `models.starter` is taken by the starter model",
         ),
@@ -188,6 +196,20 @@ fn broken_toml_says_where() {
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("imgd.toml:2: "), "{error}");
+}
+
+#[test]
+fn styles_have_a_template_for_each_prompt() {
+    let settings = from_file(
+        "[styles]\noil = { prompt = \"{prompt}, oil\", negative = \"photo\" }\n[styles.old]\nprompt = \"old\"\n",
+    )
+    .unwrap();
+    let parts = |name: &str| {
+        let style = &settings.styles[name];
+        (style.prompt.clone(), style.negative.clone())
+    };
+    assert_eq!(parts("oil"), ("{prompt}, oil".into(), "photo".into()));
+    assert_eq!(parts("old"), ("old".into(), String::new()));
 }
 
 #[test]

@@ -87,6 +87,8 @@ impl House {
                 default_model: "m".to_owned(),
                 lora_dir: "/loras".into(),
                 control_dir: "/controls".into(),
+                wildcard_dir: "/wildcards".into(),
+                styles: [].into(),
             },
             identity: Identity {
                 started: std::time::Instant::now(),

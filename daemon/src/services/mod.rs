@@ -1,5 +1,6 @@
 //! The contract's services: checking what comes in, handing it to the scheduler, telling what comes out.
 
+mod choices;
 mod client;
 mod controls;
 mod daemon;
@@ -11,9 +12,11 @@ mod loras;
 mod model;
 pub mod names;
 mod order;
+mod prompts;
 pub mod pump;
 mod samplers;
 mod sandbox;
+pub mod styles;
 
 pub use client::Peer;
 pub use daemon::{DaemonApi, Identity};

@@ -8,6 +8,7 @@ use std::{
 use imgd_engine::sampling::{samplers, schedules};
 use imgd_proto::{limits, v1};
 
+use super::styles::Style;
 use crate::{
     engine::{ModelKey, Place},
     failure::{Failure, Reason},
@@ -29,6 +30,10 @@ pub struct Names {
     pub lora_dir: PathBuf,
     /// Where ControlNets lie that have a name.
     pub control_dir: PathBuf,
+    /// Where files of choices lie that prompts name.
+    pub wildcard_dir: PathBuf,
+    /// Entries of `[styles]`.
+    pub styles: BTreeMap<String, Style>,
 }
 
 impl Names {
@@ -156,7 +161,7 @@ fn one_of(field: &'static str, name: &str, known: &[&str]) -> Result<(), Failure
 }
 
 /// The name that is most like what was asked for, if any is.
-fn nearest<'a>(asked: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(asked: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |name: &str| -> String {
         let spelled = name.to_lowercase().replace("++", "pp");
         spelled
@@ -202,6 +207,8 @@ mod tests {
             default_model: "sdxl".to_owned(),
             lora_dir: "/loras".into(),
             control_dir: "/controls".into(),
+            wildcard_dir: "/wildcards".into(),
+            styles: [].into(),
         }
     }
 

@@ -10,6 +10,7 @@ use imgd_proto::{limits, v1};
 use super::{
     controls, loras,
     names::{self, Names},
+    prompts,
 };
 use crate::{
     failure::Failure,
@@ -57,10 +58,11 @@ fn order(
     client: String,
     (lifetime, is_private): (Lifetime, bool),
 ) -> Result<Order, Failure> {
-    let mut request = request;
-    loras::find(&mut request, &names.lora_dir)?;
-    controls::find(&mut request, &names.control_dir)?;
-    let submission = Submission::new(request, random_seed);
+    let submission = prompts::expand(Submission::new(request, random_seed), names)?;
+    let submission = submission.changed(|request| {
+        loras::find(request, &names.lora_dir)?;
+        controls::find(request, &names.control_dir)
+    })?;
     let common = submission.generate();
     names::check(common)?;
     Ok(Order {
@@ -104,6 +106,8 @@ mod tests {
             default_model: "m".to_owned(),
             lora_dir: "/loras".into(),
             control_dir: "/controls".into(),
+            wildcard_dir: "/wildcards".into(),
+            styles: [].into(),
         };
         let request = v1::SubmitJobRequest {
             generate: Some(v1::GenerateRequest {

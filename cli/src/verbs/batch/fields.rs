@@ -44,6 +44,7 @@ pub(super) struct Own {
     pub(super) extend_bottom_px: Option<u32>,
     pub(super) loras: Option<Vec<Lora>>,
     pub(super) controls: Option<Vec<Control>>,
+    pub(super) styles: Option<Vec<String>>,
     pub(super) prompt_syntax: Option<PromptSyntax>,
     pub(super) precision: Option<Precision>,
     pub(super) format: Option<Format>,
@@ -161,6 +162,8 @@ fields! {
         |own, text| own.loras = Some(text.split(',').map(|one| lora(one.trim())).collect::<Result<_, _>>()?);
     ["controls", "control"], Text,
         |own, text| own.controls = Some(text.split(';').map(|one| control(one.trim())).collect::<Result<_, _>>()?);
+    ["styles", "style"], Text,
+        |own, text| own.styles = Some(text.split(',').map(|name| name.trim().to_owned()).collect());
     ["prompt_syntax"], Text, |own, text| own.prompt_syntax = Some(choice(text)?);
     ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
     ["format"], Text, |own, text| own.format = Some(choice(text)?);

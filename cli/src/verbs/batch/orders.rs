@@ -201,6 +201,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
             .map_or(base.prompt_syntax, |own| syntax(Some(own))),
         loras: own.loras.clone().unwrap_or(base.loras),
         controls: own.controls.clone().unwrap_or(base.controls),
+        styles: own.styles.clone().unwrap_or(base.styles),
         input: input(own, base.input),
         precision,
         jpeg_quality: own.jpeg_quality.or(file.jpeg_quality),
@@ -347,6 +348,9 @@ fn identity(
             })
         }),
         request.input.as_ref().and_then(area),
+        Some(&request.styles)
+            .filter(|styles| !styles.is_empty())
+            .map(|styles| serde_json::json!({"styles": styles})),
     ];
     if let Some(settings) = settings.as_array_mut() {
         settings.extend(later.into_iter().flatten());

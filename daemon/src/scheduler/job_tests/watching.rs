@@ -23,6 +23,8 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
             default_model: "m".to_owned(),
             lora_dir: "/loras".into(),
             control_dir: "/controls".into(),
+            wildcard_dir: "/wildcards".into(),
+            styles: [].into(),
         }),
         is_private: false,
     };
