@@ -1,10 +1,9 @@
 //! The adapters that were used last, so that the pictures of a job read a file once.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use super::{Opened, Original, open};
-use crate::checkpoint::Held;
+use crate::checkpoint::{Held, Stamp};
 use crate::request::Lora;
 use crate::{Error, ErrorKind, Result};
 
@@ -21,9 +20,6 @@ pub(crate) struct Cache {
 
 /// What files were read, and how strong they are.
 type Key = Vec<(Lora, Stamp)>;
-
-/// What tells that a file is another one than before.
-type Stamp = (u64, Option<SystemTime>);
 
 impl Cache {
     pub(crate) fn new(layers: Vec<Held>, originals: Vec<Original>) -> Self {
@@ -59,9 +55,8 @@ impl Cache {
 }
 
 fn stamp(lora: &Lora) -> Result<Stamp> {
-    let metadata = std::fs::metadata(&lora.path).map_err(|error| {
+    Stamp::of(&lora.path).map_err(|error| {
         let message = format!("cannot read the LoRA `{}`: {error}", lora.path.display());
         Error::new(ErrorKind::NotFound, message).with_field("loras")
-    })?;
-    Ok((metadata.len(), metadata.modified().ok()))
+    })
 }

@@ -19,6 +19,7 @@ mod refused;
 mod renaming;
 mod rows;
 mod source;
+mod stamp;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -30,4 +31,5 @@ pub use matrix::Matrix;
 pub use renaming::Renaming;
 pub use rows::Rows;
 pub use source::{EmbeddedFile, SMALL_FILE_LIMIT_BYTES, Source};
+pub(crate) use stamp::Stamp;
 pub use weights::Weights;
