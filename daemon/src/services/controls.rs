@@ -1,26 +1,39 @@
 //! The ControlNets of a request, by the paths of their files or directories.
 
-use std::path::Path;
+use std::{cell::LazyCell, path::Path};
 
 use imgd_proto::{limits, v1};
 
-use super::folder::Folder;
+use super::folder::{Folder, Kind};
 use crate::failure::Failure;
+
+const KIND: Kind = Kind {
+    one: "ControlNet",
+    all: "ControlNets",
+    endings: &[".safetensors"],
+    folder_has: Some("config.json"),
+    advice: "put its safetensors file there, or give its path",
+    or_else: "; others by their path",
+};
 
 /// Puts the paths of ControlNets in place of their names.
 ///
 /// Fails naming the field when none has the name.
 pub(super) fn find(request: &mut v1::SubmitJobRequest, folder: &Path) -> Result<(), Failure> {
-    let folder = Folder {
-        path: folder,
-        field: limits::CONTROLS.field,
-        what: "ControlNet",
-        has_directories: true,
-    };
+    // Read once, and only where a name asks for it.
+    let folder = LazyCell::new(|| Folder::read(folder, &KIND));
     let common = request.generate.iter_mut();
-    common
-        .flat_map(|common| &mut common.controls)
-        .try_for_each(|control| folder.find(&mut control.control_model))
+    for control in common.flat_map(|common| &mut common.controls) {
+        let name = &mut control.control_model;
+        if !name.starts_with('/') {
+            let path = folder.locate(name, limits::CONTROLS.field)?;
+            *name = path.to_str().map(str::to_owned).ok_or_else(|| {
+                let message = "the path of the folder of ControlNets is no UTF-8";
+                Failure::invalid(limits::CONTROLS.field, message)
+            })?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,121 +1,136 @@
-//! A folder of files that requests name: from a name to a path.
+//! A folder of files that requests name: which there are, and what is said where there is none.
 
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 
-/// What follows the name of a file.
-const ENDING: &str = ".safetensors";
-/// What a diffusers directory has.
-const CONFIG: &str = "config.json";
-/// Folders below the folder that are looked into, and files that are looked at.
+/// Folders below it that are looked into, and files that are looked at.
 const DEPTH: usize = 4;
 const MOST_FILES: usize = 10_000;
 
-/// A folder and what lies in it.
-pub(super) struct Folder<'a> {
-    pub(super) path: &'a Path,
-    /// The request's field.
-    pub(super) field: &'static str,
-    /// What one of them is called.
-    pub(super) what: &'static str,
-    /// Whether some are diffusers directories.
-    pub(super) has_directories: bool,
+/// What lies in a folder.
+pub(super) struct Kind {
+    /// One of them, as in "there is no LoRA".
+    pub(super) one: &'static str,
+    /// All of them.
+    pub(super) all: &'static str,
+    /// What files' names end with, the best first.
+    pub(super) endings: &'static [&'static str],
+    /// A file that folders have which are one of them by themselves.
+    pub(super) folder_has: Option<&'static str>,
+    /// What to do where there is none at all.
+    pub(super) advice: &'static str,
+    /// What follows the names that there are.
+    pub(super) or_else: &'static str,
 }
 
-impl Folder<'_> {
-    /// Puts the path in the place of a name; an absolute path stays.
-    ///
-    /// Fails naming the field when nothing has the name, or several have.
-    pub(super) fn find(&self, name: &mut String) -> Result<(), Failure> {
-        if name.starts_with('/') {
-            return Ok(());
-        }
-        let path = self.locate(name)?;
-        *name = path.to_str().map(str::to_owned).ok_or_else(|| {
-            let message = format!("the path of the folder of {}s is no UTF-8", self.what);
-            Failure::invalid(self.field, message)
-        })?;
-        Ok(())
-    }
+/// The files of a folder, read once.
+pub(super) struct Folder<'a> {
+    root: &'a Path,
+    kind: &'static Kind,
+    /// Name, which is the path in the folder without its ending; the place of the ending; path. In order.
+    files: Vec<(String, usize, PathBuf)>,
+}
 
-    /// What is called `name`: below the folder, or anywhere in it where the name has no folder.
-    fn locate(&self, name: &str) -> Result<PathBuf, Failure> {
-        let stem = name.strip_suffix(ENDING).unwrap_or(name);
-        let direct = self.path.join(format!("{stem}{ENDING}"));
-        if direct.is_file() {
-            return Ok(direct);
-        }
-        let direct = self.path.join(name);
-        if self.is_directory_of_one(&direct) {
-            return Ok(direct);
-        }
-        let mut found = Vec::new();
-        self.list(self.path, DEPTH, &mut found);
-        found.sort();
-        let fitting = found.iter().filter(|path| {
-            let own = path.file_name().and_then(|own| own.to_str());
-            own.is_some_and(|own| own.strip_suffix(ENDING).unwrap_or(own) == stem)
-        });
-        match fitting.collect::<Vec<_>>().as_slice() {
-            [one] => Ok((*one).clone()),
-            [] => Err(self.unknown(name, &found)),
-            several => Err(Failure::invalid(
-                self.field,
-                format!(
-                    "there are {} {}s `{name}` in `{}`",
-                    several.len(),
-                    self.what,
-                    self.path.display()
-                ),
-            )
-            .with_hint("name the folder too, as in `styles/ink`")),
-        }
-    }
-
-    fn unknown(&self, name: &str, found: &[PathBuf]) -> Failure {
-        let Self { path, what, .. } = self;
-        let message = format!("there is no {what} `{name}` in `{}`", path.display());
-        let known: Vec<_> = found
-            .iter()
-            .filter_map(|file| {
-                let name = file.strip_prefix(path).ok()?.to_str()?;
-                Some(name.strip_suffix(ENDING).unwrap_or(name))
-            })
-            .take(10)
-            .collect();
-        let hint = if known.is_empty() {
-            "put its safetensors file there, or give its path".to_owned()
-        } else {
-            format!("known are `{}`; others by their path", known.join("`, `"))
+impl<'a> Folder<'a> {
+    pub(super) fn read(root: &'a Path, kind: &'static Kind) -> Self {
+        let mut folder = Self {
+            root,
+            kind,
+            files: Vec::new(),
         };
-        Failure::new(Reason::InvalidField, message)
-            .with_field(self.field)
-            .with_hint(hint)
+        folder.list(root, DEPTH);
+        folder.files.sort();
+        folder
     }
 
-    fn list(&self, folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    /// The file `name`, with or without its ending: below the folder, or anywhere in it where the name has no folder.
+    ///
+    /// Fails where there is none or where there are several; `field` is the request's that names it.
+    pub(super) fn locate(&self, name: &str, field: &'static str) -> Result<&Path, Failure> {
+        let endings = self.kind.endings.iter();
+        let stem = endings.clone().find_map(|ending| name.strip_suffix(ending));
+        let stem = stem.unwrap_or(name);
+        let direct = self.files.iter().find(|(other, _, _)| other == stem);
+        if let Some((_, _, path)) = direct {
+            return Ok(path);
+        }
+        let fitting: Vec<_> = self
+            .files
+            .iter()
+            .filter(|(other, _, _)| last(other) == stem)
+            .collect();
+        let best = fitting.iter().map(|(_, ending, _)| *ending).min();
+        let mut fitting = fitting
+            .into_iter()
+            .filter(|(_, ending, _)| Some(*ending) == best);
+        match (fitting.next(), fitting.count()) {
+            (None, _) => Err(self.unknown(name, field)),
+            (Some((_, _, path)), 0) => Ok(path),
+            (Some(_), others) => {
+                let message = format!(
+                    "there are {} {} `{name}` in `{}`",
+                    others + 1,
+                    self.kind.all,
+                    self.root.display()
+                );
+                Err(Failure::invalid(field, message)
+                    .with_hint("name the folder too, as in `styles/ink`"))
+            }
+        }
+    }
+
+    fn unknown(&self, name: &str, field: &'static str) -> Failure {
+        let message = format!(
+            "there is no {} `{name}` in `{}`",
+            self.kind.one,
+            self.root.display()
+        );
+        let known = self.files.iter().map(|(name, _, _)| name.as_str());
+        let known: Vec<_> = known.take(10).collect();
+        let hint = if known.is_empty() {
+            self.kind.advice.to_owned()
+        } else {
+            format!("known are `{}`{}", known.join("`, `"), self.kind.or_else)
+        };
+        Failure::invalid(field, message).with_hint(hint)
+    }
+
+    fn list(&mut self, folder: &Path, depth: usize) {
         let Ok(entries) = std::fs::read_dir(folder) else {
             return;
         };
         for entry in entries.flatten() {
             let path = entry.path();
-            if found.len() >= MOST_FILES {
+            if self.files.len() >= MOST_FILES {
                 return;
             }
-            if self.is_directory_of_one(&path) {
-                found.push(path);
-            } else if path.is_dir() {
+            let below = path.strip_prefix(self.root).ok().and_then(Path::to_str);
+            let mark = self.kind.folder_has;
+            if let Some(below) = below
+                && mark.is_some_and(|mark| path.join(mark).is_file())
+            {
+                self.files.push((below.to_owned(), 0, path));
+                continue;
+            }
+            if path.is_dir() {
                 if depth > 0 {
-                    self.list(&path, depth - 1, found);
+                    self.list(&path, depth - 1);
                 }
-            } else if path.extension().is_some_and(|end| end == "safetensors") {
-                found.push(path);
+                continue;
+            }
+            let named = below.and_then(|below| {
+                let mut endings = self.kind.endings.iter().enumerate();
+                endings.find_map(|(place, ending)| Some((below.strip_suffix(ending)?, place)))
+            });
+            if let Some((name, place)) = named {
+                self.files.push((name.to_owned(), place, path));
             }
         }
     }
+}
 
-    fn is_directory_of_one(&self, path: &Path) -> bool {
-        self.has_directories && path.join(CONFIG).is_file()
-    }
+/// A name without its folders.
+fn last(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }

@@ -1,11 +1,20 @@
 //! The adapters of a request: those it lists and those its prompts name, as in `<lora:NAME:0.8>`, by the paths of their files.
 
-use std::path::Path;
+use std::{cell::LazyCell, path::Path};
 
 use imgd_proto::{limits, v1};
 
-use super::folder::Folder;
+use super::folder::{Folder, Kind};
 use crate::failure::Failure;
+
+const KIND: Kind = Kind {
+    one: "LoRA",
+    all: "LoRAs",
+    endings: &[".safetensors"],
+    folder_has: None,
+    advice: "put its safetensors file there, or give its path",
+    or_else: "; others by their path",
+};
 
 /// Takes the tags out of the prompts and puts the paths of adapters in place of their names.
 ///
@@ -14,6 +23,8 @@ pub(super) fn find(request: &mut v1::SubmitJobRequest, folder: &Path) -> Result<
     let Some(common) = &mut request.generate else {
         return Ok(());
     };
+    // Read once, and only where a name asks for it.
+    let folder = LazyCell::new(|| Folder::read(folder, &KIND));
     let mut of_common = take_tags(&mut common.prompt)?;
     for variation in &mut request.images {
         match &mut variation.prompt {
@@ -23,26 +34,29 @@ pub(super) fn find(request: &mut v1::SubmitJobRequest, folder: &Path) -> Result<
             }
             None => variation.loras.extend(of_common.iter().cloned()),
         }
-        locate_all(&mut variation.loras, folder)?;
+        locate_all(&mut variation.loras, |name| folder.locate(name, "loras"))?;
     }
     if !request.images.is_empty() {
         of_common.clear();
     }
     common.loras.extend(of_common);
-    locate_all(&mut common.loras, folder)
+    locate_all(&mut common.loras, |name| folder.locate(name, "loras"))
 }
 
-fn locate_all(loras: &mut [v1::Lora], folder: &Path) -> Result<(), Failure> {
+fn locate_all<'a>(
+    loras: &mut [v1::Lora],
+    locate: impl Fn(&str) -> Result<&'a Path, Failure>,
+) -> Result<(), Failure> {
     limits::validate_loras(loras)?;
-    let folder = Folder {
-        path: folder,
-        field: limits::LORAS.field,
-        what: "LoRA",
-        has_directories: false,
-    };
-    loras
-        .iter_mut()
-        .try_for_each(|lora| folder.find(&mut lora.lora))
+    for lora in loras {
+        if !lora.lora.starts_with('/') {
+            let path = locate(&lora.lora)?;
+            lora.lora = path.to_str().map(str::to_owned).ok_or_else(|| {
+                Failure::invalid("loras", "the path of the folder of LoRAs is no UTF-8")
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the tags out of a prompt.
