@@ -162,6 +162,7 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "strength": settings.strength,
         "loras": Some(loras(&settings.loras)).filter(|loras| !loras.is_empty()),
         "controls": Some(controls(&settings.controls)).filter(|controls| !controls.is_empty()),
+        "embeddings": Some(embeddings(&settings.embeddings)).filter(|used| !used.is_empty()),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
 }
@@ -234,5 +235,12 @@ fn controls(controls: &[v1::UsedControl]) -> Vec<Value> {
                 "sha256": control.sha256,
             })
         })
+        .collect()
+}
+
+/// Embeddings that were used.
+fn embeddings(used: &[v1::UsedEmbedding]) -> Vec<Value> {
+    used.iter()
+        .map(|one| json!({"name": one.name, "sha256": one.sha256}))
         .collect()
 }

@@ -88,7 +88,7 @@ pub(crate) struct PictureArgs {
     /// Extend --init-image by so many pixels: on all sides, or left=128,right=64,top=0,bottom=32
     #[arg(long, value_name = "PX|SIDE=PX,...", value_parser = borders::borders, requires = "init_image")]
     pub(crate) extend: Option<Borders>,
-    /// How prompts are read: a1111 knows weights, `(word:1.2)` and `[word]`, and BREAK, and cuts nothing off; plain takes them as they are [default: a1111 where the model can]
+    /// How prompts are read: a1111 knows weights, `(word:1.2)` and `[word]`, BREAK and names of embeddings, and cuts nothing off; plain takes them as they are [default: a1111 where the model can]
     #[arg(
         long,
         value_enum,

@@ -137,6 +137,8 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             controls: request.controls,
             styles: request.styles,
             prompts_are_final: request.prompts_are_final,
+            // The daemon's affair.
+            embeddings: Vec::new(),
             input: request.input,
             precision: request.precision.into(),
             format: request.format.into(),

@@ -97,6 +97,9 @@ pub(crate) struct Args {
     /// Where text files lie whose lines prompts choose from.
     #[arg(long, value_name = "DIR")]
     wildcard_dir: Option<String>,
+    /// Where embeddings lie that prompts name.
+    #[arg(long, value_name = "DIR")]
+    embedding_dir: Option<String>,
     /// Says that a client started the daemon because there was none.
     #[arg(long, hide = true)]
     pub(crate) started_by_client: bool,
@@ -142,6 +145,7 @@ impl Args {
             ("lora_dir", self.lora_dir.as_deref().map(absolute)),
             ("control_dir", self.control_dir.as_deref().map(absolute)),
             ("wildcard_dir", self.wildcard_dir.as_deref().map(absolute)),
+            ("embedding_dir", self.embedding_dir.as_deref().map(absolute)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

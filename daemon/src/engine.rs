@@ -234,6 +234,8 @@ pub struct PictureRequest {
     pub loras: Vec<v1::Lora>,
     /// ControlNets, by the absolute paths of their files or directories.
     pub controls: Vec<v1::Control>,
+    /// Words of the prompts that may stand for embeddings, with the absolute paths of their files.
+    pub embeddings: Vec<v1::Embedding>,
     /// A picture to begin from.
     pub input: Option<v1::ImageInput>,
 }

@@ -182,6 +182,7 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         prompt_syntax: v1::PromptSyntax::Unspecified,
         loras: Vec::new(),
         controls: Vec::new(),
+        embeddings: Vec::new(),
         input: None,
     }
 }

@@ -60,7 +60,7 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
     }
 }
 
-/// A folder of files that requests name: as it is set, or `name` in the data directory.
+/// A folder of files that requests name: the one that is set, or `name` in the data directory.
 fn folder(
     set: Option<&PathBuf>,
     name: &str,
@@ -114,6 +114,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     let lora_dir = folder(settings.lora_dir.as_ref(), "loras", places)?;
     let control_dir = folder(settings.control_dir.as_ref(), "controlnets", places)?;
     let wildcard_dir = folder(settings.wildcard_dir.as_ref(), "wildcards", places)?;
+    let embedding_dir = folder(settings.embedding_dir.as_ref(), "embeddings", places)?;
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
@@ -154,6 +155,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             control_dir,
             wildcard_dir,
             styles: settings.styles,
+            embedding_dir,
         },
         identity,
         drain_timeout: settings.drain_timeout,

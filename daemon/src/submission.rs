@@ -137,6 +137,7 @@ impl Submission {
                 .cloned()
                 .collect(),
             controls: common.controls.clone(),
+            embeddings: common.embeddings.clone(),
             input: common.input.clone(),
         }
     }

@@ -218,6 +218,7 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         prompt_syntax: picture.prompt_syntax.into(),
         loras: picture.loras,
         controls: picture.controls,
+        embeddings: picture.embeddings,
     }
 }
 

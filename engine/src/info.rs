@@ -166,6 +166,7 @@ pub(crate) fn describe(
             },
             loras: Vec::new(),
             controls: Vec::new(),
+            embeddings: Vec::new(),
         },
         components: files
             .parts()

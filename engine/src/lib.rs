@@ -25,6 +25,7 @@ mod adapters;
 pub mod checkpoint;
 mod controls;
 pub mod denoise;
+mod embeddings;
 mod error;
 mod families;
 mod generation;
@@ -49,6 +50,6 @@ pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{
-    Borders, CannyThresholds, Control, Guidance, InitImage, Lora, Notice, Precision, PromptSyntax,
-    Request, Settings, UsedControl, UsedLora, Variation,
+    Borders, CannyThresholds, Control, EmbeddingWord, Guidance, InitImage, Lora, Notice, Precision,
+    PromptSyntax, Request, Settings, UsedControl, UsedEmbedding, UsedLora, Variation,
 };

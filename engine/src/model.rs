@@ -10,7 +10,7 @@ use crate::{
     Error, ErrorKind, Generation, Guidance, InitImage, ModelInfo, Notice, Precision, Request,
     Result, Settings, adapters,
     checkpoint::Source,
-    controls,
+    controls, embeddings,
     families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
@@ -71,6 +71,7 @@ pub struct Model {
     hash: String,
     adapters: adapters::Cache,
     controls: controls::Cache,
+    embeddings: embeddings::Cache,
 }
 
 impl Model {
@@ -99,6 +100,7 @@ impl Model {
             hash: hash?,
             adapters: adapters::Cache::new(layers, originals),
             controls,
+            embeddings: embeddings::Cache::default(),
         })
     }
 
@@ -301,9 +303,12 @@ impl Model {
         let (settings, plan) = resolve(&self.info, &self.scheduler_config, &saved.request)?;
         let mut generation = self.begin(saved.request, settings, plan.sampler)?;
         if generation.settings != saved.settings {
-            let reason = if generation.settings.loras != saved.settings.loras {
+            let (now, then) = (&generation.settings, &saved.settings);
+            let reason = if now.loras != then.loras {
                 "a LoRA's file has changed"
-            } else if generation.settings.controls != saved.settings.controls {
+            } else if now.embeddings != then.embeddings {
+                "an embedding's file has changed"
+            } else if now.controls != then.controls {
                 "a ControlNet's file has changed"
             } else {
                 "the model's defaults have changed"
@@ -333,7 +338,11 @@ impl Model {
         sampler: Box<dyn sampling::Sampler>,
     ) -> Result<Generation> {
         let adapters = self.adapters.get(&request.loras)?;
+        let embeddings = self
+            .embeddings
+            .open(&request.embeddings, &self.family.embedding_slots()?)?;
         let text = PromptPair {
+            embeddings: &embeddings,
             prompt: &request.prompt,
             negative_prompt: request.negative_prompt.as_deref(),
             syntax: settings.prompt_syntax,
@@ -347,6 +356,7 @@ impl Model {
         let added = adapters.as_deref().map(|opened| &opened.adapters);
         let encoded = with_adapters(added, || self.family.encode(&text))?;
         let mut notices = encoded.notices;
+        settings.embeddings = embeddings.used();
         if let Some(opened) = &adapters {
             settings.loras = opened.used.clone();
             notices.extend(opened.notices.iter().cloned());
@@ -463,6 +473,7 @@ impl Model {
             prompt_syntax: settings.prompt_syntax.name().to_owned(),
             loras: settings.loras.clone(),
             controls: settings.controls.clone(),
+            embeddings: settings.embeddings.clone(),
             init_image_sha256: request.init.as_ref().map(|init| image::sha256(&init.image)),
             mask_sha256: request
                 .init

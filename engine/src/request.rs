@@ -118,6 +118,9 @@ pub struct Request {
     /// ControlNets, each with a picture.
     #[serde(default)]
     pub controls: Vec<Control>,
+    /// Words of the prompts that may stand for embeddings.
+    #[serde(default)]
+    pub embeddings: Vec<EmbeddingWord>,
     /// A picture to begin from. Saved apart from the rest: it is no text.
     #[serde(skip)]
     pub init: Option<InitImage>,
@@ -248,6 +251,32 @@ pub struct UsedControl {
     pub sha256: String,
 }
 
+/// A word that stands for a textual inversion embedding where a prompt has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbeddingWord {
+    /// `embedding:NAME`, or the name alone; see [`crate::text::embeddings`].
+    pub word: String,
+    /// Its safetensors file.
+    pub path: PathBuf,
+}
+
+impl EmbeddingWord {
+    /// The name of its file, without what follows the last dot.
+    pub fn name(&self) -> String {
+        let stem = self.path.file_stem().unwrap_or_default();
+        stem.to_string_lossy().into_owned()
+    }
+}
+
+/// An embedding that was used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedEmbedding {
+    /// The name of its file, without what follows the last dot.
+    pub name: String,
+    /// SHA-256 of the file, hex.
+    pub sha256: String,
+}
+
 /// A picture to begin from, or to repaint in part.
 #[derive(Clone, PartialEq)]
 pub struct InitImage {
@@ -346,6 +375,7 @@ impl Request {
             prompt_syntax: None,
             loras: Vec::new(),
             controls: Vec::new(),
+            embeddings: Vec::new(),
             init: None,
         }
     }
@@ -397,6 +427,9 @@ pub struct Settings {
     /// ControlNets that are used.
     #[serde(default)]
     pub controls: Vec<UsedControl>,
+    /// Embeddings that the prompts name.
+    #[serde(default)]
+    pub embeddings: Vec<UsedEmbedding>,
 }
 
 impl PromptSyntax {

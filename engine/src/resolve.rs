@@ -104,6 +104,7 @@ pub(crate) fn resolve(
         // Known when their files are read.
         loras: Vec::new(),
         controls: Vec::new(),
+        embeddings: Vec::new(),
     };
     Ok((settings, plan))
 }

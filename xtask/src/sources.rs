@@ -27,10 +27,11 @@ const ENVIRONMENT: [&str; 8] = [
 /// Where the daemon may know the engine: the worker.
 const WORKER: [&str; 1] = ["daemon/src/worker"];
 
-/// What of the engine the supervisor may name: lists and embedded bytes, which compute nothing.
-const DATA: [&str; 2] = [
+/// What of the engine the supervisor may name: lists, embedded bytes and how prompts spell names, which compute nothing.
+const DATA: [&str; 3] = [
     "imgd_engine::sampling",
     "imgd_engine::checkpoint::EmbeddedFile",
+    "imgd_engine::text::embeddings",
 ];
 
 /// Files with unsafe code outside the places for it.

@@ -260,6 +260,14 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
+    Key {
+        name: "embedding_dir",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.embedding_dir = unless_auto(value, path)?;
+            Some(())
+        },
+    },
 ];
 
 /// The longest age of kept pictures that can be set: a hundred years.

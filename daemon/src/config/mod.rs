@@ -92,6 +92,8 @@ pub struct Settings {
     pub wildcard_dir: Option<PathBuf>,
     /// Styles by name.
     pub styles: BTreeMap<String, Style>,
+    /// Where embeddings lie that prompts name; "auto" is `embeddings` in the data directory.
+    pub embedding_dir: Option<PathBuf>,
     /// Models by name; each an absolute path of a diffusers directory.
     pub models: BTreeMap<String, PathBuf>,
 }
@@ -123,6 +125,7 @@ impl Default for Settings {
             control_dir: None,
             wildcard_dir: None,
             styles: BTreeMap::new(),
+            embedding_dir: None,
             models: BTreeMap::new(),
         }
     }

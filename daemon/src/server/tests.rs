@@ -89,6 +89,7 @@ impl House {
                 control_dir: "/controls".into(),
                 wildcard_dir: "/wildcards".into(),
                 styles: [].into(),
+                embedding_dir: "/embeddings".into(),
             },
             identity: Identity {
                 started: std::time::Instant::now(),

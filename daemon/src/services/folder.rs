@@ -44,6 +44,11 @@ impl<'a> Folder<'a> {
         folder
     }
 
+    /// The names of the files without their folders.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(name, _, _)| last(name))
+    }
+
     /// The file `name`, with or without its ending: below the folder, or anywhere in it where the name has no folder.
     ///
     /// Fails where there is none or where there are several; `field` is the request's that names it.

@@ -5,6 +5,7 @@ mod client;
 mod controls;
 mod daemon;
 pub mod deadline;
+mod embeddings;
 mod folder;
 mod image;
 mod job;

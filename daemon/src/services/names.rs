@@ -34,6 +34,8 @@ pub struct Names {
     pub wildcard_dir: PathBuf,
     /// Entries of `[styles]`.
     pub styles: BTreeMap<String, Style>,
+    /// Where embeddings lie that prompts name.
+    pub embedding_dir: PathBuf,
 }
 
 impl Names {
@@ -209,6 +211,7 @@ mod tests {
             control_dir: "/controls".into(),
             wildcard_dir: "/wildcards".into(),
             styles: [].into(),
+            embedding_dir: "/embeddings".into(),
         }
     }
 

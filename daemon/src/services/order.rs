@@ -8,7 +8,7 @@ use std::{
 use imgd_proto::{limits, v1};
 
 use super::{
-    controls, loras,
+    controls, embeddings, loras,
     names::{self, Names},
     prompts,
 };
@@ -61,6 +61,7 @@ fn order(
     let submission = prompts::expand(Submission::new(request, random_seed), names)?;
     let submission = submission.changed(|request| {
         loras::find(request, &names.lora_dir)?;
+        embeddings::find(request, &names.embedding_dir)?;
         controls::find(request, &names.control_dir)
     })?;
     let common = submission.generate();
@@ -108,6 +109,7 @@ mod tests {
             control_dir: "/controls".into(),
             wildcard_dir: "/wildcards".into(),
             styles: [].into(),
+            embedding_dir: "/embeddings".into(),
         };
         let request = v1::SubmitJobRequest {
             generate: Some(v1::GenerateRequest {

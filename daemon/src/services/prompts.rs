@@ -99,6 +99,7 @@ mod tests {
             default_model: "m".to_owned(),
             lora_dir: "/loras".into(),
             control_dir: "/controls".into(),
+            embedding_dir: "/embeddings".into(),
             wildcard_dir: "/wildcards".into(),
             styles: [(
                 "oil".to_owned(),

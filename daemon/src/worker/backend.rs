@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    Borders, CannyThresholds, Control, ErrorKind, Generation, InitImage, Lora, Model, ModelInfo,
-    OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl, Variation,
+    Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, Generation, InitImage, Lora,
+    Model, ModelInfo, OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl,
+    Variation,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -357,6 +358,14 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
             })
             .collect(),
         controls: start.controls.into_iter().map(control).collect(),
+        embeddings: start
+            .embeddings
+            .into_iter()
+            .map(|embedding| EmbeddingWord {
+                word: embedding.word,
+                path: embedding.file.into(),
+            })
+            .collect(),
         init: start.input.map(|input| InitImage {
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
             strength: input.strength,
@@ -505,6 +514,14 @@ fn settings(settings: &Settings) -> v1::Settings {
             })
             .collect(),
         controls: settings.controls.iter().map(used_control).collect(),
+        embeddings: settings
+            .embeddings
+            .iter()
+            .map(|used| v1::UsedEmbedding {
+                name: used.name.clone(),
+                sha256: used.sha256.clone(),
+            })
+            .collect(),
     }
 }
 

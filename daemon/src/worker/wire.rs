@@ -142,6 +142,8 @@ pub(crate) struct Start {
     pub(crate) variation_seed: Option<u64>,
     #[prost(double, optional, tag = "20")]
     pub(crate) variation_strength: Option<f64>,
+    #[prost(message, repeated, tag = "26")]
+    pub(crate) embeddings: Vec<v1::Embedding>,
 }
 
 /// Without the prompts, which reach no log.

@@ -2,9 +2,13 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{ModelFiles, clip_parts};
+use super::{
+    ModelFiles, clip_parts,
+    clip_symbols::{Position, Reader, Symbol},
+};
 use crate::{
     Error, Notice, Precision, Result,
+    embeddings::{Reading, Slot},
     request::PromptSyntax,
     text::{
         clip::{ClipOutput, ClipTextModel, Config},
@@ -129,29 +133,94 @@ impl ClipPrompt {
         })
     }
 
-    /// Encodes `prompt` as `syntax` reads it; says in `notices` what did not fit, or how it was cut. `field` is the request's
+    /// What embeddings hold for this encoder; `key` is the name of their vectors for it where they have some for several.
+    pub(crate) fn embedding_slot(&self, key: &'static str) -> Result<Slot> {
+        Ok(Slot {
+            key,
+            width: self.encoder.hidden_size(),
+            room: self.tokenizer.room(self.positions)?,
+        })
+    }
+
+    /// Encodes `prompt` as it is to be read; says in `notices` what did not fit, or how it was cut. `field` is the request's
     /// name of the prompt.
     pub(crate) fn encode(
         &self,
         prompt: &str,
-        syntax: PromptSyntax,
+        reading: Reading<'_>,
         field: &'static str,
         notices: &mut Vec<Notice>,
     ) -> Result<ClipText> {
-        match syntax {
+        match reading.syntax {
             PromptSyntax::Plain => {
-                let outputs = vec![self.encode_plain(prompt, field, notices)?];
+                let outputs = vec![self.encode_whole(prompt, reading, field, notices)?];
                 let weights = vec![Vec::new()];
                 Ok(ClipText { outputs, weights })
             }
-            PromptSyntax::A1111 => self.encode_parts(prompt, field, notices),
+            PromptSyntax::A1111 => self.encode_parts(prompt, reading, field, notices),
         }
+    }
+
+    /// Encodes `prompt` as it is but for its embeddings; says in `notices` what did not fit.
+    fn encode_whole(
+        &self,
+        prompt: &str,
+        reading: Reading<'_>,
+        field: &'static str,
+        notices: &mut Vec<Notice>,
+    ) -> Result<ClipOutput> {
+        let reader = Reader::new(&self.tokenizer, reading, field)?;
+        let symbols = reader.read(prompt, notices)?;
+        if symbols
+            .iter()
+            .all(|(symbol, _)| matches!(symbol, Symbol::Token(_)))
+        {
+            return self.encode_plain(prompt, field, notices);
+        }
+        let positions: Vec<_> = symbols
+            .iter()
+            .flat_map(|(symbol, at)| symbol.positions().map(|position| (position, *at)))
+            .collect();
+        let room = self.tokenizer.room(self.positions)?;
+        if let Some((_, cut)) = positions.get(room) {
+            self.tell_cut(prompt[*cut..].trim(), field, notices);
+        }
+        let kept: Vec<_> = positions
+            .into_iter()
+            .take(room)
+            .map(|(position, _)| position)
+            .collect();
+        self.forward(&kept, room, reading)
+    }
+
+    /// Start, the positions, end, and padding through the encoder.
+    fn forward(
+        &self,
+        positions: &[Position],
+        room: usize,
+        reading: Reading<'_>,
+    ) -> Result<ClipOutput> {
+        let (mut tokens, mut vectors) = (Vec::with_capacity(positions.len()), Vec::new());
+        for position in positions {
+            match *position {
+                Position::Token(token) => tokens.push(token),
+                Position::Vector { index, row } => {
+                    let vector = reading.embeddings.vector(index, reading.slot, row)?;
+                    // One for the start token.
+                    vectors.push((tokens.len() + 1, vector));
+                    tokens.push(0);
+                }
+            }
+        }
+        let ids = self.tokenizer.filled(&tokens, room);
+        self.encoder.forward_with(&ids, &vectors)
     }
 
     /// Each part by itself, with what its tokens weigh.
     fn encode_parts(
         &self,
         prompt: &str,
+        reading: Reading<'_>,
         field: &'static str,
         notices: &mut Vec<Notice>,
     ) -> Result<ClipText> {
@@ -159,13 +228,14 @@ impl ClipPrompt {
             .tokenizer
             .room(self.positions)
             .map_err(|error| error.with_field(field))?;
-        let parts = clip_parts::cut(prompt, &self.tokenizer, room, field)?;
+        let reader = Reader::new(&self.tokenizer, reading, field)?;
+        let parts = clip_parts::cut(prompt, (&self.tokenizer, &reader), room, field, notices)?;
         if parts.len() > 1 {
             let counts: Vec<_> = parts
                 .iter()
-                .map(|part| part.tokens.len().to_string())
+                .map(|part| part.positions.len().to_string())
                 .collect();
-            let total: usize = parts.iter().map(|part| part.tokens.len()).sum();
+            let total: usize = parts.iter().map(|part| part.positions.len()).sum();
             let message = format!(
                 "`{field}` has {total} tokens, read in {} parts: {}",
                 parts.len(),
@@ -181,14 +251,14 @@ impl ClipPrompt {
             weights: Vec::with_capacity(parts.len()),
         };
         for part in parts {
-            let ids = self.tokenizer.filled(&part.tokens, room);
-            text.outputs.push(self.encoder.forward(&ids)?);
+            text.outputs
+                .push(self.forward(&part.positions, room, reading)?);
             let mut weights = Vec::new();
             #[expect(clippy::float_cmp, reason = "1 is exact")]
             if part.weights.iter().any(|weight| *weight != 1.0) {
                 weights.push(1.0);
                 weights.extend(part.weights);
-                weights.resize(ids.len(), 1.0);
+                weights.resize(room + 2, 1.0);
             }
             text.weights.push(weights);
         }
@@ -207,20 +277,24 @@ impl ClipPrompt {
             .encode(prompt, self.positions)
             .map_err(|error| error.with_field(field))?;
         if let Some(cut) = &encoded.truncated {
-            let notice = Notice::new(
-                "prompt_truncated",
-                field,
-                format!(
-                    "the text encoder reads {} tokens; this part of `{field}` was left out: {cut}",
-                    self.positions - 2
-                ),
-            );
-            // Two encoders with the same tokenizer cut the same words; the user hears of it once.
-            if !notices.contains(&notice) {
-                notices.push(notice);
-            }
+            self.tell_cut(cut, field, notices);
         }
         self.encoder.forward(&encoded.ids)
+    }
+
+    /// Two encoders with the same tokenizer cut the same words; the user hears of it once.
+    fn tell_cut(&self, cut: &str, field: &'static str, notices: &mut Vec<Notice>) {
+        let notice = Notice::new(
+            "prompt_truncated",
+            field,
+            format!(
+                "the text encoder reads {} tokens; this part of `{field}` was left out: {cut}",
+                self.positions - 2
+            ),
+        );
+        if !notices.contains(&notice) {
+            notices.push(notice);
+        }
     }
 
     /// The encoder's output for the whole text, weighed: `(1, tokens, width)`.

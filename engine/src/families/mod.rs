@@ -7,6 +7,7 @@
 mod autoencoder;
 mod clip_parts;
 mod clip_prompt;
+mod clip_symbols;
 mod decoding;
 mod defaults;
 mod files;
@@ -43,6 +44,7 @@ use crate::{
     adapters::Original,
     controls::Acting,
     denoise::unet_2d_condition::{self, AddedConditioning},
+    embeddings::{Embeddings, Reading, Slot},
     request::{Guidance, Precision, PromptSyntax},
     sampling::SchedulerConfig,
 };
@@ -109,6 +111,11 @@ pub(crate) trait Family: Send + Sync {
     /// What stands between its latents and pictures.
     fn autoencoder(&self) -> &Autoencoder;
 
+    /// The text encoders that embeddings hold vectors for; none where the family takes none.
+    fn embedding_slots(&self) -> Result<Vec<Slot>> {
+        Ok(Vec::new())
+    }
+
     /// Text to conditioning.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt>;
 
@@ -129,6 +136,8 @@ pub(crate) struct PromptPair<'a> {
     pub(crate) guided: bool,
     /// How both are read.
     pub(crate) syntax: PromptSyntax,
+    /// What words of both stand for.
+    pub(crate) embeddings: &'a Embeddings,
     /// Layer counted from the last, 1 the last; `None` is the family's own way.
     pub(crate) clip_skip: Option<u32>,
     /// For networks that are told.
@@ -137,6 +146,17 @@ pub(crate) struct PromptPair<'a> {
     pub(crate) max_sequence_length: usize,
     pub(crate) width_px: u32,
     pub(crate) height_px: u32,
+}
+
+impl<'a> PromptPair<'a> {
+    /// How the text encoder `slot` reads both.
+    pub(crate) fn reading(&self, slot: usize) -> Reading<'a> {
+        Reading {
+            syntax: self.syntax,
+            embeddings: self.embeddings,
+            slot,
+        }
+    }
 }
 
 /// The conditioning of one side of a request.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::parameters;
-use crate::{Borders, UsedControl, UsedLora};
+use crate::{Borders, UsedControl, UsedEmbedding, UsedLora};
 
 /// The form of the record. A reader that knows a lower number may miss fields.
 pub const METADATA_VERSION: u32 = 1;
@@ -83,6 +83,9 @@ pub struct Metadata {
     /// ControlNets that steered it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controls: Vec<UsedControl>,
+    /// Embeddings that words of the prompts stand for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<UsedEmbedding>,
     /// Precision of the network, such as `f32`.
     pub precision: String,
 }

@@ -109,7 +109,19 @@ pub(super) fn text(metadata: &Metadata) -> String {
                 .filter(|&skip| skip > 1)
                 .map(|skip| skip.to_string()),
         ),
-        ("Lora hashes", lora_hashes(metadata)),
+        (
+            "Lora hashes",
+            hashes(metadata.loras.iter().map(|lora| (&lora.name, &lora.sha256))),
+        ),
+        (
+            "TI hashes",
+            hashes(
+                metadata
+                    .embeddings
+                    .iter()
+                    .map(|used| (&used.name, &used.sha256)),
+            ),
+        ),
         // Where the noise comes from: their word for torch's generator on the CPU.
         (
             "RNG",
@@ -142,14 +154,12 @@ pub(super) fn text(metadata: &Metadata) -> String {
     text.trim().replace('\0', "\u{fffd}")
 }
 
-/// The adapters' files, `name: hash`.
-fn lora_hashes(metadata: &Metadata) -> Option<String> {
-    let hashes: Vec<_> = metadata
-        .loras
-        .iter()
-        .map(|lora| {
-            let hash: String = lora.sha256.chars().take(SHORT_HASH_DIGITS).collect();
-            format!("{}: {hash}", lora.name)
+/// Files of adapters or embeddings, `name: hash`.
+fn hashes<'a>(files: impl Iterator<Item = (&'a String, &'a String)>) -> Option<String> {
+    let hashes: Vec<_> = files
+        .map(|(name, sha256)| {
+            let hash: String = sha256.chars().take(SHORT_HASH_DIGITS).collect();
+            format!("{name}: {hash}")
         })
         .collect();
     (!hashes.is_empty()).then(|| hashes.join(", "))

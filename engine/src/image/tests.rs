@@ -53,6 +53,7 @@ fn metadata() -> Metadata {
         prompt_syntax: "a1111".into(),
         loras: Vec::new(),
         controls: Vec::new(),
+        embeddings: Vec::new(),
         mask_sha256: None,
         mask_blur_px: None,
         only_masked_padding_px: None,
@@ -75,12 +76,16 @@ fn parameters_are_written_as_a1111_writes_them() {
             weight: 0.8,
             sha256: "fedcba9876543210".repeat(4),
         }],
+        embeddings: vec![crate::UsedEmbedding {
+            name: "easy".into(),
+            sha256: "00112233445566".repeat(4),
+        }],
         ..metadata()
     };
     let text = with_loras.parameters();
     assert!(text.starts_with("a red apple, oil <lora:ink:0.8>\nNegative prompt: blurry\n"));
     assert!(
-        text.contains("Lora hashes: \"ink: fedcba9876\", "),
+        text.contains("Lora hashes: \"ink: fedcba9876\", TI hashes: \"easy: 0011223344\", "),
         "{text}"
     );
     let used = crate::UsedControl {

@@ -88,7 +88,13 @@ impl ClipTextModel {
     /// `ids`: at least one, at most `max_position_embeddings`; each below `vocab_size` (a tokenizer that does not
     /// belong to this encoder is an error of the model).
     pub fn forward(&self, ids: &[u32]) -> Result<ClipOutput> {
-        let mut hidden = self.embed(ids)?; // (1, n, d)
+        self.forward_with(ids, &[])
+    }
+
+    /// Encodes one prompt, of which some positions have vectors in place of their token's: `vectors` has position and numbers,
+    /// `hidden_size` of them. The ids there must not be the end token's.
+    pub fn forward_with(&self, ids: &[u32], vectors: &[(usize, &[f32])]) -> Result<ClipOutput> {
+        let mut hidden = self.embed(ids, vectors)?; // (1, n, d)
         let mut hidden_states = vec![hidden.clone()];
         for layer in &self.layers {
             hidden = layer.forward(&hidden)?;
@@ -116,17 +122,28 @@ impl ClipTextModel {
         self.final_layer_norm.forward_f32(hidden)
     }
 
-    fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+    /// Numbers of a token's vector.
+    pub fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    fn embed(&self, ids: &[u32], vectors: &[(usize, &[f32])]) -> Result<Tensor> {
         let mut rows = Vec::with_capacity(ids.len() * self.hidden_size);
         for (position, id) in ids.iter().enumerate() {
-            let token = self
-                .token_embedding
-                .row(usize::try_from(*id).unwrap_or(usize::MAX))
-                .ok_or_else(|| {
-                    Error::model(format!(
-                        "the tokenizer gave token {id}, which the text encoder does not have"
-                    ))
-                })?;
+            let given = vectors
+                .iter()
+                .find(|(at, vector)| *at == position && vector.len() == self.hidden_size);
+            let token = match given {
+                Some((_, vector)) => vector,
+                None => self
+                    .token_embedding
+                    .row(usize::try_from(*id).unwrap_or(usize::MAX))
+                    .ok_or_else(|| {
+                        Error::model(format!(
+                            "the tokenizer gave token {id}, which the text encoder does not have"
+                        ))
+                    })?,
+            };
             let position = self.position_embedding.row(position).ok_or_else(|| {
                 Error::new(
                     ErrorKind::Internal,

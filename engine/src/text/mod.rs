@@ -1,6 +1,7 @@
 //! Prompt to conditioning: tokenizers and text encoders.
 
 pub mod clip;
+pub mod embeddings;
 pub mod emphasis;
 pub mod json_tokenizer;
 pub mod qwen3;

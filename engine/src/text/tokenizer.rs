@@ -165,6 +165,14 @@ impl Tokenizer {
         Ok(self.cut(text)?.get_ids().to_vec())
     }
 
+    /// The tokens of a text, without start and end, each with the byte of the text where its character begins.
+    pub fn tokens_at(&self, text: &str) -> Result<Vec<(u32, usize)>> {
+        let encoding = self.cut(text)?;
+        let begins = encoding.get_offsets().iter();
+        let begins = begins.map(|offsets| character_start(text, offsets.0.min(text.len())));
+        Ok(encoding.get_ids().iter().copied().zip(begins).collect())
+    }
+
     /// Start, at most `room` tokens, end, and padding up to `room + 2`.
     pub fn filled(&self, tokens: &[u32], room: usize) -> Vec<u32> {
         let mut ids = Vec::with_capacity(room + 2);

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
-use imgd_engine::{CannyThresholds, Control, InitImage, Lora, PromptSyntax, Request};
+use imgd_engine::{
+    CannyThresholds, Control, EmbeddingWord, InitImage, Lora, PromptSyntax, Request,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -56,6 +58,9 @@ pub(crate) struct CaseRequest {
     /// Files in `adapters`, with how strong each is.
     #[serde(default)]
     pub(crate) loras: Vec<(String, f64)>,
+    /// Files in `embeddings`; each may be named, with the word before it and without.
+    #[serde(default)]
+    pub(crate) embeddings: Vec<String>,
     #[serde(default)]
     pub(crate) controls: Vec<CaseControl>,
 }
@@ -119,6 +124,16 @@ impl CaseRequest {
                     end: control.end,
                 })
                 .collect(),
+            embeddings: self
+                .embeddings
+                .iter()
+                .flat_map(|name| {
+                    [name.clone(), format!("embedding:{name}")].map(|word| EmbeddingWord {
+                        word,
+                        path: root.join(format!("{name}.safetensors")),
+                    })
+                })
+                .collect(),
             ..Request::new(self.prompt.clone(), self.seed + number as u64)
         }
     }
@@ -137,6 +152,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "prompt_cases.json",
         "control_cases.json",
         "area_cases.json",
+        "embedding_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {
@@ -185,8 +201,14 @@ impl Case {
         for control in &self.request.controls {
             write_part(&control.part, &root.join(&control.part));
         }
-        for (name, _) in &self.request.loras {
-            let path = directory().join(format!("adapters/{name}.json"));
+        let loras = self
+            .request
+            .loras
+            .iter()
+            .map(|(name, _)| ("adapters", name));
+        let embeddings = self.request.embeddings.iter();
+        for (folder, name) in loras.chain(embeddings.map(|name| ("embeddings", name))) {
+            let path = directory().join(format!("{folder}/{name}.json"));
             let weights: Weights = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
             fs::write(root.join(&weights.file), weights.safetensors()).unwrap();
         }

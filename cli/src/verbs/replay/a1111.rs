@@ -56,6 +56,7 @@ const KNOWN: &[&str] = &[
     "Model",
     "Clip skip",
     "Lora hashes",
+    "TI hashes",
     "RNG",
     "Version",
 ];

@@ -25,6 +25,7 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
             control_dir: "/controls".into(),
             wildcard_dir: "/wildcards".into(),
             styles: [].into(),
+            embedding_dir: "/embeddings".into(),
         }),
         is_private: false,
     };

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Result,
     denoise::unet_2d_condition,
+    embeddings::Slot,
     keys::unet,
     request::{Guidance, Precision},
     sampling::SchedulerConfig,
@@ -84,12 +85,16 @@ impl Family for StableDiffusion {
         &self.networks.autoencoder
     }
 
+    fn embedding_slots(&self) -> Result<Vec<Slot>> {
+        Ok(vec![self.text.embedding_slot("")?])
+    }
+
     /// `clip_skip` concerns the prompt alone: the pipeline always reads the negative prompt from the encoder's
     /// output.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt> {
         let mut notices = Vec::new();
-        let (syntax, text) = (prompt.syntax, &self.text);
-        let encoded = text.encode(prompt.prompt, syntax, "prompt", &mut notices)?;
+        let (reading, text) = (prompt.reading(0), &self.text);
+        let encoded = text.encode(prompt.prompt, reading, "prompt", &mut notices)?;
         let prompt_embeds = match prompt.clip_skip {
             None => text.last_hidden_state(&encoded)?,
             Some(clip_skip) => text.skipped(&encoded, clip_skip, true)?,
@@ -98,7 +103,7 @@ impl Family for StableDiffusion {
             .guided
             .then(|| {
                 let words = prompt.negative_prompt.unwrap_or_default();
-                let encoded = text.encode(words, syntax, "negative_prompt", &mut notices)?;
+                let encoded = text.encode(words, reading, "negative_prompt", &mut notices)?;
                 text.last_hidden_state(&encoded).map(Conditioning::of_text)
             })
             .transpose()?;

@@ -17,8 +17,9 @@ use super::{
 use crate::{
     Notice, Result,
     denoise::unet_2d_condition::{self, AddedConditioning},
+    embeddings::Slot,
     keys::unet,
-    request::{Guidance, Precision, PromptSyntax},
+    request::{Guidance, Precision},
 };
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
@@ -90,14 +91,16 @@ impl StableDiffusionXl {
     /// Hidden states of both encoders side by side, and the second one's pooled output.
     fn encode_one(
         &self,
-        words: &str,
-        (syntax, field): (PromptSyntax, &'static str),
+        (words, field): (&str, &'static str),
+        prompt: &PromptPair<'_>,
         clip_skip: u32,
         time_ids: &Tensor,
         notices: &mut Vec<Notice>,
     ) -> Result<Conditioning> {
-        let first = self.text.encode(words, syntax, field, notices)?;
-        let second = self.text_2.encode(words, syntax, field, notices)?;
+        let first = self.text.encode(words, prompt.reading(0), field, notices)?;
+        let second = self
+            .text_2
+            .encode(words, prompt.reading(1), field, notices)?;
         let prompt_embeds = Tensor::cat(
             &[
                 self.text.skipped(&first, clip_skip, false)?,
@@ -130,6 +133,13 @@ impl Family for StableDiffusionXl {
         &self.networks.autoencoder
     }
 
+    fn embedding_slots(&self) -> Result<Vec<Slot>> {
+        Ok(vec![
+            self.text.embedding_slot("clip_l")?,
+            self.text_2.embedding_slot("clip_g")?,
+        ])
+    }
+
     /// `clip_skip` concerns the prompt alone: the pipeline always reads the negative prompt from the penultimate
     /// layer. An absent negative prompt is all zeros where the model's index says so.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt> {
@@ -137,8 +147,8 @@ impl Family for StableDiffusionXl {
         let time_ids = self.time_ids(prompt.width_px, prompt.height_px)?;
         let clip_skip = prompt.clip_skip.unwrap_or(DEFAULT_CLIP_SKIP);
         let positive = self.encode_one(
-            prompt.prompt,
-            (prompt.syntax, "prompt"),
+            (prompt.prompt, "prompt"),
+            prompt,
             clip_skip,
             &time_ids,
             &mut notices,
@@ -150,8 +160,8 @@ impl Family for StableDiffusionXl {
         } else {
             let words = prompt.negative_prompt.unwrap_or_default();
             Some(self.encode_one(
-                words,
-                (prompt.syntax, "negative_prompt"),
+                (words, "negative_prompt"),
+                prompt,
                 DEFAULT_CLIP_SKIP,
                 &time_ids,
                 &mut notices,
