@@ -421,6 +421,7 @@ fn input(x: &Buffer, elements: usize, side: usize, channels: usize, seen: usize)
         width: side,
         channels,
         seen_as: (seen, seen),
+        band: None,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{adapters, format};
 use crate::Result;
 use crate::checkpoint::{Held, LayerId, Loader};
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Format, Panels};
+use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Format, ImageBand, Panels};
 
 /// Shape of a convolution with a square kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ impl Conv2dConfig {
 pub struct ConvExtras<'a> {
     /// The input is first enlarged (or reduced) to this height and width by repeating its nearest pixels.
     pub resized_to: Option<(usize, usize)>,
+    /// The input is some rows of the image, the result likewise. Not with `resized_to`.
+    pub band: Option<ImageBand>,
     /// `(b, out_channels)`, added to every pixel of the element.
     pub per_element: Option<&'a Tensor>,
     /// Added at last; the shape of the result.
@@ -101,6 +103,15 @@ impl Conv2d {
         })
     }
 
+    pub(super) fn geometry(&self) -> ConvGeometry {
+        ConvGeometry {
+            kernel: self.config.kernel,
+            stride: self.config.stride,
+            padding_before: self.config.padding.0,
+            padding_after: self.config.padding.1,
+        }
+    }
+
     /// `x`: `(b, h, w, in_channels)`; gives `(b, h', w', out_channels)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.forward_with(x, ConvExtras::default())
@@ -111,23 +122,18 @@ impl Conv2d {
         let Conv2dConfig {
             in_channels,
             out_channels,
-            kernel,
-            stride,
-            padding,
+            ..
         } = self.config;
         check_channels(x, in_channels, "convolution")?;
         let (elements, height, width, channels) = image_dims(x)?;
-        let seen_as = extras.resized_to.unwrap_or((height, width));
-        let geometry = ConvGeometry {
-            kernel,
-            stride,
-            padding_before: padding.0,
-            padding_after: padding.1,
-        };
+        let image_height = extras.band.map_or(height, |band| band.image_height);
+        let seen_as = extras.resized_to.unwrap_or((image_height, width));
+        let geometry = self.geometry();
         let (to_height, to_width) = (
             geometry.output_size(seen_as.0),
             geometry.output_size(seen_as.1),
         );
+        let to_height = extras.band.map_or(to_height, |band| band.to - band.from);
         let dims = [elements, to_height, to_width, out_channels];
         if elements == 0 || height == 0 || width == 0 || to_height == 0 || to_width == 0 {
             return Err(internal(format!(
@@ -163,10 +169,11 @@ impl Conv2d {
             width,
             channels,
             seen_as,
+            band: extras.band,
         };
         let residual = residual.as_deref();
         let sum =
-            adapters::added(self.layer).map(|added| added.to_image(&input, geometry, residual));
+            added(self.layer, extras.band)?.map(|added| added.to_image(&input, geometry, residual));
         let extras = Extras {
             bias: Some(&self.bias),
             element_bias: per_element.as_deref(),
@@ -178,6 +185,15 @@ impl Conv2d {
             &dims,
         )
     }
+}
+
+/// What adapters add to `layer`. Only networks that see whole images have any.
+fn added(layer: Option<LayerId>, band: Option<ImageBand>) -> Result<Option<adapters::Added>> {
+    let added = adapters::added(layer);
+    if added.is_some() && band.is_some() {
+        return Err(internal("adapters change layers of whole images alone"));
+    }
+    Ok(added)
 }
 
 /// A 3x3 convolution with bias of an image at twice its height and width, each pixel repeated.
@@ -206,8 +222,23 @@ impl DoublingConv2d {
 
     /// `x`: `(b, h, w, in_channels)`; gives `(b, 2 h, 2 w, out_channels)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.run(x, None)
+    }
+
+    pub(super) fn out_channels(&self) -> usize {
+        self.bias.len()
+    }
+
+    /// Some rows of [`Self::forward`]'s result from those of the image that are in `x`.
+    pub(super) fn forward_band(&self, x: &Tensor, band: ImageBand) -> Result<Tensor> {
+        self.run(x, Some(band))
+    }
+
+    fn run(&self, x: &Tensor, band: Option<ImageBand>) -> Result<Tensor> {
         check_channels(x, self.in_channels, "convolution")?;
         let (elements, height, width, channels) = image_dims(x)?;
+        let image_height = band.map_or(height, |band| band.image_height);
+        let to_height = band.map_or(2 * height, |band| band.to - band.from);
         if elements == 0 || height == 0 || width == 0 {
             return Err(internal("an image without pixels cannot be doubled"));
         }
@@ -218,7 +249,8 @@ impl DoublingConv2d {
             height,
             width,
             channels,
-            seen_as: (2 * height, 2 * width),
+            seen_as: (2 * image_height, 2 * width),
+            band,
         };
         let geometry = ConvGeometry {
             kernel: 3,
@@ -226,7 +258,7 @@ impl DoublingConv2d {
             padding_before: 1,
             padding_after: 1,
         };
-        let sum = adapters::added(self.layer).map(|added| added.to_image(&input, geometry, None));
+        let sum = added(self.layer, band)?.map(|added| added.to_image(&input, geometry, None));
         let extras = Extras {
             bias: Some(&self.bias),
             residual: sum.as_deref(),
@@ -234,7 +266,7 @@ impl DoublingConv2d {
         };
         tensor(
             cpu::conv2d_doubled(&input, &self.weights, &extras),
-            &[elements, 2 * height, 2 * width, self.bias.len()],
+            &[elements, to_height, 2 * width, self.bias.len()],
         )
     }
 }

@@ -11,6 +11,7 @@
 mod activation;
 mod adapters;
 mod attention;
+mod banded;
 mod conv;
 mod embedding;
 mod format;
@@ -27,6 +28,7 @@ mod tests;
 pub use activation::{activate, add_gated, concat_channels, image_to_tokens, tokens_to_image};
 pub use adapters::{Adapters, Change, Placed, with_adapters};
 pub use attention::{biased_attention, scaled_dot_product_attention};
+pub use banded::{BandedImage, normed_conv};
 pub use conv::{Conv2d, Conv2dConfig, ConvExtras, DoublingConv2d};
 pub use embedding::{Embedding, timestep_embedding};
 pub use gated::GatedLinear;
@@ -34,7 +36,7 @@ pub use heads::{HeadNorm, Heads, Pairs, Rope};
 pub use linear::{Linear, LinearExtras};
 pub use modulation::{EmbeddingMlp, Modulation};
 pub use norm::{AdaLayerNorm, GroupNorm, LayerNorm, RmsNorm};
-pub use resnet::{Double2D, Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
+pub use resnet::{BegunResnet, Double2D, Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 
 pub use crate::kernels::Activation;
-pub use crate::kernels::cpu::{InstructionSet, instruction_set};
+pub use crate::kernels::cpu::{ChannelSums, InstructionSet, instruction_set};

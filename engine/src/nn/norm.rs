@@ -8,7 +8,7 @@ use super::memory::{
 };
 use crate::checkpoint::Loader;
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, Format, GroupNormShape, RowNorm, RowScales};
+use crate::kernels::cpu::{self, ChannelSums, Format, GroupNormShape, RowNorm, RowScales};
 use crate::{Error, Result};
 
 /// Group normalisation with a weight and a bias for each channel.
@@ -69,6 +69,46 @@ impl GroupNorm {
                 self.products,
             ),
             x.dims(),
+        )
+    }
+}
+
+impl GroupNorm {
+    pub(super) fn channels(&self) -> usize {
+        self.weight.len()
+    }
+
+    pub(super) fn check(&self, x: &Tensor) -> Result<()> {
+        check_channels(x, self.channels(), "group norm")
+    }
+
+    /// What normalises an image of these sums, for [`Self::forward_pieces`].
+    pub(super) fn maps(&self, sums: ChannelSums) -> Vec<f32> {
+        sums.maps(self.groups, self.epsilon, &self.weight, &self.bias)
+    }
+
+    /// Rows of one image, given in pieces `(1, rows, w, channels)`, normalised by `maps`, then activated: in one piece and
+    /// in the format of products.
+    pub(super) fn forward_pieces(
+        &self,
+        pieces: &[Tensor],
+        maps: &[f32],
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let first = pieces
+            .first()
+            .ok_or_else(|| internal("a norm of no rows"))?;
+        let (_, _, width, channels) = first.dims4()?;
+        let mut rows = 0;
+        for piece in pieces {
+            self.check(piece)?;
+            rows += piece.dim(1)?;
+        }
+        let numbers = pieces.iter().map(operands).collect::<Result<Vec<_>>>()?;
+        let numbers: Vec<_> = numbers.iter().map(|numbers| numbers.numbers()).collect();
+        tensor_of(
+            cpu::map_channels(&numbers, maps, activation, self.products),
+            &[1, rows, width, channels],
         )
     }
 }

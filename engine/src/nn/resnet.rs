@@ -3,11 +3,17 @@
 //! Shared by the UNet and the autoencoder, which use them identically. Source: diffusers `ResnetBlock2D`,
 //! `Downsample2D`, `Upsample2D`.
 
+use std::ops::Range;
+
 use candle_core::Tensor;
 
-use super::{Activation, Conv2d, Conv2dConfig, ConvExtras, DoublingConv2d, GroupNorm, Linear};
+use super::banded::{NormedConv, add_sums};
+use super::{
+    Activation, BandedImage, Conv2d, Conv2dConfig, ConvExtras, DoublingConv2d, GroupNorm, Linear,
+};
 use crate::Result;
 use crate::checkpoint::Loader;
+use crate::kernels::cpu::{ChannelSums, ImageBand};
 
 /// Shape of a residual block.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,6 +104,106 @@ impl ResnetBlock2D {
     }
 }
 
+/// A residual block after its first convolution, see [`ResnetBlock2D::begin`].
+pub struct BegunResnet {
+    hidden: BandedImage,
+    /// Of `hidden`.
+    sums: ChannelSums,
+    residual: BandedImage,
+}
+
+/// The block without time in two halves, band by band. Both of them together have the bits of [`ResnetBlock2D::forward`].
+impl ResnetBlock2D {
+    /// The first half.
+    pub fn begin(&self, x: BandedImage) -> Result<BegunResnet> {
+        let sums = self.norm1.sums(&x)?;
+        self.begin_with(x, sums, |_, _| Ok(()))
+    }
+
+    /// The first half of the block of `by`'s enlargement of `x`, which is never there whole. `sums`: from
+    /// [`Double2D::sums`].
+    pub fn begin_doubled(
+        &self,
+        mut x: BandedImage,
+        sums: ChannelSums,
+        by: &Double2D,
+    ) -> Result<BegunResnet> {
+        let doubled = by.empty(&x);
+        let mut cut = doubled.cut();
+        self.begin_with(doubled, sums, |doubled, until| {
+            while doubled.end_row() < until
+                && let Some(rows) = cut.next()
+            {
+                doubled.push(by.rows(&x, &rows)?);
+                x.forget_before((rows.end / 2).saturating_sub(1))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// `more`: makes `x` have rows up to a number.
+    fn begin_with(
+        &self,
+        mut x: BandedImage,
+        sums: ChannelSums,
+        mut more: impl FnMut(&mut BandedImage, usize) -> Result<()>,
+    ) -> Result<BegunResnet> {
+        let maps = self.norm1.maps(sums);
+        let layers = NormedConv {
+            norm: &self.norm1,
+            maps: &maps,
+            conv: &self.conv1,
+            for_norm: true,
+        };
+        let (height, width) = x.size();
+        let empty = || BandedImage::new(height, width, x.band_pixels());
+        let mut begun = BegunResnet {
+            hidden: empty(),
+            sums: ChannelSums::new(self.norm2.channels()),
+            residual: empty(),
+        };
+        for rows in begun.hidden.cut() {
+            let until = x.around(&rows).end;
+            more(&mut x, until)?;
+            let hidden = layers.rows(&x, &rows, None)?;
+            add_sums(&mut begun.sums, &hidden)?;
+            begun.hidden.push(hidden);
+            let residual = x.rows(rows.clone())?;
+            begun.residual.push(match &self.conv_shortcut {
+                Some(conv) => conv.forward(&residual)?,
+                None => residual,
+            });
+            x.forget_before(rows.end.saturating_sub(1))?;
+        }
+        Ok(begun)
+    }
+
+    /// The second half.
+    pub fn end(&self, begun: BegunResnet) -> Result<BandedImage> {
+        let BegunResnet {
+            mut hidden,
+            sums,
+            mut residual,
+        } = begun;
+        let maps = self.norm2.maps(sums);
+        let layers = NormedConv {
+            norm: &self.norm2,
+            maps: &maps,
+            conv: &self.conv2,
+            for_norm: false,
+        };
+        let (height, width) = hidden.size();
+        let mut result = BandedImage::new(height, width, hidden.band_pixels());
+        for rows in result.cut() {
+            let own = residual.rows(rows.clone())?;
+            residual.forget_before(rows.end)?;
+            result.push(layers.rows(&hidden, &rows, Some(&own))?);
+            hidden.forget_before(rows.end.saturating_sub(1))?;
+        }
+        Ok(result)
+    }
+}
+
 /// Halves height and width by a convolution of stride 2.
 #[derive(Debug, Clone)]
 pub struct Downsample2D {
@@ -127,6 +233,11 @@ impl Downsample2D {
     /// `(b, h, w, c)` to `(b, h / 2, w / 2, c)`, rounded up with padding 1 and down with padding 0.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.conv.forward(x)
+    }
+
+    /// As [`Self::forward`] of the image in one piece.
+    pub fn forward_banded(&self, x: BandedImage) -> Result<BandedImage> {
+        self.conv.forward_banded(x)
     }
 }
 
@@ -176,5 +287,42 @@ impl Double2D {
     /// `(b, h, w, c)` to `(b, 2 h, 2 w, c)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.conv.forward(x)
+    }
+
+    /// As [`Self::forward`] of the image in one piece.
+    pub fn forward_banded(&self, mut x: BandedImage) -> Result<BandedImage> {
+        let mut doubled = self.empty(&x);
+        for rows in doubled.cut() {
+            doubled.push(self.rows(&x, &rows)?);
+            x.forget_before((rows.end / 2).saturating_sub(1))?;
+        }
+        Ok(doubled)
+    }
+
+    /// What a norm has to know of the enlargement of `x`, which is made for that band by band and not kept.
+    pub fn sums(&self, x: &BandedImage) -> Result<ChannelSums> {
+        let mut sums = ChannelSums::new(self.conv.out_channels());
+        for rows in self.empty(x).cut() {
+            add_sums(&mut sums, &self.rows(x, &rows)?)?;
+        }
+        Ok(sums)
+    }
+
+    /// The enlargement of `x` before any row of it is made.
+    fn empty(&self, x: &BandedImage) -> BandedImage {
+        let (height, width) = x.size();
+        BandedImage::new(2 * height, 2 * width, x.band_pixels())
+    }
+
+    /// Some rows of the enlargement.
+    fn rows(&self, x: &BandedImage, rows: &Range<usize>) -> Result<Tensor> {
+        let under = x.around(&(rows.start / 2..rows.end / 2));
+        let band = ImageBand {
+            first_row: under.start,
+            image_height: x.size().0,
+            from: rows.start,
+            to: rows.end,
+        };
+        self.conv.forward_band(&x.rows(under)?, band)
     }
 }

@@ -11,6 +11,7 @@ use super::epilogue::{Extras, Place, finish};
 use super::operand::{Buffer, Numbers, Operand};
 use super::output::{Parts, fill};
 use super::panels::{Format, PANEL, PanelVisitor, Panels, TypedPanels};
+use super::seen::Seen;
 use super::winograd;
 
 /// Square kernel, the same stride and padding in both directions.
@@ -61,6 +62,27 @@ pub struct ConvInput<'a> {
     pub channels: usize,
     /// Height and width that the convolution sees; pixels are repeated as torch's `nearest` does.
     pub seen_as: (usize, usize),
+    /// Which rows of a larger image are in memory, if not all are. Then rows are not repeated.
+    pub band: Option<ImageBand>,
+}
+
+/// Some rows of an image, and the rows of a result that they are enough for. The result has the bits that these rows
+/// have in the whole image's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageBand {
+    /// Row of the image that is the first in memory.
+    pub first_row: usize,
+    /// Rows of the image.
+    pub image_height: usize,
+    /// First row of the result that is made. A multiple of [`ImageBand::ROWS`].
+    pub from: usize,
+    /// First row of the result after those that are made. A multiple of [`ImageBand::ROWS`], or the result's height.
+    pub to: usize,
+}
+
+impl ImageBand {
+    /// Results are made of this many rows at least, but for the last ones.
+    pub const ROWS: usize = winograd::SIDE;
 }
 
 impl ConvInput<'_> {
@@ -70,6 +92,29 @@ impl ConvInput<'_> {
             self.elements * self.height * self.width * self.channels,
             "images of a convolution"
         );
+    }
+
+    /// Which rows of the result are made, of `height` in all.
+    fn rows(&self, height: usize) -> Range<usize> {
+        let Some(band) = self.band else {
+            return 0..height;
+        };
+        let ends = |row: usize| row == height || row.is_multiple_of(ImageBand::ROWS);
+        assert!(
+            band.from < band.to && band.to <= height && ends(band.from) && ends(band.to),
+            "rows of a result"
+        );
+        band.from..band.to
+    }
+
+    /// Panics unless rows `from` to `to` of the image are in memory, as far as the image has them.
+    fn check_rows(&self, from: usize, to: usize) {
+        if let Some(band) = self.band {
+            assert!(
+                band.first_row <= from && to.min(band.image_height) <= band.first_row + self.height,
+                "the rows under a convolution's kernel"
+            );
+        }
     }
 }
 
@@ -91,16 +136,23 @@ pub fn conv2d(
         "kernel of a convolution"
     );
     assert!(geometry.stride > 0, "a convolution's stride is at least 1");
-    let (height, width) = (
+    let (whole_height, width) = (
         geometry.output_size(input.seen_as.0),
         geometry.output_size(input.seen_as.1),
     );
+    let rows = input.rows(whole_height);
+    let first = rows.start * geometry.stride;
+    let under = rows.end.saturating_sub(1) * geometry.stride + geometry.kernel;
+    let before = geometry.padding_before;
+    input.check_rows(first.saturating_sub(before), under.saturating_sub(before));
+    let height = rows.len();
     let result = input.elements * height * width * weight.columns();
     extras.check(input.elements, weight.columns(), result);
     weight.visit(Conv {
         input,
         geometry,
-        seen: &Seen::new(input, geometry.padding_before),
+        seen: &Seen::new(input, before, first),
+        whole_height,
         height,
         width,
         extras,
@@ -112,6 +164,8 @@ struct Conv<'a> {
     input: &'a ConvInput<'a>,
     geometry: ConvGeometry,
     seen: &'a Seen,
+    /// Rows of the result if all were made: what kernels are chosen by.
+    whole_height: usize,
     /// Of the result.
     height: usize,
     width: usize,
@@ -126,7 +180,12 @@ impl PanelVisitor<Buffer> for Conv<'_> {
             && let (Some(panels), Numbers::F32(numbers)) =
                 (T::panels_f32(&panels), self.input.numbers)
             && self.geometry == ConvGeometry::SAME_3X3
-            && winograd::pays(size.0, size.1, panels.channels, self.extras.activation)
+            && winograd::pays(
+                self.whole_height,
+                size.1,
+                panels.channels,
+                self.extras.activation,
+            )
         {
             let result =
                 winograd::conv3x3(self.input, numbers, self.seen, size, panels, self.extras);
@@ -245,9 +304,10 @@ pub fn conv2d_doubled(
     extras: &Extras<'_>,
 ) -> Vec<f32> {
     input.check();
+    let image_height = input.band.map_or(input.height, |band| band.image_height);
     assert_eq!(
         input.seen_as,
-        (2 * input.height, 2 * input.width),
+        (2 * image_height, 2 * input.width),
         "twice the size"
     );
     for weight in weights {
@@ -258,13 +318,17 @@ pub fn conv2d_doubled(
         );
     }
     let columns = weights[0].columns();
-    let result = input.elements * 4 * input.height * input.width * columns;
+    // Each row of the image makes two of the result.
+    let rows = input.rows(2 * image_height);
+    let rows = rows.start / 2..rows.end / 2;
+    input.check_rows(rows.start.saturating_sub(1), rows.end + 1);
+    let result = input.elements * 4 * rows.len() * input.width * columns;
     extras.check(input.elements, columns, result);
     let plain = ConvInput {
-        seen_as: (input.height, input.width),
+        seen_as: (image_height, input.width),
         ..*input
     };
-    let seen = Seen::new(&plain, 1);
+    let seen = Seen::new(&plain, 1, rows.start);
     // SAFETY: each quarter writes every second pixel of every second line, beginning at another one.
     unsafe {
         fill(result, |output| {
@@ -272,6 +336,7 @@ pub fn conv2d_doubled(
                 weight.visit(Quarter {
                     input: &plain,
                     seen: &seen,
+                    height: rows.len(),
                     below: quarter / 2,
                     right: quarter % 2,
                     extras,
@@ -320,6 +385,8 @@ pub fn double_weights(
 struct Quarter<'a> {
     input: &'a ConvInput<'a>,
     seen: &'a Seen,
+    /// Rows of the image whose quarters are made.
+    height: usize,
     below: usize,
     right: usize,
     extras: &'a Extras<'a>,
@@ -329,11 +396,9 @@ struct Quarter<'a> {
 impl PanelVisitor<()> for Quarter<'_> {
     fn visit<T: Operand>(self, panels: TypedPanels<'_, T>) {
         let ConvInput {
-            elements,
-            height,
-            width,
-            ..
+            elements, width, ..
         } = *self.input;
+        let height = self.height;
         let (columns, channels) = (panels.columns, panels.padded_channels);
         let pitch = width + 2;
         let taps = [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -382,105 +447,4 @@ impl PanelVisitor<()> for Quarter<'_> {
             }
         });
     }
-}
-
-/// Which row and which pixel in memory each row and pixel of the seen image is.
-pub(super) struct Seen {
-    rows: Vec<usize>,
-    pixels: Vec<usize>,
-    padding_before: usize,
-}
-
-impl Seen {
-    fn new(input: &ConvInput<'_>, padding_before: usize) -> Self {
-        Self {
-            rows: nearest(input.height, input.seen_as.0),
-            pixels: nearest(input.width, input.seen_as.1),
-            padding_before,
-        }
-    }
-
-    /// Where the numbers of pixel `(y, x)` of the padded image are; none outside.
-    #[inline]
-    pub(super) fn at(
-        &self,
-        input: &ConvInput<'_>,
-        element: usize,
-        y: usize,
-        x: usize,
-    ) -> Option<usize> {
-        let before = self.padding_before;
-        let row = self.rows.get(y.checked_sub(before)?)?;
-        let pixel = self.pixels.get(x.checked_sub(before)?)?;
-        Some(((element * input.height + row) * input.width + pixel) * input.channels)
-    }
-
-    /// Pixel `(y, x)` of the padded image, filled up with zeros; zeros outside.
-    #[inline]
-    fn pixel<T: Operand>(
-        &self,
-        input: &ConvInput<'_>,
-        element: usize,
-        y: usize,
-        x: usize,
-        to: &mut [T],
-    ) {
-        let Some(at) = self.at(input, element, y, x) else {
-            to.fill(T::ZERO);
-            return;
-        };
-        let (numbers, filling) = to.split_at_mut(input.channels);
-        input.numbers.copy(at, numbers);
-        filling.fill(T::ZERO);
-    }
-
-    /// The rows of a band and `halo` more, each `pitch` pixels, filled up to `channels` and with zeros outside.
-    fn copy<T: Operand>(
-        &self,
-        input: &ConvInput<'_>,
-        band: &Band,
-        halo: usize,
-        pitch: usize,
-        channels: usize,
-        room: &mut [T],
-    ) {
-        let before = self.padding_before;
-        let is_plain = self.pixels.len() == input.width && channels == input.channels;
-        let rows = room.chunks_exact_mut(pitch * channels);
-        for (y, row) in rows.enumerate().take(band.rows.len() + halo) {
-            let y = band.rows.start + y;
-            let in_memory = y.checked_sub(before).and_then(|y| self.rows.get(y));
-            if let (Some(source), true) = (in_memory, is_plain) {
-                let run = input.width * channels;
-                let (left, rest) = row.split_at_mut(before * channels);
-                let (middle, right) = rest.split_at_mut(run);
-                left.fill(T::ZERO);
-                input
-                    .numbers
-                    .copy((band.element * input.height + source) * run, middle);
-                right.fill(T::ZERO);
-            } else {
-                for (x, to) in row.chunks_exact_mut(channels).enumerate() {
-                    self.pixel(input, band.element, y, x, to);
-                }
-            }
-        }
-    }
-}
-
-/// Torch's `nearest`: `floor(index * (from / to))`, the factor in `f32`.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "sizes of images are far below 2^24, and this is the reference's arithmetic"
-)]
-fn nearest(from: usize, to: usize) -> Vec<usize> {
-    if from == to {
-        return (0..to).collect();
-    }
-    let factor = from as f32 / to as f32;
-    (0..to)
-        .map(|i| ((i as f32 * factor) as usize).min(from.saturating_sub(1)))
-        .collect()
 }

@@ -28,7 +28,7 @@ pub struct GroupNormShape {
 }
 
 /// Numbers that one task reads or writes.
-const BLOCK: usize = 32 * 1024;
+pub(super) const BLOCK: usize = 32 * 1024;
 
 /// `(elements, pixels, channels)` normalised over the pixels and channels of each group, then scaled by `weight` and
 /// shifted by `bias` (one number a channel), then activated, in the format `to`. All of it is computed in single
@@ -107,7 +107,11 @@ fn normalise_groups<U: Operand>(
     let maps: Vec<Vec<f32>> = sums
         .chunks_exact(blocks * 2 * channels)
         .enumerate()
-        .map(|(element, sums)| channel_maps(origin(element), sums, shape, weight, bias))
+        .map(|(element, sums)| {
+            let mut total = vec![0.0; 2 * channels];
+            add_blocks(sums, &mut total);
+            channel_maps(origin(element), &total, shape, weight, bias)
+        })
         .collect();
 
     // SAFETY: the blocks cover each image once, and each is written whole.
@@ -115,22 +119,40 @@ fn normalise_groups<U: Operand>(
         fill(x.len(), |output| {
             parallel::for_each(elements * blocks, |index| {
                 let range = range(index);
-                let (scale, shift) = maps[index / blocks].split_at(channels);
+                let map = &maps[index / blocks];
                 let to = output.part(range.start, range.len());
-                let silu = activation == Activation::Silu;
-                let is_fast = silu || activation == Activation::Identity;
-                with_pixels(&x, range, |pixels| {
-                    if !(is_fast && U::scale_vectors(pixels, scale, shift, to, silu)) {
-                        scale_and_activate(pixels, scale, shift, to, activation);
-                    }
-                });
+                with_pixels(&x, range, |pixels| map_pixels(pixels, map, to, activation));
             });
         })
     }
 }
 
+/// `factor * x + shift` for each number, by its channel, then `activation`.
+pub(super) fn map_pixels<U: Operand>(
+    pixels: &[f32],
+    map: &[f32],
+    to: &mut [U],
+    activation: Activation,
+) {
+    let (scale, shift) = map.split_at(map.len() / 2);
+    let silu = activation == Activation::Silu;
+    let is_fast = silu || activation == Activation::Identity;
+    if !(is_fast && U::scale_vectors(pixels, scale, shift, to, silu)) {
+        scale_and_activate(pixels, scale, shift, to, activation);
+    }
+}
+
+/// Adds the sums of blocks, in order.
+pub(super) fn add_blocks(sums: &[f64], total: &mut [f64]) {
+    for sums in sums.chunks_exact(total.len()) {
+        for (total, sum) in total.iter_mut().zip(sums) {
+            *total += sum;
+        }
+    }
+}
+
 /// Lends some of the numbers of `x` in single precision.
-fn with_pixels(x: &Numbers<'_>, range: Range<usize>, task: impl FnOnce(&[f32])) {
+pub(super) fn with_pixels(x: &Numbers<'_>, range: Range<usize>, task: impl FnOnce(&[f32])) {
     match x {
         Numbers::F32(x) => task(&x[range]),
         Numbers::Bf16(_) => with_scratch(|scratch| {
@@ -144,7 +166,7 @@ fn with_pixels(x: &Numbers<'_>, range: Range<usize>, task: impl FnOnce(&[f32])) 
 for_each_instruction_set! {
     /// For each channel, the sum and the sum of squares of its distance from `origin`: first all sums, then all squares.
     /// Runs of 32 pixels are summed in `f32`, those in `f64`.
-    fn sum_channels(pixels: &[f32], origin: &[f32], sums: &mut [f64]) {
+    pub(super) fn sum_channels(pixels: &[f32], origin: &[f32], sums: &mut [f64]) {
         let channels = origin.len();
         let mut run_sums = vec![0f32; 2 * channels];
         let (sum, square) = run_sums.split_at_mut(channels);
@@ -165,13 +187,14 @@ for_each_instruction_set! {
     }
 }
 
-/// For each channel the factor and then the shift that normalise it: `y = factor * x + shift`.
+/// For each channel the factor and then the shift that normalise it: `y = factor * x + shift`. `sums`: of all pixels, as
+/// `sum_channels` has them.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     reason = "counts are far below 2^53; f32 is wanted"
 )]
-fn channel_maps(
+pub(super) fn channel_maps(
     origin: &[f32],
     sums: &[f64],
     shape: GroupNormShape,
@@ -186,15 +209,10 @@ fn channel_maps(
         ..
     } = shape;
     let pixels = pixels as f64;
-    let total = |index: usize| {
-        sums.chunks_exact(2 * channels)
-            .map(|sums| sums[index])
-            .sum::<f64>()
-    };
     // Mean and sum of squared distances from it, for each channel.
     let moments: Vec<(f64, f64)> = (0..channels)
         .map(|c| {
-            let (sum, square) = (total(c), total(channels + c));
+            let (sum, square) = (sums[c], sums[channels + c]);
             (
                 f64::from(origin[c]) + sum / pixels,
                 square - sum * sum / pixels,

@@ -7,17 +7,18 @@
 //!
 //! The transforms' factors cost some accuracy: about 1e-5 of the largest number, where the direct sum has 1e-6.
 
-use super::conv::{ConvInput, Seen};
+use super::conv::ConvInput;
 use super::epilogue::Extras;
 use super::output::fill;
 use super::panels::{PANEL, TypedPanels};
 use super::parallel;
+use super::seen::Seen;
 use super::simd::for_each_instruction_set;
 use super::tile::{Rows, multiply};
 use crate::kernels::Activation;
 
 /// Pixels of the result that a tile has on a side.
-const SIDE: usize = 4;
+pub(super) const SIDE: usize = 4;
 /// Pixels of the input that it sees on a side.
 const SEEN: usize = 6;
 /// Numbers of a transformed tile, for each channel.
@@ -42,7 +43,7 @@ pub(super) fn pays(height: usize, width: usize, channels: usize, activation: Act
 
 /// The convolution with one pixel of padding. `numbers`: the input's. `(height, width)` is the size of the result.
 ///
-/// Panics unless it [`pays`].
+/// The caller knows that it [`pays`].
 pub(super) fn conv3x3(
     input: &ConvInput<'_>,
     numbers: &[f32],
@@ -52,7 +53,7 @@ pub(super) fn conv3x3(
     extras: &Extras<'_>,
 ) -> Vec<f32> {
     assert!(
-        pays(height, width, input.channels, extras.activation),
+        input.channels.is_multiple_of(LANES) && extras.activation == Activation::Identity,
         "Winograd of a shape it is not for"
     );
     let grid = Grid {
@@ -366,6 +367,7 @@ mod tests {
                 width,
                 channels,
                 seen_as,
+                band: None,
             };
             let extras = Extras {
                 bias: Some(&bias),
