@@ -115,7 +115,7 @@ async fn the_layers_that_hold_are_told_as_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_estimate_of_a_pictures_memory_is_right_and_too_large_ones_are_refused() {
     let house = House::with(|imgd| {
-        imgd.args(["--max-memory", "1500MiB"]);
+        imgd.args(["--max-memory", "512MiB"]);
     })
     .await;
     house.picture(small()).await;

@@ -1,8 +1,6 @@
 //! How far a picture's decoding is, between two pieces of it.
 
-use candle_core::Tensor;
-
-use crate::image::Rgb8;
+use crate::{image::Rgb8, vae::autoencoder_kl::Hidden};
 
 /// A picture that is being decoded.
 pub(crate) enum Decoding {
@@ -11,7 +9,7 @@ pub(crate) enum Decoding {
         /// How many.
         stages_done: usize,
         /// What the next one takes.
-        hidden: Tensor,
+        hidden: Hidden,
     },
     /// All are.
     Done(Rgb8),

@@ -14,8 +14,9 @@ use std::sync::OnceLock;
 use candle_core::Tensor;
 
 pub use config::Config;
+pub use decoder::Hidden;
 
-use self::decoder::Decoder;
+use self::decoder::{Decoder, Keeping};
 use self::encoder::Encoder;
 use crate::Result;
 use crate::checkpoint::Loader;
@@ -26,6 +27,7 @@ use crate::nn::Linear;
 pub struct AutoencoderKL {
     config: Config,
     loader: Loader,
+    keeping: Keeping,
     decoder: Decoder,
     encoder: OnceLock<(Encoder, Option<Linear>)>,
 }
@@ -36,11 +38,16 @@ impl AutoencoderKL {
     /// Fails when the config asks for something that is not supported (names field and value) or does not fit the
     /// weights (names the tensor, the expected and the found shape).
     pub fn load(loader: &Loader, config: &Config) -> Result<Self> {
+        Self::load_keeping(loader, config, Keeping::usual())
+    }
+
+    fn load_keeping(loader: &Loader, config: &Config, keeping: Keeping) -> Result<Self> {
         config.check()?;
         Ok(Self {
             config: config.clone(),
             loader: loader.clone(),
-            decoder: Decoder::load(loader, config)?,
+            keeping,
+            decoder: Decoder::load(loader, config, keeping)?,
             encoder: OnceLock::new(),
         })
     }
@@ -50,20 +57,27 @@ impl AutoencoderKL {
     /// `latents`: `(b, h, w, latent_channels)`, already divided by `scaling_factor` and shifted. Gives
     /// `(b, h * f, w * f, out_channels)`, nominally in `[-1, 1]`, with `f` the [`Config::scale_factor`].
     pub fn decode(&self, latents: &Tensor) -> Result<Tensor> {
-        let mut hidden = latents.contiguous()?;
-        for stage in 0..self.decode_stage_count() {
-            hidden = self.decode_stage(stage, &hidden)?;
-        }
-        Ok(hidden)
+        each(latents, |latents| {
+            let mut hidden = self.begin_decode(latents)?;
+            for stage in 0..self.decode_stage_count() {
+                hidden = self.decode_stage(stage, hidden)?;
+            }
+            hidden.into_tensor()
+        })
     }
 
-    /// Pieces that decoding consists of: each residual block, attention, upsampler, and what is around them.
+    /// What the first piece of [`Self::decode`] takes; `latents`: `(1, h, w, latent_channels)`.
+    pub fn begin_decode(&self, latents: &Tensor) -> Result<Hidden> {
+        self.decoder.begin(&latents.contiguous()?)
+    }
+
+    /// Pieces that decoding consists of: each half of a residual block, attention, upsampler, and what is around them.
     pub fn decode_stage_count(&self) -> usize {
         self.decoder.stage_count()
     }
 
-    /// One piece of [`Self::decode`], counted from 0; it takes what the one before it gave, the first one the latents.
-    pub fn decode_stage(&self, stage: usize, hidden: &Tensor) -> Result<Tensor> {
+    /// One piece of [`Self::decode`], counted from 0; it takes what the one before it gave.
+    pub fn decode_stage(&self, stage: usize, hidden: Hidden) -> Result<Hidden> {
         self.decoder.forward_stage(stage, hidden)
     }
 
@@ -73,7 +87,9 @@ impl AutoencoderKL {
     /// `(b, height / f, width / f, latent_channels)`, neither shifted nor scaled.
     pub fn encode(&self, pixels: &Tensor) -> Result<(Tensor, Tensor)> {
         let (encoder, quant_conv) = self.encoder()?;
-        let moments = encoder.forward(&pixels.contiguous()?)?;
+        let moments = each(pixels, |pixels| {
+            encoder.forward(&pixels.contiguous()?, self.keeping.band_pixels)
+        })?;
         let moments = match quant_conv {
             Some(conv) => conv.forward(&moments)?,
             None => moments,
@@ -96,5 +112,14 @@ impl AutoencoderKL {
         let quant_conv = self.config.use_quant_conv.then(quant).transpose()?;
         let encoder = Encoder::load(&self.loader.pp("encoder"), &self.config)?;
         Ok(self.encoder.get_or_init(|| (encoder, quant_conv)))
+    }
+}
+
+/// Runs `task` for each element of a batch, one after the other: their maps are not there at the same time.
+fn each(batch: &Tensor, task: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let elements = (0..batch.dim(0)?).map(|element| task(&batch.narrow(0, element, 1)?));
+    match &elements.collect::<Result<Vec<_>>>()?[..] {
+        [one] => Ok(one.clone()),
+        all => Ok(Tensor::cat(all, 0)?),
     }
 }

@@ -1,6 +1,12 @@
 //! The half from latents up, as a list of pieces that can be run one at a time.
 //!
+//! A picture of 1024x1024 pixels would need 3.5 feature maps of a gigabyte each. So maps are kept in bands of rows, which
+//! are made and used up one after the other, and the largest one is not kept at all: it is made twice. The bits of the
+//! picture are those of the decoder in one piece.
+//!
 //! Source: diffusers `Decoder`, `UpDecoderBlock2D`.
+
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
@@ -8,13 +14,63 @@ use super::blocks::{Attention, MidBlock};
 use super::config::Config;
 use super::encoder::{Head, resnets};
 use crate::checkpoint::Loader;
-use crate::nn::{Conv2d, Conv2dConfig, Double2D, Linear, ResnetBlock2D};
+use crate::nn::{
+    BandedImage, BegunResnet, ChannelSums, Conv2d, Conv2dConfig, Double2D, Linear, ResnetBlock2D,
+};
 use crate::{Error, Result};
+
+/// How feature maps are kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keeping {
+    /// About how many pixels a band has. Fewer take less memory, more keep more threads busy.
+    pub(super) band_pixels: usize,
+    /// Bytes from which an enlargement is made twice instead of kept.
+    pub(super) most_bytes: usize,
+}
+
+impl Keeping {
+    /// Bands with enough work for all threads; pictures below about 700x700 take no more time than in one piece.
+    pub(super) fn usual() -> Self {
+        let threads = rayon::current_num_threads();
+        Self {
+            band_pixels: 8 * 1024 * threads.max(2),
+            most_bytes: 512 << 20,
+        }
+    }
+}
+
+/// What one piece of the decoder hands to the next.
+pub struct Hidden(State);
+
+enum State {
+    Image(BandedImage),
+    /// The enlargement of an image, of which only the sums are there.
+    Enlarged {
+        of: BandedImage,
+        sums: ChannelSums,
+    },
+    Begun(Box<BegunResnet>),
+}
+
+impl Hidden {
+    /// `(1, h, w, c)`. Fails after a piece whose result is no image.
+    pub fn into_tensor(self) -> Result<Tensor> {
+        match self.0 {
+            State::Image(image) => image.into_tensor(),
+            State::Enlarged { .. } | State::Begun(_) => Err(out_of_order()),
+        }
+    }
+}
+
+fn out_of_order() -> Error {
+    Error::internal("a piece of the decoder was given what is another's")
+}
 
 /// Latents to pixels, piece by piece.
 #[derive(Debug, Clone)]
 pub(super) struct Decoder {
     stages: Vec<Stage>,
+    keeping: Keeping,
 }
 
 /// A piece: it takes what the one before it gave, and nothing else.
@@ -22,28 +78,51 @@ pub(super) struct Decoder {
 enum Stage {
     PostQuant(Linear),
     ConvIn(Conv2d),
-    Resnet(Box<ResnetBlock2D>),
-    Attention(Attention),
-    Double(Double2D),
+    /// The first half of a residual block, and what enlarges its input, if it is enlarged.
+    Begin(Arc<ResnetBlock2D>, Option<Arc<Double2D>>),
+    End(Arc<ResnetBlock2D>),
+    Attention(Box<Attention>),
+    /// And whether the residual block that is next keeps less than it is given.
+    Double(Arc<Double2D>, bool),
     Head(Head),
 }
 
 impl Stage {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::PostQuant(conv) => conv.forward(x),
-            Self::ConvIn(conv) => conv.forward(x),
-            Self::Resnet(resnet) => resnet.forward(x, None),
-            Self::Attention(attention) => attention.forward(x),
-            Self::Double(upsampler) => upsampler.forward(x),
-            Self::Head(head) => head.forward(x),
-        }
+    fn forward(&self, x: State, keeping: Keeping) -> Result<State> {
+        let whole = |image: BandedImage, layer: &dyn Fn(&Tensor) -> Result<Tensor>| {
+            let result = layer(&image.into_tensor()?)?;
+            BandedImage::from_tensor(&result, keeping.band_pixels)
+        };
+        let image = match (self, x) {
+            (Self::PostQuant(conv), State::Image(x)) => whole(x, &|x| conv.forward(x))?,
+            (Self::ConvIn(conv), State::Image(x)) => conv.forward_banded(x)?,
+            (Self::Begin(resnet, _), State::Image(x)) => {
+                return Ok(State::Begun(Box::new(resnet.begin(x)?)));
+            }
+            (Self::Begin(resnet, Some(by)), State::Enlarged { of, sums }) => {
+                let begun = resnet.begin_doubled(of, sums, by)?;
+                return Ok(State::Begun(Box::new(begun)));
+            }
+            (Self::End(resnet), State::Begun(begun)) => resnet.end(*begun)?,
+            (Self::Attention(attention), State::Image(x)) => whole(x, &|x| attention.forward(x))?,
+            (Self::Double(by, narrows), State::Image(of)) => {
+                let bytes = of.count() * 4 * size_of::<f32>();
+                if *narrows && bytes > keeping.most_bytes {
+                    let sums = by.sums(&of)?;
+                    return Ok(State::Enlarged { of, sums });
+                }
+                by.forward_banded(of)?
+            }
+            (Self::Head(head), State::Image(x)) => head.forward(x)?,
+            _ => return Err(out_of_order()),
+        };
+        Ok(State::Image(image))
     }
 }
 
 impl Decoder {
     /// `loader` is the autoencoder's.
-    pub(super) fn load(loader: &Loader, config: &Config) -> Result<Self> {
+    pub(super) fn load(loader: &Loader, config: &Config, keeping: Keeping) -> Result<Self> {
         let (latent, groups) = (config.latent_channels, config.norm_num_groups);
         let channels: Vec<usize> = config.block_out_channels.iter().rev().copied().collect();
         let mut stages = Vec::new();
@@ -56,18 +135,27 @@ impl Decoder {
         stages.push(Stage::ConvIn(Conv2d::load(&loader.pp("conv_in"), conv_in)?));
         let attends = config.mid_block_add_attention;
         let mid_block = MidBlock::load(&loader.pp("mid_block"), channels[0], groups, attends)?;
-        stages.push(Stage::Resnet(Box::new(mid_block.first)));
-        stages.extend(mid_block.attention.map(Stage::Attention));
-        stages.push(Stage::Resnet(Box::new(mid_block.second)));
+        let halves = |resnet, by| {
+            let resnet = Arc::new(resnet);
+            [Stage::Begin(Arc::clone(&resnet), by), Stage::End(resnet)]
+        };
+        stages.extend(halves(mid_block.first, None));
+        stages.extend(mid_block.attention.map(Box::new).map(Stage::Attention));
+        stages.extend(halves(mid_block.second, None));
+        let mut by = None;
         for (index, own) in channels.iter().copied().enumerate() {
             let loader = loader.pp("up_blocks").pp(index);
             let from = channels[index.saturating_sub(1)];
             let count = config.layers_per_block + 1;
             let resnets = resnets(&loader, count, from, own, groups)?;
-            stages.extend(resnets.into_iter().map(Box::new).map(Stage::Resnet));
-            if index + 1 < channels.len() {
+            for resnet in resnets {
+                stages.extend(halves(resnet, by.take()));
+            }
+            if let Some(next) = channels.get(index + 1) {
                 let upsampler = Double2D::load(&loader.pp("upsamplers").pp(0), own)?;
-                stages.push(Stage::Double(upsampler));
+                let upsampler = Arc::new(upsampler);
+                stages.push(Stage::Double(Arc::clone(&upsampler), *next < own));
+                by = Some(upsampler);
             }
         }
         let last = channels[channels.len() - 1];
@@ -77,7 +165,7 @@ impl Decoder {
             config.out_channels,
             groups,
         )?));
-        Ok(Self { stages })
+        Ok(Self { stages, keeping })
     }
 
     /// How many pieces there are.
@@ -85,12 +173,18 @@ impl Decoder {
         self.stages.len()
     }
 
-    /// One piece, counted from 0. All of them in order take `(b, h, w, latent_channels)` to
-    /// `(b, h * f, w * f, out_channels)`.
-    pub(super) fn forward_stage(&self, index: usize, x: &Tensor) -> Result<Tensor> {
+    /// What the first piece takes, of `(1, h, w, latent_channels)`.
+    pub(super) fn begin(&self, latents: &Tensor) -> Result<Hidden> {
+        let image = BandedImage::from_tensor(latents, self.keeping.band_pixels)?;
+        Ok(Hidden(State::Image(image)))
+    }
+
+    /// One piece, counted from 0. All of them in order take latents to `(1, h * f, w * f, out_channels)`.
+    pub(super) fn forward_stage(&self, index: usize, x: Hidden) -> Result<Hidden> {
         let stage = self.stages.get(index);
         stage
             .ok_or_else(|| Error::internal("a piece that the decoder does not have"))?
-            .forward(x)
+            .forward(x.0, self.keeping)
+            .map(Hidden)
     }
 }

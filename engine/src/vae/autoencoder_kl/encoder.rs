@@ -8,7 +8,9 @@ use super::blocks::{EPSILON, MidBlock, resnet};
 use super::config::Config;
 use crate::Result;
 use crate::checkpoint::Loader;
-use crate::nn::{Activation, Conv2d, Conv2dConfig, Downsample2D, GroupNorm, ResnetBlock2D};
+use crate::nn::{
+    BandedImage, Conv2d, Conv2dConfig, Downsample2D, GroupNorm, ResnetBlock2D, normed_conv,
+};
 
 /// The last layers of both halves.
 #[derive(Debug, Clone)]
@@ -33,9 +35,8 @@ impl Head {
         })
     }
 
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.conv_out
-            .forward(&self.conv_norm_out.forward_activate(x, Activation::Silu)?)
+    pub(super) fn forward(&self, x: BandedImage) -> Result<BandedImage> {
+        normed_conv(x, &self.conv_norm_out, &self.conv_out)
     }
 }
 
@@ -91,17 +92,20 @@ impl Encoder {
         })
     }
 
-    /// `(b, h, w, in_channels)` to `(b, h / f, w / f, 2 * latent_channels)`.
-    pub(super) fn forward(&self, pixels: &Tensor) -> Result<Tensor> {
-        let mut hidden = self.conv_in.forward(pixels)?;
+    /// `(1, h, w, in_channels)` to `(1, h / f, w / f, 2 * latent_channels)`.
+    pub(super) fn forward(&self, pixels: &Tensor, band_pixels: usize) -> Result<Tensor> {
+        let pixels = BandedImage::from_tensor(pixels, band_pixels)?;
+        let mut hidden = self.conv_in.forward_banded(pixels)?;
         for (resnets, downsampler) in &self.down_blocks {
             for resnet in resnets {
-                hidden = resnet.forward(&hidden, None)?;
+                hidden = resnet.end(resnet.begin(hidden)?)?;
             }
             if let Some(downsampler) = downsampler {
-                hidden = downsampler.forward(&hidden)?;
+                hidden = downsampler.forward_banded(hidden)?;
             }
         }
-        self.head.forward(&self.mid_block.forward(&hidden)?)
+        let hidden = self.mid_block.forward(&hidden.into_tensor()?)?;
+        let hidden = BandedImage::from_tensor(&hidden, band_pixels)?;
+        self.head.forward(hidden)?.into_tensor()
     }
 }
