@@ -1,4 +1,4 @@
-//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`.
+//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, and `cli → models ← daemon`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +16,21 @@ type Arrow = (
     &'static [&'static str],
 );
 
-const ARROWS: [Arrow; 8] = [
+const ARROWS: [Arrow; 9] = [
     ("imgd-proto", &[], &[]),
+    ("imgd-models", &[], &[]),
     ("imgd-engine", &[], &[]),
-    ("imgd", &["imgd-proto", "imgd-engine"], &["imgd-client"]),
+    (
+        "imgd",
+        &["imgd-proto", "imgd-engine", "imgd-models"],
+        &["imgd-client"],
+    ),
     ("imgd-client", &["imgd-proto"], &["imgd-e2e"]),
-    ("imgctl", &["imgd-client", "imgd-proto"], &["imgd-e2e"]),
+    (
+        "imgctl",
+        &["imgd-client", "imgd-models", "imgd-proto"],
+        &["imgd-e2e"],
+    ),
     // it knows the programs from outside and speaks the contract with them
     ("imgd-e2e", &["imgd-proto"], &["imgd-client"]),
     (
@@ -33,7 +42,7 @@ const ARROWS: [Arrow; 8] = [
 ];
 
 /// A crate of ours and the foreign crates that must not be in it, directly or through others.
-const FREE_OF: [(&str, &[&str]); 4] = [
+const FREE_OF: [(&str, &[&str]); 6] = [
     (
         "imgd-engine",
         &[
@@ -48,6 +57,9 @@ const FREE_OF: [(&str, &[&str]); 4] = [
     ("imgd-proto", &["candle-core", "clap", "rusqlite"]),
     ("imgd-client", &["candle-core", "clap", "rusqlite"]),
     ("imgctl", &["candle-core", "rusqlite", "gemm", "tokenizers"]),
+    ("imgd-models", &["tokio", "clap", "ureq"]),
+    // `imgctl pull` alone talks to a network
+    ("imgd", &["ureq", "rustls", "reqwest"]),
 ];
 
 /// What Cargo says about the workspace.
