@@ -8,6 +8,7 @@ mod borders;
 mod control_arg;
 mod durations;
 mod failure;
+mod hub;
 mod jobs;
 mod json;
 mod live;
@@ -30,6 +31,7 @@ use crate::{
     args::Cli,
     failure::{Failure, exit},
     terminal::Terminal,
+    verbs::HubSettings,
 };
 
 /// What a verb needs to know besides its own arguments.
@@ -37,6 +39,8 @@ use crate::{
 struct Context {
     terminal: Terminal,
     connect: ConnectOptions,
+    /// Where models are fetched from and to.
+    hub: HubSettings,
     /// Results as JSON lines.
     json: bool,
     /// No progress, no notes.
@@ -71,6 +75,7 @@ impl Context {
             terminal,
             json: cli.json,
             quiet,
+            hub: environment.hub,
             connect: ConnectOptions {
                 socket: cli.socket.clone(),
                 imgd: environment.imgd,
@@ -127,6 +132,8 @@ struct Environment {
     force_color: bool,
     /// `TERM` is `dumb`.
     is_dumb: bool,
+    /// What huggingface_hub reads too: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
+    hub: HubSettings,
 }
 
 impl Environment {
@@ -135,7 +142,22 @@ impl Environment {
         reason = "this is the place where imgctl reads the environment"
     )]
     fn read() -> Self {
-        let get = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let get = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let text = |name| get(name)?.into_string().ok();
+        let home = get("HOME").map(PathBuf::from);
+        let place = |name: &str| get(name).map(PathBuf::from);
+        let hub = HubSettings {
+            access: hub::Access {
+                endpoint: text("HF_ENDPOINT"),
+                token: text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")),
+                token_file: place("HF_TOKEN_PATH")
+                    .or_else(|| Some(imgd_models::hub_home(place, home.as_deref())?.join("token"))),
+                is_offline: text("HF_HUB_OFFLINE").is_some_and(|value| {
+                    ["1", "on", "yes", "true"].contains(&value.to_lowercase().as_str())
+                }),
+            },
+            cache: imgd_models::cache_dir(place, home.as_deref()),
+        };
         let config = get("IMGD_CONFIG").map(PathBuf::from);
         let relative_config = config.filter(|path| path.is_relative());
         let config = relative_config.and_then(|path| std::path::absolute(path).ok());
@@ -148,6 +170,7 @@ impl Environment {
             no_color: get("NO_COLOR").is_some(),
             force_color: get("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
             is_dumb: get("TERM").is_some_and(|value| value == "dumb"),
+            hub,
         }
     }
 }

@@ -12,11 +12,14 @@ mod load;
 mod models;
 mod plan;
 mod ps;
+mod pull;
 mod replay;
 mod samplers;
 mod shutdown;
 mod status;
 mod unload;
+
+pub(crate) use pull::HubSettings;
 
 use clap::Subcommand;
 
@@ -49,6 +52,8 @@ pub(crate) enum Verb {
     History(history::History),
     /// List the models that have a name, or describe one
     Models(models::Models),
+    /// Fetch a model from Hugging Face, or go on with one that was interrupted
+    Pull(pull::Pull),
     /// List samplers and schedules, and which go together
     Samplers(samplers::Samplers),
     /// List the models in memory
@@ -87,6 +92,7 @@ impl Verb {
             Self::Generate(verb) => verb.interrupted(),
             Self::Attach(verb) => verb.interrupted(),
             Self::Jobs(verb) => verb.interrupted(),
+            Self::Pull(verb) => verb.interrupted(),
             _ => Failure::new(exit::INTERRUPTED, "interrupted"),
         }
     }
@@ -109,6 +115,7 @@ impl Verb {
             Self::Get(verb) => verb.run(context).await,
             Self::History(verb) => verb.run(context).await,
             Self::Models(verb) => verb.run(context).await,
+            Self::Pull(verb) => verb.run(context).await,
             Self::Samplers(verb) => verb.run(context).await,
             Self::Ps(verb) => verb.run(context).await,
             Self::Load(verb) => verb.run(context).await,

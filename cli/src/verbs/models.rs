@@ -1,10 +1,21 @@
 //! `imgctl models`: what can be drawn with.
 
+mod known;
+mod remove;
+mod verify;
+
 use clap::{Args, Subcommand};
 use imgd_client::{Client, v1};
+use imgd_models::HubCache;
 use serde_json::json;
 
-use crate::{Context, failure::Failure, json, picture_args::model_name, table};
+use crate::{
+    Context,
+    failure::{Failure, exit},
+    json,
+    picture_args::model_name,
+    table,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Models {
@@ -23,19 +34,55 @@ enum Action {
         #[arg(value_name = "NAME|PATH")]
         model: Option<String>,
     },
+    /// List the models that `imgctl pull` takes by name
+    Known,
+    /// Say what one of them may be used for
+    #[command(visible_alias = "license")]
+    Licence {
+        /// A name from `imgctl models known`
+        #[arg(value_name = "NAME")]
+        model: String,
+    },
+    /// Hash the files of a pulled model, and compare with what they should be
+    Verify {
+        /// As `imgctl pull` takes it
+        #[arg(value_name = "NAME|hf:ORG/REPO")]
+        model: String,
+    },
+    /// Delete a pulled model from the cache
+    #[command(name = "rm")]
+    Remove {
+        /// As `imgctl pull` takes it
+        #[arg(value_name = "NAME|hf:ORG/REPO")]
+        model: String,
+        /// Delete it; else it is said what would go
+        #[arg(long, short)]
+        yes: bool,
+    },
 }
 
 impl Models {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let client = Client::connect(context.connect.clone()).await?;
+        let connect = || Client::connect(context.connect.clone());
         match self.action {
-            None | Some(Action::List) => list(&client, context).await,
+            None | Some(Action::List) => list(&connect().await?, context).await,
             Some(Action::Show { model }) => {
                 let name = model.as_deref().map(model_name);
-                show(&client.model(name.as_deref()).await?, context)
+                show(&connect().await?.model(name.as_deref()).await?, context)
             }
+            Some(Action::Known) => known::list(context),
+            Some(Action::Licence { model }) => known::licence(&model, context),
+            Some(Action::Verify { model }) => verify::verify(&model, context),
+            Some(Action::Remove { model, yes }) => remove::remove(&model, yes, context),
         }
     }
+}
+
+/// A model that the cache does not have.
+fn not_pulled(name: &str, cache: &HubCache) -> Failure {
+    let root = cache.root().display();
+    Failure::new(exit::FAILED, format!("`{name}` is not in {root}"))
+        .hint(format!("`imgctl pull {name}` fetches it"))
 }
 
 async fn list(client: &Client, context: &Context) -> Result<(), Failure> {
