@@ -494,7 +494,8 @@ fn misbehaviours() -> Vec<Case> {
             at("tree", |_, honest| {
                 let text = String::from_utf8(honest.body)
                     .unwrap()
-                    .replace("300000", "3000000000000");
+                    .replace("300000", "3000000000000")
+                    .replace("600000", "3000000000000");
                 Reply::new("200 OK", text)
             }),
             "3.0 TB have to come",

@@ -244,13 +244,17 @@ impl Voice {
         let (count, bytes) = plan.chosen.left;
         let left = match count {
             0 => String::new(),
+            1 => format!("; one other of {} is not needed", table::size(bytes)),
             _ => format!("; {count} others of {} are not needed", table::size(bytes)),
         };
         self.terminal.notice(&format!(
-            "{} at {}: {} files of {}, {missing}{left}",
+            "{} at {}: {} of {}, {missing}{left}",
             order.source.repo,
             &plan.commit[..12],
-            files.len(),
+            match files.len() {
+                1 => "one file".to_owned(),
+                count => format!("{count} files"),
+            },
             table::size(total),
         ));
         Ok(())
