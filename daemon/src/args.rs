@@ -100,6 +100,9 @@ pub(crate) struct Args {
     /// Where embeddings lie that prompts name.
     #[arg(long, value_name = "DIR")]
     embedding_dir: Option<String>,
+    /// Where the Hugging Face cache is.
+    #[arg(long, value_name = "DIR")]
+    hub_cache: Option<String>,
     /// Says that a client started the daemon because there was none.
     #[arg(long, hide = true)]
     pub(crate) started_by_client: bool,
@@ -146,6 +149,7 @@ impl Args {
             ("control_dir", self.control_dir.as_deref().map(absolute)),
             ("wildcard_dir", self.wildcard_dir.as_deref().map(absolute)),
             ("embedding_dir", self.embedding_dir.as_deref().map(absolute)),
+            ("hub_cache", self.hub_cache.as_deref().map(absolute)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

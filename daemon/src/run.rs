@@ -10,6 +10,7 @@ use std::{
 
 use clap::Parser as _;
 use imgd_engine::checkpoint::EmbeddedFile;
+use imgd_models::HubCache;
 use imgd_proto::{
     socket::{self, SocketError},
     v1,
@@ -115,6 +116,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     let control_dir = folder(settings.control_dir.as_ref(), "controlnets", places)?;
     let wildcard_dir = folder(settings.wildcard_dir.as_ref(), "wildcards", places)?;
     let embedding_dir = folder(settings.embedding_dir.as_ref(), "embeddings", places)?;
+    let hub = environment.hub_cache(&settings).map(HubCache::new);
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
@@ -149,6 +151,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         recovered,
         names: Names {
             starter: starter::find(has_starter, settings.starter_dir.as_deref()),
+            hub,
             models: settings.models,
             default_model: settings.default_model,
             lora_dir,

@@ -562,9 +562,9 @@ pub fn validate_model(model: &str) -> Result<(), FieldError> {
         }
         if !part
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@+".contains(&byte))
         {
-            return wrong("only letters, digits, `_`, `.` and `-` are allowed");
+            return wrong("only letters, digits, `_`, `.`, `-`, `:`, `@` and `+` are allowed");
         }
     }
     Ok(())

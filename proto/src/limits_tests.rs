@@ -303,6 +303,8 @@ fn names_of_models_cannot_leave_their_place() {
         "_x",
         "/home/a/models/sd",
         "/with space",
+        "flux:schnell",
+        "hf:org/model@v1.0:unet/model.safetensors",
     ] {
         validate_model(good).unwrap();
     }

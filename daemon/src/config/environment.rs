@@ -9,7 +9,16 @@ use std::{
 use super::{ConfigError, Settings};
 
 /// Variables that are not settings.
-const OTHERS: [&str; 3] = ["JOURNAL_STREAM", "NO_COLOR", "NOTIFY_SOCKET"];
+const OTHERS: [&str; 7] = [
+    "JOURNAL_STREAM",
+    "NO_COLOR",
+    "NOTIFY_SOCKET",
+    // where the Hugging Face cache is
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "XDG_CACHE_HOME",
+];
 
 /// The variables that the daemon looks at, read once.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +76,17 @@ impl Environment {
     pub fn data_dir(&self, settings: &Settings) -> Result<PathBuf, ConfigError> {
         let usual = || self.data_dir.clone().ok_or(ConfigError::NoDataDir);
         settings.data_dir.clone().map_or_else(usual, Ok)
+    }
+
+    /// Where the Hugging Face cache is: what is set, else where huggingface_hub has it; none without a home.
+    pub fn hub_cache(&self, settings: &Settings) -> Option<PathBuf> {
+        let usual = || {
+            let variable = |name: &str| self.get(name).map(PathBuf::from);
+            imgd_models::cache_dir(variable, self.home.as_deref())
+        };
+        let found = settings.hub_cache.clone().or_else(usual);
+        // A daemon works in no folder of the user's.
+        found.filter(|path| path.is_absolute())
     }
 
     /// The device and inode of the journal's stream, where systemd connected one.

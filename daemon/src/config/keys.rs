@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "default_model",
-        expected: "\"starter\" or a name of [models]",
+        expected: "\"starter\", a name of [models] or one that `imgctl pull` takes",
         apply: |settings, value| {
             settings.default_model = (!value.is_empty()).then(|| value.to_owned())?;
             Some(())
@@ -265,6 +265,14 @@ pub const KEYS: &[Key] = &[
         expected: "an absolute path or \"auto\"",
         apply: |settings, value| {
             settings.embedding_dir = unless_auto(value, path)?;
+            Some(())
+        },
+    },
+    Key {
+        name: "hub_cache",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.hub_cache = unless_auto(value, path)?;
             Some(())
         },
     },

@@ -94,6 +94,8 @@ pub struct Settings {
     pub styles: BTreeMap<String, Style>,
     /// Where embeddings lie that prompts name; "auto" is `embeddings` in the data directory.
     pub embedding_dir: Option<PathBuf>,
+    /// Where the Hugging Face cache is; [`Environment::hub_cache`] says where "auto" is.
+    pub hub_cache: Option<PathBuf>,
     /// Models by name; each an absolute path of a diffusers directory.
     pub models: BTreeMap<String, PathBuf>,
 }
@@ -126,6 +128,7 @@ impl Default for Settings {
             wildcard_dir: None,
             styles: BTreeMap::new(),
             embedding_dir: None,
+            hub_cache: None,
             models: BTreeMap::new(),
         }
     }
@@ -180,7 +183,9 @@ pub enum ConfigError {
     )]
     NoDataDir,
     /// The default model has no entry.
-    #[error("`default_model` is `{name}`, which is neither `starter` nor a name of [models]")]
+    #[error(
+        "`default_model` is `{name}`, which is neither `starter`, a name of [models] nor one that `imgctl pull` takes"
+    )]
     DefaultModel {
         /// The name.
         name: String,
@@ -222,8 +227,12 @@ pub fn read(
             key.set(&mut settings, value, &place)?;
         }
     }
-    if settings.default_model != "starter" && !settings.models.contains_key(&settings.default_model)
-    {
+    let name = settings.default_model.as_str();
+    let is_known = name == "starter"
+        || settings.models.contains_key(name)
+        || imgd_models::entry(name).is_some()
+        || name.parse::<imgd_models::Source>().is_ok();
+    if !is_known {
         return Err(ConfigError::DefaultModel {
             name: settings.default_model,
         });

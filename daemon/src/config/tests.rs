@@ -220,13 +220,38 @@ fn a_home_is_put_before_a_models_path() {
 
 #[test]
 fn a_default_model_must_exist() {
-    let error = read(
-        &[("default_model", "sdxl".to_owned())],
-        None,
-        &Environment::of([]),
-    )
-    .unwrap_err();
-    assert!(error.to_string().contains("`sdxl`"), "{error}");
+    let set = |name: &str| {
+        let flags = [("default_model", name.to_owned())];
+        read(&flags, None, &Environment::of([]))
+    };
+    let error = set("photos").unwrap_err();
+    assert!(error.to_string().contains("`photos`"), "{error}");
+    // Whether these were pulled is known when they are asked for.
+    for name in ["starter", "flux-schnell", "hf:org/model"] {
+        assert_eq!(set(name).unwrap().default_model, name);
+    }
+}
+
+#[test]
+fn the_cache_of_models_is_where_it_is_set_or_where_others_have_it() {
+    let cache = |variables: &[(&'static str, &'static str)], set: Option<&str>| {
+        let environment = match variables {
+            [one] => Environment::of([*one]),
+            _ => Environment::of([]),
+        };
+        let settings = Settings {
+            hub_cache: set.map(Into::into),
+            ..Settings::default()
+        };
+        environment.hub_cache(&settings)
+    };
+    let usual = Path::new("/home/ann/.cache/huggingface/hub");
+    assert_eq!(cache(&[], None).as_deref(), Some(usual));
+    let of_home = cache(&[("HF_HOME", "/hf")], None);
+    assert_eq!(of_home.as_deref(), Some(Path::new("/hf/hub")));
+    let set = cache(&[("HF_HOME", "/hf")], Some("/set"));
+    assert_eq!(set.as_deref(), Some(Path::new("/set")));
+    assert_eq!(cache(&[("HF_HOME", "relative")], None), None);
 }
 
 #[test]

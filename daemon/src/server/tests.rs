@@ -90,6 +90,7 @@ impl House {
                 wildcard_dir: "/wildcards".into(),
                 styles: [].into(),
                 embedding_dir: "/embeddings".into(),
+                hub: None,
             },
             identity: Identity {
                 started: std::time::Instant::now(),

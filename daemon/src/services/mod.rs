@@ -9,6 +9,7 @@ mod embeddings;
 mod folder;
 mod image;
 mod job;
+mod known;
 mod loras;
 mod model;
 pub mod names;

@@ -9,7 +9,7 @@ use imgd_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{client, deadline, names::Names, order::keep_alive, pump, samplers};
+use super::{client, deadline, known, names::Names, order::keep_alive, pump, samplers};
 use crate::{
     engine::ModelKey,
     failure::Failure,
@@ -41,7 +41,7 @@ impl ModelService for ModelApi {
             .collect();
         let models = self.names.list().into_iter().map(|key| v1::ModelSummary {
             path: path(&key),
-            is_default: key.name == self.names.default_model,
+            is_default: self.names.is_default(&key),
             is_loaded: loaded.contains(key.name.as_str()),
             name: key.name,
         });
@@ -57,6 +57,9 @@ impl ModelService for ModelApi {
         let key = self.names.model(&request.into_inner().model)?;
         let mut model = self.scheduler.describe(key.clone()).await?;
         model.path = path(&key);
+        if let (Some(entry), Some(defaults)) = (self.names.entry(&key), &mut model.defaults) {
+            known::show(defaults, &entry.defaults);
+        }
         model.name = key.name;
         Ok(Response::new(v1::GetModelResponse { model: Some(model) }))
     }

@@ -1,13 +1,15 @@
 //! Names that a request uses, looked up: models, samplers, schedules.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use imgd_engine::sampling::{samplers, schedules};
+use imgd_models::{Entry, HubCache};
 use imgd_proto::{limits, v1};
 
+use super::known;
 use super::styles::Style;
 use crate::{
     engine::{ModelKey, Place},
@@ -26,6 +28,8 @@ pub struct Names {
     pub models: BTreeMap<String, PathBuf>,
     /// The model of a request that names none.
     pub default_model: String,
+    /// The Hugging Face cache, where there is a place for it.
+    pub hub: Option<HubCache>,
     /// Where adapters lie that have a name.
     pub lora_dir: PathBuf,
     /// Where ControlNets lie that have a name.
@@ -58,14 +62,17 @@ impl Names {
         let directory = if name.starts_with('/') {
             normal(Path::new(name))
         } else {
-            self.models
-                .get(name)
-                .cloned()
-                .ok_or_else(|| self.unknown(name))?
+            match self.models.get(name) {
+                Some(directory) => directory.clone(),
+                None => known::find(name, self.hub.as_ref())?.ok_or_else(|| self.unknown(name))?,
+            }
         };
         // One directory is one model, however it is called.
         let named = self.models.iter().find(|(_, path)| **path == directory);
-        let name = named.map_or_else(|| directory.display().to_string(), |(name, _)| name.clone());
+        let name = named
+            .map(|(name, _)| name.clone())
+            .or_else(|| known::name_of(&directory, self.hub.as_ref()))
+            .unwrap_or_else(|| directory.display().to_string());
         Ok(ModelKey {
             place: Place::Directory(directory),
             name,
@@ -99,14 +106,34 @@ impl Names {
 
     /// Every model that has a name, the default first.
     pub fn list(&self) -> Vec<ModelKey> {
-        let named = self.models.keys().map(String::as_str);
-        let mut names: Vec<_> = self.starter.iter().map(|_| STARTER).chain(named).collect();
+        let starter = self.starter.iter().map(|_| STARTER.to_owned());
+        let mut names: Vec<_> = starter.chain(self.models.keys().cloned()).collect();
+        names.extend(self.hub.iter().flat_map(known::pulled));
         names.sort_unstable();
-        names.sort_by_key(|name| *name != self.default_model);
-        names
+        names.dedup();
+        let mut keys: Vec<_> = names
             .into_iter()
-            .filter_map(|name| self.model(name).ok())
-            .collect()
+            .filter_map(|name| self.model(&name).ok())
+            .collect();
+        // A model of the configuration may lie in the cache.
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.name.clone()));
+        keys.sort_by_key(|key| !self.is_default(key));
+        keys
+    }
+
+    /// Whether this is the model of a request that names none.
+    pub fn is_default(&self, key: &ModelKey) -> bool {
+        self.model("").is_ok_and(|default| {
+            (default.place, default.name) == (key.place.clone(), key.name.clone())
+        })
+    }
+
+    /// What the catalogue says of a model that was found by it.
+    pub fn entry(&self, key: &ModelKey) -> Option<&'static Entry> {
+        let is_own = self.models.contains_key(&key.name);
+        let mut entries = imgd_models::catalogue().iter();
+        entries.find(|entry| !is_own && entry.name == key.name)
     }
 
     fn unknown(&self, name: &str) -> Failure {
@@ -119,7 +146,7 @@ impl Names {
         let hint = nearest(name, &known).map_or_else(
             || {
                 format!(
-                    "known are {}; others by the absolute path of a diffusers directory",
+                    "known are {}; others by the absolute path of a diffusers directory, or from `imgctl pull`",
                     quoted(&known)
                 )
             },
@@ -212,6 +239,7 @@ mod tests {
             wildcard_dir: "/wildcards".into(),
             styles: [].into(),
             embedding_dir: "/embeddings".into(),
+            hub: None,
         }
     }
 

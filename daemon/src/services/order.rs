@@ -8,7 +8,7 @@ use std::{
 use imgd_proto::{limits, v1};
 
 use super::{
-    controls, embeddings, loras,
+    controls, embeddings, known, loras,
     names::{self, Names},
     prompts,
 };
@@ -58,6 +58,13 @@ fn order(
     client: String,
     (lifetime, is_private): (Lifetime, bool),
 ) -> Result<Order, Failure> {
+    let mut request = request;
+    let common = request.generate.get_or_insert_default();
+    names::check(common)?;
+    let model = names.model(&common.model)?;
+    if let Some(entry) = names.entry(&model) {
+        known::fill(common, &entry.defaults);
+    }
     let submission = prompts::expand(Submission::new(request, random_seed), names)?;
     let submission = submission.changed(|request| {
         loras::find(request, &names.lora_dir)?;
@@ -65,7 +72,6 @@ fn order(
         controls::find(request, &names.control_dir)
     })?;
     let common = submission.generate();
-    names::check(common)?;
     Ok(Order {
         model: names
             .model_of_files(&common.model, &common.model_config, &common.model_parts)?
@@ -110,6 +116,7 @@ mod tests {
             wildcard_dir: "/wildcards".into(),
             styles: [].into(),
             embedding_dir: "/embeddings".into(),
+            hub: None,
         };
         let request = v1::SubmitJobRequest {
             generate: Some(v1::GenerateRequest {

@@ -100,6 +100,7 @@ mod tests {
             lora_dir: "/loras".into(),
             control_dir: "/controls".into(),
             embedding_dir: "/embeddings".into(),
+            hub: None,
             wildcard_dir: "/wildcards".into(),
             styles: [(
                 "oil".to_owned(),

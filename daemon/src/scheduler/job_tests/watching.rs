@@ -26,6 +26,7 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
             wildcard_dir: "/wildcards".into(),
             styles: [].into(),
             embedding_dir: "/embeddings".into(),
+            hub: None,
         }),
         is_private: false,
     };
