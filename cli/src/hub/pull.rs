@@ -79,7 +79,7 @@ impl Plan {
     /// Bytes that have to come.
     pub(crate) fn missing_bytes(&self, order: &Order) -> u64 {
         let missing = |file: &&RemoteFile| file.size - self.bytes_there(order, file);
-        self.blobs().values().map(|file| missing(&file)).sum()
+        self.blobs().values().map(missing).sum()
     }
 
     /// One file for each of the contents.
