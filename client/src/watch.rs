@@ -13,6 +13,10 @@ use tonic::Streaming;
 use crate::{Error, Result, Started, Step, is_final};
 
 /// One event of a job. Steps may be skipped where a watcher is slow; states and pictures never are.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few are there at a time, and most belong to an evaluation of seconds"
+)]
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum JobEvent {
