@@ -170,6 +170,19 @@ impl House {
             sleep(Duration::from_millis(50)).await;
         }
     }
+
+    /// Waits until nothing waits or runs.
+    pub(crate) async fn queue_is_empty(&self) {
+        let start = Instant::now();
+        loop {
+            let queue = self.status().await.queue.unwrap();
+            if (queue.waiting, queue.running) == (0, 0) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{queue:?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 impl Drop for House {

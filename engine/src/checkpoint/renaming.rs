@@ -40,6 +40,27 @@ impl<'a> Renaming<'a> {
         }
     }
 
+    /// Takes layers of the block `from` as those of the block `to`, by a table of their names in both.
+    pub fn layers(&mut self, from: &str, to: &str, table: &[(&str, &str)]) {
+        for (theirs, ours) in table {
+            self.layer(&format!("{from}.{theirs}"), &format!("{to}.{ours}"));
+        }
+    }
+
+    /// The same for single tensors.
+    pub fn tensors(&mut self, from: &str, to: &str, table: &[(&str, &str)]) {
+        for (theirs, ours) in table {
+            self.take(&format!("{from}.{theirs}"), &format!("{to}.{ours}"));
+        }
+    }
+
+    /// The same for layers that are stored as one, in thirds of its rows. Fails when they have too few.
+    pub fn fused(&mut self, from: &str, to: &str, table: &[(&str, [&str; 3])]) -> Result<()> {
+        table
+            .iter()
+            .try_for_each(|(theirs, ours)| self.thirds(&format!("{from}.{theirs}"), to, ours))
+    }
+
     /// Takes every tensor whose name begins with `from`, with `to` in its place.
     pub fn prefix(&mut self, from: &str, to: &str) {
         let names: Vec<String> = self
@@ -75,8 +96,8 @@ impl<'a> Renaming<'a> {
         Ok(())
     }
 
-    /// As [`Self::layer`], the thirds of its rows as three layers below `to`. Fails when it has too few.
-    pub fn thirds(&mut self, from: &str, to: &str, names: &[&str; 3]) -> Result<()> {
+    /// As [`Self::layer`], the thirds of its rows as three layers below `to`.
+    fn thirds(&mut self, from: &str, to: &str, names: &[&str; 3]) -> Result<()> {
         let shape = self.from.shape(&format!("{from}.weight"));
         let rows = shape.and_then(|shape| shape.first()).copied().unwrap_or(0) / 3;
         for (index, name) in names.iter().enumerate() {

@@ -86,6 +86,21 @@ impl Weights {
         Some(&stored.info.shape)
     }
 
+    /// A dimension of a tensor; 0 when there is none.
+    pub fn size(&self, name: &str, dimension: usize) -> usize {
+        let shape = self.shape(name);
+        shape
+            .and_then(|shape| shape.get(dimension))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// How many blocks, counted from 0, have a tensor: `blocks.N.tensor`.
+    pub fn count(&self, blocks: &str, tensor: &str) -> usize {
+        let has = |block: &usize| self.has(&format!("{blocks}.{block}.{tensor}"));
+        (0..).take_while(has).count()
+    }
+
     /// Whether there is such a tensor.
     pub fn has(&self, name: &str) -> bool {
         self.inner.tensors.contains_key(name)

@@ -57,13 +57,7 @@ pub(crate) fn rename(weights: &Weights) -> Option<Weights> {
 }
 
 fn blocks(to: &mut Renaming<'_>, weights: &Weights, old: &str, new: &str, table: &[(&str, &str)]) {
-    let has = |block: &usize| weights.has(&format!("{old}.{block}.attn_q.weight"));
-    for block in (0..).take_while(has) {
-        for (theirs, ours) in table {
-            to.layer(
-                &format!("{old}.{block}.{theirs}"),
-                &format!("{new}.{block}.{ours}"),
-            );
-        }
+    for block in 0..weights.count(old, "attn_q.weight") {
+        to.layers(&format!("{old}.{block}"), &format!("{new}.{block}"), table);
     }
 }

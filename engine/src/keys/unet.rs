@@ -231,13 +231,7 @@ pub(crate) enum Heads {
 
 /// The configuration that follows from the file, with the conventional constants.
 pub(crate) fn config(weights: &Weights, prefix: &str, heads: &Heads, sample_size: u32) -> Value {
-    let size = |name: &str, dimension: usize| {
-        weights
-            .shape(&format!("{prefix}{name}"))
-            .and_then(|shape| shape.get(dimension))
-            .copied()
-            .unwrap_or(0)
-    };
+    let size = |name: &str, dimension| weights.size(&format!("{prefix}{name}"), dimension);
     let levels = levels(weights, prefix);
     let attends = |level: &Level| level.depth > 0;
     let channels: Vec<usize> = levels.iter().map(|level| level.channels).collect();

@@ -118,12 +118,7 @@ impl Half {
 
 /// The configuration that follows from renamed weights, with the conventional number of groups.
 pub(crate) fn config(vae: &Weights, scaling_factor: f64, shift_factor: Option<f64>) -> Value {
-    let size = |name: &str, dimension: usize| {
-        vae.shape(name)
-            .and_then(|shape| shape.get(dimension))
-            .copied()
-            .unwrap_or(0)
-    };
+    let size = |name: &str, dimension| vae.size(name, dimension);
     let channels: Vec<usize> = (0..)
         .map(|level| {
             size(

@@ -125,9 +125,7 @@ fn recognises(file: &Weights) -> bool {
 }
 
 fn count(file: &Weights, prefix: &str, blocks: &str, layer: &str) -> usize {
-    (0..)
-        .take_while(|block| file.has(&format!("{prefix}{blocks}.{block}.{layer}.weight")))
-        .count()
+    file.count(&format!("{prefix}{blocks}"), &format!("{layer}.weight"))
 }
 
 fn parts(file: &Weights) -> Result<Parts> {
@@ -156,35 +154,21 @@ fn transformer(file: &Weights) -> Result<Weights> {
         &format!("{prefix}final_layer.adaLN_modulation.1"),
         "norm_out.linear",
     );
-    let rows_of = |name: &str| {
-        let shape = file.shape(&format!("{name}.weight"));
-        shape.and_then(|shape| shape.first()).copied().unwrap_or(0)
-    };
     for block in 0..count(file, prefix, "double_blocks", "img_attn.qkv") {
         let old = format!("{prefix}double_blocks.{block}");
         let new = format!("transformer_blocks.{block}");
-        for (a, b) in DOUBLE {
-            to.layer(&format!("{old}.{a}"), &format!("{new}.{b}"));
-        }
-        for (a, b) in DOUBLE_NORMS {
-            to.take(&format!("{old}.{a}"), &format!("{new}.{b}"));
-        }
-        for (fused, names) in DOUBLE_FUSED {
-            to.thirds(&format!("{old}.{fused}"), &new, names)?;
-        }
+        to.layers(&old, &new, DOUBLE);
+        to.tensors(&old, &new, DOUBLE_NORMS);
+        to.fused(&old, &new, DOUBLE_FUSED)?;
     }
     for block in 0..count(file, prefix, "single_blocks", "linear1") {
         let old = format!("{prefix}single_blocks.{block}");
         let new = format!("single_transformer_blocks.{block}");
-        for (a, b) in ONE_STREAM {
-            to.layer(&format!("{old}.{a}"), &format!("{new}.{b}"));
-        }
-        for (a, b) in ONE_STREAM_NORMS {
-            to.take(&format!("{old}.{a}"), &format!("{new}.{b}"));
-        }
+        to.layers(&old, &new, ONE_STREAM);
+        to.tensors(&old, &new, ONE_STREAM_NORMS);
         // Query, key, value, and four times as much for the network beside them.
         let fused = format!("{old}.linear1");
-        let dim = rows_of(&fused) / 7;
+        let dim = file.size(&format!("{fused}.weight"), 0) / 7;
         for (index, name) in ["attn.to_q", "attn.to_k", "attn.to_v"].iter().enumerate() {
             to.rows(
                 &fused,
@@ -227,13 +211,7 @@ fn convention(file: &Weights, parts: &BTreeMap<&'static str, Weights>) -> Conven
 /// The configuration that follows from the weights; heads and positions are the same in all of them.
 fn transformer_config(file: &Weights, transformer: &Weights, is_dev: bool) -> Value {
     let prefix = prefix(file).unwrap_or_default();
-    let size = |name: &str, dimension: usize| {
-        transformer
-            .shape(name)
-            .and_then(|shape| shape.get(dimension))
-            .copied()
-            .unwrap_or(0)
-    };
+    let size = |name: &str, dimension| transformer.size(name, dimension);
     json!({
         "_class_name": "FluxTransformer2DModel",
         "patch_size": 1,

@@ -108,9 +108,7 @@ fn recognises(file: &Weights) -> bool {
 }
 
 fn count(file: &Weights, prefix: &str, blocks: &str, layer: &str) -> usize {
-    (0..)
-        .take_while(|block| file.has(&format!("{prefix}{blocks}.{block}.{layer}.weight")))
-        .count()
+    file.count(&format!("{prefix}{blocks}"), &format!("{layer}.weight"))
 }
 
 fn parts(file: &Weights) -> Result<Parts> {
@@ -127,25 +125,15 @@ fn parts(file: &Weights) -> Result<Parts> {
     for block in 0..count(file, prefix, "double_blocks", "img_attn.qkv") {
         let old = format!("{prefix}double_blocks.{block}");
         let new = format!("transformer_blocks.{block}");
-        for (theirs, ours) in DOUBLE {
-            to.layer(&format!("{old}.{theirs}"), &format!("{new}.{ours}"));
-        }
-        for (theirs, ours) in DOUBLE_NORMS {
-            to.take(&format!("{old}.{theirs}"), &format!("{new}.{ours}"));
-        }
-        for (fused, names) in DOUBLE_FUSED {
-            to.thirds(&format!("{old}.{fused}"), &new, names)?;
-        }
+        to.layers(&old, &new, DOUBLE);
+        to.tensors(&old, &new, DOUBLE_NORMS);
+        to.fused(&old, &new, DOUBLE_FUSED)?;
     }
     for block in 0..count(file, prefix, "single_blocks", "linear1") {
         let old = format!("{prefix}single_blocks.{block}");
         let new = format!("single_transformer_blocks.{block}");
-        for (theirs, ours) in ONE_STREAM {
-            to.layer(&format!("{old}.{theirs}"), &format!("{new}.{ours}"));
-        }
-        for (theirs, ours) in ONE_STREAM_NORMS {
-            to.take(&format!("{old}.{theirs}"), &format!("{new}.{ours}"));
-        }
+        to.layers(&old, &new, ONE_STREAM);
+        to.tensors(&old, &new, ONE_STREAM_NORMS);
     }
     Ok(vec![("transformer", to.finish())])
 }
@@ -174,13 +162,7 @@ fn convention(file: &Weights, parts: &BTreeMap<&'static str, Weights>) -> Conven
 /// The configuration that follows from the weights; heads and positions are the same in all of them.
 fn transformer_config(file: &Weights, transformer: &Weights) -> Value {
     let prefix = prefix(file).unwrap_or_default();
-    let size = |name: &str, dimension: usize| {
-        transformer
-            .shape(name)
-            .and_then(|shape| shape.get(dimension))
-            .copied()
-            .unwrap_or(0)
-    };
+    let size = |name: &str, dimension| transformer.size(name, dimension);
     json!({
         "_class_name": "Flux2Transformer2DModel",
         "in_channels": size("x_embedder.weight", 1),

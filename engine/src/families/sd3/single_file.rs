@@ -98,13 +98,7 @@ fn recognises(file: &Weights) -> bool {
 }
 
 fn blocks(file: &Weights, prefix: &str) -> usize {
-    (0..)
-        .take_while(|block| {
-            file.has(&format!(
-                "{prefix}joint_blocks.{block}.x_block.attn.qkv.weight"
-            ))
-        })
-        .count()
+    file.count(&format!("{prefix}joint_blocks"), "x_block.attn.qkv.weight")
 }
 
 fn parts(file: &Weights) -> Result<Parts> {
@@ -133,9 +127,8 @@ fn transformer(file: &Weights) -> Result<Weights> {
     for block in 0..count {
         let old = format!("{prefix}joint_blocks.{block}");
         let new = format!("transformer_blocks.{block}");
-        for (a, b) in PICTURE.iter().chain(TEXT) {
-            to.layer(&format!("{old}.{a}"), &format!("{new}.{b}"));
-        }
+        to.layers(&old, &new, PICTURE);
+        to.layers(&old, &new, TEXT);
         let text = format!("{old}.context_block.adaLN_modulation.1");
         let new_text = format!("{new}.norm1_context.linear");
         if block + 1 == count {
@@ -143,9 +136,7 @@ fn transformer(file: &Weights) -> Result<Weights> {
         } else {
             to.layer(&text, &new_text);
         }
-        for (fused, names) in FUSED {
-            to.thirds(&format!("{old}.{fused}"), &new, names)?;
-        }
+        to.fused(&old, &new, FUSED)?;
     }
     Ok(to.finish())
 }
@@ -181,13 +172,7 @@ fn convention(file: &Weights, parts: &BTreeMap<&'static str, Weights>) -> Conven
 
 /// The configuration that follows from the weights, with heads of 64 numbers.
 fn transformer_config(file: &Weights, transformer: &Weights) -> Value {
-    let size = |name: &str, dimension: usize| {
-        transformer
-            .shape(name)
-            .and_then(|shape| shape.get(dimension))
-            .copied()
-            .unwrap_or(0)
-    };
+    let size = |name: &str, dimension| transformer.size(name, dimension);
     let count = blocks(file, prefix(file).unwrap_or_default());
     let dim = size("context_embedder.weight", 0);
     let positions = size("pos_embed.pos_embed", 1);

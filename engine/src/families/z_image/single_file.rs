@@ -91,9 +91,7 @@ fn recognises(file: &Weights) -> bool {
 }
 
 fn count(file: &Weights, prefix: &str, blocks: &str) -> usize {
-    (0..)
-        .take_while(|block| file.has(&format!("{prefix}{blocks}.{block}.attention.qkv.weight")))
-        .count()
+    file.count(&format!("{prefix}{blocks}"), "attention.qkv.weight")
 }
 
 fn parts(file: &Weights) -> Result<Parts> {
@@ -112,15 +110,11 @@ fn parts(file: &Weights) -> Result<Parts> {
         for block in 0..count(file, prefix, blocks) {
             let old = format!("{prefix}{blocks}.{block}");
             let new = format!("{blocks}.{block}");
-            for (theirs, ours) in BLOCK {
-                to.layer(&format!("{old}.{theirs}"), &format!("{new}.{ours}"));
-            }
+            to.layers(&old, &new, BLOCK);
             for name in BLOCK_KEPT {
                 to.layer(&format!("{old}.{name}"), &format!("{new}.{name}"));
             }
-            for (fused, names) in FUSED {
-                to.thirds(&format!("{old}.{fused}"), &new, names)?;
-            }
+            to.fused(&old, &new, FUSED)?;
         }
     }
     Ok(vec![("transformer", to.finish())])
@@ -149,13 +143,7 @@ fn convention(file: &Weights, parts: &BTreeMap<&'static str, Weights>) -> Conven
 /// The configuration that follows from the weights; the size of heads is the same in all of them.
 fn transformer_config(file: &Weights, transformer: &Weights) -> Value {
     let prefix = prefix(file).unwrap_or_default();
-    let size = |name: &str, dimension: usize| {
-        transformer
-            .shape(name)
-            .and_then(|shape| shape.get(dimension))
-            .copied()
-            .unwrap_or(0)
-    };
+    let size = |name: &str, dimension| transformer.size(name, dimension);
     let dim = size(&format!("{FIRST}.weight"), 0);
     json!({
         "_class_name": "ZImageTransformer2DModel",
