@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".imgd.v1.ImageChunk.data")
         .bytes(".imgd.v1.ImageInput")
         .bytes(".imgd.v1.Control.control_image")
+        .bytes(".imgd.v1.ReferenceImage")
         .bytes(".imgd.v1.Preview.png")
         .compile_fds(descriptors)?;
     Ok(())

@@ -145,7 +145,12 @@ fn with_flag(message: &str, field: &str) -> String {
             format!("--control: {part}{rest}")
         }
         Some(rest) if rest.starts_with(' ') && field != "prompt" => {
-            let flag = field.trim_end_matches("_px").replace('_', "-");
+            // A flag that may be repeated is one of the field's list.
+            let flag = match field {
+                "ref_images" => "ref_image",
+                field => field.trim_end_matches("_px"),
+            };
+            let flag = flag.replace('_', "-");
             format!("--{flag}{rest}")
         }
         _ => message.to_owned(),
@@ -166,6 +171,10 @@ mod tests {
             "--sampler `x` is not known"
         );
         assert_eq!(with_flag("the size is odd", "width_px"), "the size is odd");
+        assert_eq!(
+            with_flag("ref_images is 5", "ref_images"),
+            "--ref-image is 5"
+        );
     }
 
     #[test]

@@ -163,6 +163,7 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "loras": Some(loras(&settings.loras)).filter(|loras| !loras.is_empty()),
         "controls": Some(controls(&settings.controls)).filter(|controls| !controls.is_empty()),
         "embeddings": Some(embeddings(&settings.embeddings)).filter(|used| !used.is_empty()),
+        "ref_image_sha256": Some(&settings.ref_image_sha256).filter(|pictures| !pictures.is_empty()),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
 }

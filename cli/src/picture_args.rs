@@ -1,7 +1,9 @@
 //! What a picture is made with, as flags: shared by every verb that makes pictures.
 
 use clap::Args;
-use imgd_client::{Control, GenerateRequest, ImageFormat, ImageInput, Lora, ModelPart};
+use imgd_client::{
+    Control, GenerateRequest, ImageFormat, ImageInput, Lora, ModelPart, ReferenceImage,
+};
 use imgd_proto::limits;
 
 use crate::{
@@ -109,6 +111,14 @@ pub(crate) struct PictureArgs {
     /// Style that the prompts are put into: a name in `[styles]` of the daemon's config; may be repeated
     #[arg(long = "style", value_name = "NAME")]
     pub(crate) styles: Vec<String>,
+    /// Picture to look at beside the prompt, as in "make it night" or "the cat of the first picture in the room of the second": PNG, JPEG or WebP; the first one's size is the new picture's where no flag says otherwise. For models that can, FLUX.2 klein. May be repeated, up to 4 times
+    #[arg(
+        long = "ref-image",
+        value_name = "FILE",
+        value_parser = picture_file::file(&limits::REF_IMAGE),
+        conflicts_with = "init_image"
+    )]
+    pub(crate) ref_images: Vec<PictureFile>,
     /// Number format of the computation [default: auto]
     #[arg(
         long,
@@ -153,6 +163,7 @@ impl PictureArgs {
             loras: self.loras.clone(),
             controls: self.controls.clone(),
             styles: self.styles.clone(),
+            ref_images: self.ref_images.iter().map(reference).collect(),
             input: self.init_image.as_ref().map(|image| ImageInput {
                 init_image: image.bytes.clone().into(),
                 mask: self
@@ -168,6 +179,13 @@ impl PictureArgs {
             precision: self.precision.unwrap_or(Precision::Auto).into(),
             ..GenerateRequest::default()
         }
+    }
+}
+
+/// A picture to look at.
+pub(crate) fn reference(file: &PictureFile) -> ReferenceImage {
+    ReferenceImage {
+        ref_image: file.bytes.clone().into(),
     }
 }
 

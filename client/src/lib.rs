@@ -62,6 +62,6 @@ pub use pages::Pages;
 pub use picture::sha256_hex;
 pub use request::{
     Control, ControlPreprocess, GenerateRequest, ImageFormat, ImageInput, KeepAlive, Lora,
-    ModelPart, Precision, Priority, PromptSyntax,
+    ModelPart, Precision, Priority, PromptSyntax, ReferenceImage,
 };
 pub use watch::{JobEvent, Watch};

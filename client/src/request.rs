@@ -5,7 +5,7 @@ use std::time::Duration;
 use imgd_proto::v1;
 pub use imgd_proto::v1::{
     Control, ControlPreprocess, ImageFormat, ImageInput, Lora, ModelPart, Precision, Priority,
-    PromptSyntax,
+    PromptSyntax, ReferenceImage,
 };
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
@@ -57,6 +57,8 @@ pub struct GenerateRequest {
     pub styles: Vec<String>,
     /// Takes the prompts as they are: no choices, no lines of files, no styles.
     pub prompts_are_final: bool,
+    /// Pictures that the model looks at beside the prompt, where it can.
+    pub ref_images: Vec<ReferenceImage>,
     /// A picture to begin from, or to repaint in part.
     pub input: Option<ImageInput>,
     /// Number format of the computation.
@@ -139,6 +141,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             prompts_are_final: request.prompts_are_final,
             // The daemon's affair.
             embeddings: Vec::new(),
+            ref_images: request.ref_images,
             input: request.input,
             precision: request.precision.into(),
             format: request.format.into(),

@@ -236,6 +236,8 @@ pub struct PictureRequest {
     pub controls: Vec<v1::Control>,
     /// Words of the prompts that may stand for embeddings, with the absolute paths of their files.
     pub embeddings: Vec<v1::Embedding>,
+    /// Pictures to look at.
+    pub ref_images: Vec<v1::ReferenceImage>,
     /// A picture to begin from.
     pub input: Option<v1::ImageInput>,
 }

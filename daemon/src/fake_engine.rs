@@ -183,6 +183,7 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         loras: Vec::new(),
         controls: Vec::new(),
         embeddings: Vec::new(),
+        ref_images: Vec::new(),
         input: None,
     }
 }

@@ -138,6 +138,7 @@ impl Submission {
                 .collect(),
             controls: common.controls.clone(),
             embeddings: common.embeddings.clone(),
+            ref_images: common.ref_images.clone(),
             input: common.input.clone(),
         }
     }

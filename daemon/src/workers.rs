@@ -219,6 +219,7 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         loras: picture.loras,
         controls: picture.controls,
         embeddings: picture.embeddings,
+        ref_images: picture.ref_images,
     }
 }
 

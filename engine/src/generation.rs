@@ -14,6 +14,7 @@ use crate::{
     controls::Steering,
     families::{Conditioning, Decoding, LatentShape},
     init::Kept,
+    references::Reference,
     sampling::{Sampler, SamplerState, noise},
 };
 
@@ -39,6 +40,8 @@ pub struct Generation {
     pub(crate) adapters: Option<Arc<Opened>>,
     /// The ControlNets that steer it.
     pub(crate) controls: Vec<Steering>,
+    /// The pictures that it looks at.
+    pub(crate) references: Vec<Reference>,
     pub(crate) positive: Conditioning,
     pub(crate) negative: Option<Conditioning>,
     /// Not saved: it is large, and quickly done again.
@@ -102,9 +105,10 @@ impl Generation {
     /// The state as bytes: the same bytes for the same state, on every run. Decoding is no part of it: a generation
     /// that was decoded in part is saved as it was before.
     ///
-    /// Text and a picture to begin from are encoded again by [`crate::Model::restore`]: embeddings are large. Layout:
+    /// Text and pictures are encoded again by [`crate::Model::restore`]: embeddings are large. Layout:
     /// magic, then blocks, each with its length in eight little-endian bytes (JSON header, sampler, noise, latents, and
-    /// the files of a picture and its mask, empty without them, and of each ControlNet's picture), then the SHA-256 of all before.
+    /// the files of a picture and its mask, empty without them, of each ControlNet's picture, and of each picture to look at), then the
+    /// SHA-256 of all before.
     pub fn save(&self) -> Result<Vec<u8>> {
         let header = Header {
             request: self.request.clone(),
@@ -127,7 +131,8 @@ impl Generation {
             .flat_map(|value| value.to_le_bytes())
             .collect();
         let mut bytes = MAGIC.to_vec();
-        let pictures = self.request.controls.iter();
+        let of_controls = self.request.controls.iter().map(|control| &control.image);
+        let to_look_at = self.request.ref_images.iter().map(|picture| &picture.image);
         let blocks = [
             header,
             self.sampler.save().to_bytes(),
@@ -140,7 +145,7 @@ impl Generation {
         ];
         for block in blocks
             .into_iter()
-            .chain(pictures.map(|control| control.image.to_vec()))
+            .chain(of_controls.chain(to_look_at).map(|image| image.to_vec()))
         {
             bytes.extend_from_slice(&(block.len() as u64).to_le_bytes());
             bytes.extend_from_slice(&block);
@@ -228,6 +233,9 @@ impl Saved {
         });
         for control in &mut header.request.controls {
             control.image = Bytes::copy_from_slice(next()?);
+        }
+        for picture in &mut header.request.ref_images {
+            picture.image = Bytes::copy_from_slice(next()?);
         }
         let (values, tail) = latents.as_chunks::<4>();
         if !tail.is_empty() {

@@ -83,6 +83,24 @@ impl Rgb8 {
             .collect()
     }
 
+    /// What lies in the middle of it, no larger than the picture is; where a row or column is over, it is left out at the right
+    /// and the bottom. Source: diffusers `Flux2ImageProcessor._resize_and_crop`.
+    pub(crate) fn middle(&self, width_px: u32, height_px: u32) -> Self {
+        let (width_px, height_px) = (width_px.min(self.width_px), height_px.min(self.height_px));
+        let left = 3 * ((self.width_px - width_px) / 2) as usize;
+        let top = ((self.height_px - height_px) / 2) as usize;
+        let rows = self.pixels.chunks_exact(3 * self.width_px.max(1) as usize);
+        let cut = rows.skip(top).take(height_px as usize);
+        Self {
+            width_px,
+            height_px,
+            pixels: cut
+                .flat_map(|row| &row[left..left + 3 * width_px as usize])
+                .copied()
+                .collect(),
+        }
+    }
+
     /// Whether every pixel has the same colour, as pictures of a network that has failed do.
     pub fn is_constant(&self) -> bool {
         let first = self.pixels.get(..3);

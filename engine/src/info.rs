@@ -43,6 +43,9 @@ pub struct ModelInfo {
     /// Whether there are ControlNets for its kind.
     #[serde(default)]
     pub has_controls: bool,
+    /// Pictures that it looks at, at most.
+    #[serde(default)]
+    pub ref_images: u32,
     /// Layers that `clip_skip` may count.
     pub clip_layers: u32,
     /// What a request gets that names nothing (seed 0). Sampler, schedule and prediction are empty when the model's
@@ -138,6 +141,7 @@ pub(crate) fn describe(
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
         repaints: description.repaints,
         has_controls: description.has_controls,
+        ref_images: family.ref_images,
         prompt_has_grammar: description.prompt_has_grammar,
         clip_layers: description.clip_layers,
         defaults: Settings {
@@ -167,6 +171,7 @@ pub(crate) fn describe(
             loras: Vec::new(),
             controls: Vec::new(),
             embeddings: Vec::new(),
+            ref_image_sha256: Vec::new(),
         },
         components: files
             .parts()

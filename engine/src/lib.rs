@@ -39,6 +39,7 @@ mod keys;
 mod latent_noise;
 mod model;
 pub mod nn;
+mod references;
 mod request;
 mod resolve;
 pub mod sampling;
@@ -51,5 +52,5 @@ pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{
     Borders, CannyThresholds, Control, EmbeddingWord, Guidance, InitImage, Lora, Notice, Precision,
-    PromptSyntax, Request, Settings, UsedControl, UsedEmbedding, UsedLora, Variation,
+    PromptSyntax, RefImage, Request, Settings, UsedControl, UsedEmbedding, UsedLora, Variation,
 };

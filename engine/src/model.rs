@@ -19,6 +19,7 @@ use crate::{
     kernels,
     latent_noise::LatentNoise,
     nn::with_adapters,
+    references,
     resolve::resolve,
     sampling::{self, noise},
 };
@@ -194,6 +195,7 @@ impl Model {
                     timestep: model_input.timestep,
                     conditioning,
                     beside: generation.beside.as_deref(),
+                    references: &generation.references,
                     controls,
                 });
             }
@@ -393,6 +395,11 @@ impl Model {
         let size_px = (settings.width_px, settings.height_px);
         let (controls, used) = controls::begin(&request.controls, &self.controls, size_px, shape)?;
         settings.controls = used;
+        let references = references::begin(
+            &request.ref_images,
+            self.family.autoencoder(),
+            self.info.size_multiple_px,
+        )?;
         let mut noise = noise::Generator::new(noise::KINDS[0], settings.seed)?;
         let mut latent_noise = LatentNoise {
             generator: &mut noise,
@@ -440,6 +447,7 @@ impl Model {
             noise,
             adapters,
             controls,
+            references,
             positive: encoded.positive,
             negative: encoded.negative,
             decoding: None,
@@ -474,6 +482,7 @@ impl Model {
             loras: settings.loras.clone(),
             controls: settings.controls.clone(),
             embeddings: settings.embeddings.clone(),
+            ref_image_sha256: settings.ref_image_sha256.clone(),
             init_image_sha256: request.init.as_ref().map(|init| image::sha256(&init.image)),
             mask_sha256: request
                 .init

@@ -121,6 +121,9 @@ pub struct Request {
     /// Words of the prompts that may stand for embeddings.
     #[serde(default)]
     pub embeddings: Vec<EmbeddingWord>,
+    /// Pictures to look at, where the model does that.
+    #[serde(default)]
+    pub ref_images: Vec<RefImage>,
     /// A picture to begin from. Saved apart from the rest: it is no text.
     #[serde(skip)]
     pub init: Option<InitImage>,
@@ -133,6 +136,25 @@ pub struct Variation {
     pub seed: u64,
     /// How far the noise is on the way to the other seed's, 0 to 1; 0 changes nothing.
     pub strength: f64,
+}
+
+/// A picture to look at.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct RefImage {
+    /// A PNG, JPEG or WebP file, of 64 pixels on a side at least. Saved apart from the rest: it is no text.
+    #[serde(skip)]
+    pub image: Bytes,
+}
+
+/// Without the picture.
+impl std::fmt::Debug for RefImage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = self.image.len();
+        formatter
+            .debug_struct("RefImage")
+            .field("bytes", &bytes)
+            .finish()
+    }
 }
 
 /// An adapter that changes what the model draws: LoRA, LoHa or LoKr.
@@ -376,6 +398,7 @@ impl Request {
             loras: Vec::new(),
             controls: Vec::new(),
             embeddings: Vec::new(),
+            ref_images: Vec::new(),
             init: None,
         }
     }
@@ -430,6 +453,9 @@ pub struct Settings {
     /// Embeddings that the prompts name.
     #[serde(default)]
     pub embeddings: Vec<UsedEmbedding>,
+    /// SHA-256 of the file of each picture that is looked at, hex.
+    #[serde(default)]
+    pub ref_image_sha256: Vec<String>,
 }
 
 impl PromptSyntax {

@@ -6,7 +6,7 @@ use crate::{
     image,
     info::own_or_named,
     init::{self, Frame},
-    request,
+    references, request,
     sampling::{self, Plan, SchedulerConfig},
 };
 
@@ -33,7 +33,13 @@ pub(crate) fn resolve(
         return Err(controls::none_known());
     }
     controls::check(&request.controls)?;
-    let (default_width, default_height) = default_size(info, request)?;
+    let seen_px = references::check(
+        &request.ref_images,
+        info.ref_images,
+        request.init.is_some(),
+        multiple_px,
+    )?;
+    let (default_width, default_height) = default_size(info, request, seen_px)?;
     let width_px = request.width_px.unwrap_or(default_width);
     let width_px = request::check_side("width_px", width_px, multiple_px)?;
     let height_px = request.height_px.unwrap_or(default_height);
@@ -105,14 +111,23 @@ pub(crate) fn resolve(
         loras: Vec::new(),
         controls: Vec::new(),
         embeddings: Vec::new(),
+        ref_image_sha256: request
+            .ref_images
+            .iter()
+            .map(|picture| image::sha256(&picture.image))
+            .collect(),
     };
     Ok((settings, plan))
 }
 
 /// Width and height in pixels of a request that names none: the model's, or what follows from the picture it
 /// begins from or is steered by.
-fn default_size(info: &ModelInfo, request: &Request) -> Result<(u32, u32)> {
-    let models = (info.defaults.width_px, info.defaults.height_px);
+fn default_size(
+    info: &ModelInfo,
+    request: &Request,
+    seen_px: Option<(u32, u32)>,
+) -> Result<(u32, u32)> {
+    let models = seen_px.unwrap_or((info.defaults.width_px, info.defaults.height_px));
     let Some(init) = &request.init else {
         let Some(control) = request.controls.first() else {
             return Ok(models);

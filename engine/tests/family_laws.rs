@@ -32,6 +32,8 @@ const CASES: &[&str] = &[
     "control-two",
     "control-heun",
     "control-xl-two",
+    "reference-two",
+    "reference-guided",
 ];
 
 fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {
@@ -64,10 +66,11 @@ fn requests(case: &Case, root: &Path) -> Vec<Request> {
             "a cat sitting next to a dog under the blue sky, a red apple on a wooden table, studio light, a cat and a dog",
             7,
         ),
-        // Without adapters and ControlNets, where the case has some.
+        // Without adapters, ControlNets and pictures to look at, where the case has some. Its size is the others'.
         Request {
             loras: Vec::new(),
             controls: Vec::new(),
+            ref_images: Vec::new(),
             ..with("", 8)
         },
     ]

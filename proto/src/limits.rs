@@ -9,7 +9,7 @@ use crate::{
     errors::{Failure, Reason},
     v1::{
         Control, ControlPreprocess, GenerateRequest, ImageFormat, ImageInput, LoadModelRequest,
-        Lora, ModelPart, Precision, Priority, PromptSyntax, SubmitJobRequest,
+        Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage, SubmitJobRequest,
     },
 };
 
@@ -108,6 +108,8 @@ table! {
     CANNY_LOW: "canny_low", integer(0, 2_040), "", "100", "Strength above which a pixel continues an edge";
     CANNY_HIGH: "canny_high", integer(0, 2_040), "", "200", "Strength above which a pixel begins an edge";
     STYLES: "styles", integer(0, 16), "", "none", "Styles that the prompts are put into";
+    REF_IMAGES: "ref_images", integer(0, 4), "", "none", "Pictures that the model looks at";
+    REF_IMAGE: "ref_image", Range::Bytes { max: 16 << 20 }, "bytes", "", "File of a picture that the model looks at";
     WIDTH_PX: "width_px", integer(8, 4_096), "px", "the model's", "Width of the picture";
     HEIGHT_PX: "height_px", integer(8, 4_096), "px", "the model's", "Height of the picture";
     NUM_INFERENCE_STEPS: "num_inference_steps", integer(1, 1_000), "", "the model's", "Denoising steps";
@@ -226,8 +228,11 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
     validate_variation(request)?;
     request.input.as_ref().map_or(Ok(()), validate_input)?;
     validate_loras(&request.loras)?;
-    validate_controls(request)?;
     validate_styles(&request.styles)?;
+    whole(&CONTROLS, count_of(&request.controls))?;
+    request.controls.iter().try_for_each(validate_control)?;
+    validate_ref_images(&request.ref_images)?;
+    validate_pictures(request)?;
     text(&SAMPLER, &request.sampler)?;
     text(&SCHEDULE, &request.schedule)?;
     enumeration::<Precision>("precision", request.precision)?;
@@ -324,24 +329,49 @@ fn is_name_or_path(name: &str) -> bool {
     !name.contains('\0') && (name.starts_with('/') || is_inside())
 }
 
-/// Checks the ControlNets of a request. Says nothing of whether they exist.
-fn validate_controls(request: &GenerateRequest) -> Result<(), FieldError> {
-    let controls = &request.controls;
-    whole(&CONTROLS, u32::try_from(controls.len()).unwrap_or(u32::MAX))?;
-    controls.iter().try_for_each(validate_control)?;
+fn count_of<T>(list: &[T]) -> u32 {
+    u32::try_from(list.len()).unwrap_or(u32::MAX)
+}
+
+/// Checks pictures to look at, without looking into them.
+fn validate_ref_images(pictures: &[ReferenceImage]) -> Result<(), FieldError> {
+    whole(&REF_IMAGES, count_of(pictures))?;
+    pictures.iter().try_for_each(|picture| {
+        if picture.ref_image.is_empty() {
+            let message = "ref_image is empty: it is a picture's file".to_owned();
+            return Err(FieldError::new(REF_IMAGE.field, message)
+                .with_hint("give a PNG, JPEG or WebP file".to_owned()));
+        }
+        bytes_of(&REF_IMAGE, picture.ref_image.len())
+    })
+}
+
+/// Checks what all pictures of a request take together.
+fn validate_pictures(request: &GenerateRequest) -> Result<(), FieldError> {
     let of_input = request
         .input
         .iter()
         .flat_map(|input| [&input.init_image, &input.mask]);
-    let of_controls = controls.iter().map(|control| &control.control_image);
-    let bytes: usize = of_input.chain(of_controls).map(|image| image.len()).sum();
+    let of_controls = request
+        .controls
+        .iter()
+        .map(|control| &control.control_image);
+    let to_look_at = request.ref_images.iter().map(|picture| &picture.ref_image);
+    let all = of_input.chain(of_controls).chain(to_look_at);
+    let bytes: usize = all.map(|image| image.len()).sum();
     if bytes > MAX_PICTURES_BYTES {
         let message = format!(
             "the pictures of the request have {bytes} bytes together: they may have {}",
             grouped(MAX_PICTURES_BYTES as u64)
         );
-        return Err(FieldError::new(CONTROL_IMAGE.field, message)
-            .with_hint("save them smaller, or as JPEG".to_owned()));
+        let field = if request.ref_images.is_empty() {
+            CONTROL_IMAGE.field
+        } else {
+            REF_IMAGE.field
+        };
+        return Err(
+            FieldError::new(field, message).with_hint("save them smaller, or as JPEG".to_owned())
+        );
     }
     Ok(())
 }

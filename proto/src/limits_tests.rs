@@ -14,6 +14,7 @@ fn comment_of(field: &str) -> String {
         (IMAGE_PROTO, "Lora"),
         (IMAGE_PROTO, "ModelPart"),
         (IMAGE_PROTO, "Control"),
+        (IMAGE_PROTO, "ReferenceImage"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]
@@ -569,4 +570,38 @@ fn control_nets_are_checked_one_by_one() {
         ..control()
     };
     assert_eq!(many(vec![large; 3]), "control_image");
+}
+
+#[test]
+fn pictures_to_look_at_are_few_and_share_the_room_for_pictures() {
+    let of = |sizes: &[usize]| -> Vec<ReferenceImage> {
+        let picture = |size: &usize| ReferenceImage {
+            ref_image: vec![0; *size].into(),
+        };
+        sizes.iter().map(picture).collect()
+    };
+    let validate = |sizes: &[usize]| {
+        validate_generate(&GenerateRequest {
+            ref_images: of(sizes),
+            ..request()
+        })
+    };
+    validate(&[16 << 20, 16 << 20]).unwrap();
+    validate(&[1; 4]).unwrap();
+    for (field, sizes) in [
+        ("ref_images", &[1; 5][..]),
+        ("ref_image", &[1, 0]),
+        ("ref_image", &[(16 << 20) + 1]),
+        ("ref_image", &[12 << 20; 3]),
+    ] {
+        assert_eq!(validate(sizes).unwrap_err().field, field);
+    }
+    let with_input = refused(|request| {
+        request.ref_images = of(&[10 << 20, 10 << 20]);
+        request.input = Some(ImageInput {
+            init_image: vec![0; 13 << 20].into(),
+            ..Default::default()
+        });
+    });
+    assert_eq!(with_input.field, "ref_image");
 }

@@ -91,7 +91,10 @@ fn group(point: &journal::CurvePoint) -> Group {
 
 /// What the engine's settings have in common with others of one evaluation.
 pub(super) fn group_of(settings: &v1::Settings) -> Group {
-    let adapters = if settings.loras.is_empty() && settings.controls.is_empty() {
+    let is_plain = settings.loras.is_empty()
+        && settings.controls.is_empty()
+        && settings.ref_image_sha256.is_empty();
+    let adapters = if is_plain {
         0
     } else {
         let mut hasher = DefaultHasher::new();
@@ -101,6 +104,10 @@ pub(super) fn group_of(settings: &v1::Settings) -> Group {
         // ControlNets take time of their own; their pictures and weights may differ.
         for control in &settings.controls {
             (0_u8, &control.sha256).hash(&mut hasher);
+        }
+        // So do pictures to look at, most of which are brought to about one size.
+        if !settings.ref_image_sha256.is_empty() {
+            (1_u8, settings.ref_image_sha256.len()).hash(&mut hasher);
         }
         hasher.finish().max(1)
     };
@@ -148,6 +155,20 @@ mod tests {
         for other in [&[][..], &[("b", "1")], &[("a", "1"), ("b", "1")]] {
             assert_ne!(with(&[("a", "1")]), with(other));
         }
+    }
+
+    #[test]
+    fn as_many_pictures_to_look_at_share_whatever_they_show() {
+        let with = |pictures: &[&str]| {
+            group_of(&v1::Settings {
+                ref_image_sha256: pictures.iter().map(ToString::to_string).collect(),
+                ..v1::Settings::default()
+            })
+        };
+        assert_eq!(with(&[]).adapters, 0);
+        assert_eq!(with(&["a"]), with(&["b"]));
+        assert_ne!(with(&["a"]), with(&[]));
+        assert_ne!(with(&["a"]), with(&["a", "b"]));
     }
 
     #[test]

@@ -128,10 +128,15 @@ fn without_pictures(request: &v1::GenerateRequest) -> v1::GenerateRequest {
         control_image: Bytes::new(),
         ..control.clone()
     });
+    let ref_images = request
+        .ref_images
+        .iter()
+        .map(|_| v1::ReferenceImage::default());
     // Cloning shares the pictures' bytes.
     v1::GenerateRequest {
         input,
         controls: controls.collect(),
+        ref_images: ref_images.collect(),
         ..request.clone()
     }
 }

@@ -86,7 +86,7 @@ fn repo_of(folder: &str) -> Option<RepoId> {
 }
 
 /// Fills in what a request does not say. A sampler and its schedule are one; a size follows from a
-/// picture to begin from or to be steered by.
+/// picture to begin from, to be steered by or to look at.
 pub(super) fn fill(request: &mut v1::GenerateRequest, defaults: &Defaults) {
     let steps = defaults.num_inference_steps;
     request.num_inference_steps.get_or_insert(steps);
@@ -98,7 +98,8 @@ pub(super) fn fill(request: &mut v1::GenerateRequest, defaults: &Defaults) {
         request.schedule = defaults.schedule.clone().unwrap_or_default();
     }
     let begins = |input: &v1::ImageInput| !input.init_image.is_empty();
-    if !request.input.as_ref().is_some_and(begins) && request.controls.is_empty() {
+    let has_others = !request.controls.is_empty() || !request.ref_images.is_empty();
+    if !request.input.as_ref().is_some_and(begins) && !has_others {
         request.width_px.get_or_insert(defaults.width_px);
         request.height_px.get_or_insert(defaults.height_px);
     }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path:
 
 use imgd_engine::{
     Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, Generation, InitImage, Lora,
-    Model, ModelInfo, OpenOptions, Precision, PromptSyntax, Request, Settings, UsedControl,
-    Variation,
+    Model, ModelInfo, OpenOptions, Precision, PromptSyntax, RefImage, Request, Settings,
+    UsedControl, Variation,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
 };
@@ -366,6 +366,13 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
                 path: embedding.file.into(),
             })
             .collect(),
+        ref_images: start
+            .ref_images
+            .into_iter()
+            .map(|picture| RefImage {
+                image: picture.ref_image,
+            })
+            .collect(),
         init: start.input.map(|input| InitImage {
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
             strength: input.strength,
@@ -522,6 +529,7 @@ fn settings(settings: &Settings) -> v1::Settings {
                 sha256: used.sha256.clone(),
             })
             .collect(),
+        ref_image_sha256: settings.ref_image_sha256.clone(),
     }
 }
 

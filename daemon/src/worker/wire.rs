@@ -144,6 +144,8 @@ pub(crate) struct Start {
     pub(crate) variation_strength: Option<f64>,
     #[prost(message, repeated, tag = "26")]
     pub(crate) embeddings: Vec<v1::Embedding>,
+    #[prost(message, repeated, tag = "27")]
+    pub(crate) ref_images: Vec<v1::ReferenceImage>,
 }
 
 /// Without the prompts, which reach no log.

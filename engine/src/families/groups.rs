@@ -1,5 +1,5 @@
 //! Inputs of one evaluation that can go through a network together: those whose prompts are of one length, and that the same
-//! ControlNets steer.
+//! ControlNets steer and that look at pictures of the same sizes.
 
 use candle_core::{Device, Tensor};
 
@@ -8,10 +8,11 @@ use super::{
     latent_diffusion::concat,
     patches::{Patches, pack, unpack},
 };
+use crate::references::{Reference, same_shapes};
 use crate::{Error, Result, controls};
 
 /// Several inputs stacked, for a transformer of patches.
-pub(super) struct Stacked {
+pub(super) struct Stacked<'a> {
     /// `(b, tokens, channels of a patch)`.
     pub(super) tokens: Tensor,
     /// Rows and columns of patches.
@@ -24,14 +25,41 @@ pub(super) struct Stacked {
     pub(super) pooled_prompt_embeds: Option<Tensor>,
     /// Guidance of each, where all have one.
     pub(super) guidance: Vec<f64>,
+    /// The pictures that each looks at, of the same sizes.
+    references: Vec<&'a [Reference]>,
 }
 
-impl Stacked {
+impl Stacked<'_> {
     /// The pooled text, which the transformer needs.
     pub(super) fn pooled(&self) -> Result<&Tensor> {
         self.pooled_prompt_embeds
             .as_ref()
             .ok_or_else(|| Error::internal("a prompt without its pooled text"))
+    }
+
+    /// Rows and columns of the pictures to look at.
+    pub(super) fn reference_grids(&self) -> impl Iterator<Item = (usize, usize)> {
+        let first = self.references.first().copied().unwrap_or_default();
+        first
+            .iter()
+            .map(|picture| (picture.shape.height, picture.shape.width))
+    }
+
+    /// The tokens and behind them those of pictures to look at, each latent one: `(b, tokens, channels)`.
+    pub(super) fn with_references(&self) -> Result<Tensor> {
+        let (batch, _, channels) = self.tokens.dims3()?;
+        let latents: Vec<f32> = self
+            .references
+            .iter()
+            .flat_map(|pictures| pictures.iter())
+            .flat_map(|picture| picture.latents.iter().copied())
+            .collect();
+        if latents.is_empty() {
+            return Ok(self.tokens.clone());
+        }
+        let shape = (batch, latents.len() / (batch * channels), channels);
+        let references = Tensor::from_vec(latents, shape, self.tokens.device())?;
+        Ok(Tensor::cat(&[&self.tokens, &references], 1)?)
     }
 }
 
@@ -52,7 +80,7 @@ pub(super) fn evaluate(
     shape: LatentShape,
     inputs: &[NetworkInput<'_>],
     patching: Patching,
-    network: impl Fn(&Stacked) -> Result<Tensor>,
+    network: impl Fn(&Stacked<'_>) -> Result<Tensor>,
 ) -> Result<Vec<Vec<f32>>> {
     each(shape, inputs, |group| {
         let stacked = stack(shape, group, patching)?;
@@ -66,8 +94,8 @@ pub(super) fn evaluate(
     })
 }
 
-/// Runs `network` on every group of inputs whose prompts have the same number of tokens and that have the same ControlNets;
-/// one output for each input, in order. `network` gives as many numbers for each as `shape` has.
+/// Runs `network` on every group of inputs whose prompts have the same number of tokens and that have the same ControlNets
+/// and pictures of the same sizes to look at; one output for each input, in order. `network` gives as many numbers for each as `shape` has.
 pub(super) fn each(
     shape: LatentShape,
     inputs: &[NetworkInput<'_>],
@@ -81,6 +109,7 @@ pub(super) fn each(
                 outputs[*index].is_empty()
                     && words(*index) == words(first)
                     && controls::same(inputs[*index].controls, inputs[first].controls)
+                    && same_shapes(inputs[*index].references, inputs[first].references)
             })
             .collect();
         let group: Vec<&NetworkInput<'_>> = members.iter().map(|index| &inputs[*index]).collect();
@@ -95,7 +124,11 @@ pub(super) fn each(
     Ok(outputs)
 }
 
-fn stack(shape: LatentShape, group: &[&NetworkInput<'_>], patching: Patching) -> Result<Stacked> {
+fn stack<'a>(
+    shape: LatentShape,
+    group: &[&NetworkInput<'a>],
+    patching: Patching,
+) -> Result<Stacked<'a>> {
     let patch = patching.patch;
     let grid = (shape.height / patch, shape.width / patch);
     let samples: Vec<f32> = group
@@ -123,5 +156,6 @@ fn stack(shape: LatentShape, group: &[&NetworkInput<'_>], patching: Patching) ->
             conditioning.pooled_prompt_embeds.as_ref()
         })?,
         guidance: guidance.unwrap_or_default(),
+        references: group.iter().map(|input| input.references).collect(),
     })
 }

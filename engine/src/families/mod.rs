@@ -45,6 +45,7 @@ use crate::{
     controls::Acting,
     denoise::unet_2d_condition::{self, AddedConditioning},
     embeddings::{Embeddings, Reading, Slot},
+    references::{self, Reference},
     request::{Guidance, Precision, PromptSyntax},
     sampling::SchedulerConfig,
 };
@@ -69,6 +70,8 @@ pub(crate) struct FamilyEntry {
     pub(crate) weighted_parts: &'static [&'static str],
     /// Parts that a model may lack.
     pub(crate) optional_parts: &'static [&'static str],
+    /// Pictures that a model of it looks at beside the prompt, at most.
+    pub(crate) ref_images: u32,
     /// How single files of the family are read; `None` where they are not.
     pub(crate) single_file: Option<SingleFile>,
     /// What single files and their adapters call the layers of the network; gets the names that the checkpoint has.
@@ -223,6 +226,8 @@ pub(crate) struct NetworkInput<'a> {
     pub(crate) conditioning: &'a Conditioning,
     /// What a network that repaints takes beside each latent.
     pub(crate) beside: Option<&'a [f32]>,
+    /// Pictures to look at; none where [`FamilyEntry::ref_images`] is 0.
+    pub(crate) references: &'a [Reference],
     /// The ControlNets that act in this evaluation; none where [`Family::controlled`] is none.
     pub(crate) controls: &'a [Acting<'a>],
 }
@@ -244,6 +249,18 @@ pub(crate) fn find(pipeline_class: &str) -> Result<&'static FamilyEntry> {
         "model_index.json: pipeline class `{pipeline_class}` is not supported"
     ))
     .with_hint(format!("supported are {}", known.join(", "))))
+}
+
+/// The failure of a request with pictures to look at, whose model looks at none.
+pub(crate) fn looks_at_none() -> Error {
+    let looking = FAMILIES.iter().filter(|entry| entry.ref_images > 0);
+    let names: Vec<&str> = looking.map(|entry| entry.name).collect();
+    let field = references::FIELD;
+    let message = format!("{field} is set, but this model looks at no pictures");
+    Error::invalid(field, message).with_hint(format!(
+        "models of these families do: {}; any can begin from a picture, which is `init_image`",
+        names.join(", ")
+    ))
 }
 
 #[cfg(test)]

@@ -86,6 +86,9 @@ pub struct Metadata {
     /// Embeddings that words of the prompts stand for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<UsedEmbedding>,
+    /// SHA-256 of the file of each picture that it looked at, hex.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ref_image_sha256: Vec<String>,
     /// Precision of the network, such as `f32`.
     pub precision: String,
 }

@@ -54,6 +54,7 @@ fn metadata() -> Metadata {
         loras: Vec::new(),
         controls: Vec::new(),
         embeddings: Vec::new(),
+        ref_image_sha256: Vec::new(),
         mask_sha256: None,
         mask_blur_px: None,
         only_masked_padding_px: None,
@@ -360,4 +361,20 @@ fn encode_times() {
             );
         }
     }
+}
+
+/// As `(image.size - size) // 2` has it.
+#[test]
+fn the_middle_loses_what_is_over_at_the_right_and_the_bottom() {
+    let picture = Rgb8 {
+        width_px: 5,
+        height_px: 4,
+        pixels: (0..60).collect(),
+    };
+    let middle = picture.middle(2, 1);
+    assert_eq!((middle.width_px, middle.height_px), (2, 1));
+    // The second row, from the second pixel on.
+    assert_eq!(middle.pixels, [18, 19, 20, 21, 22, 23]);
+    assert!(picture.middle(5, 4) == picture);
+    assert!(picture.middle(9, 9) == picture);
 }

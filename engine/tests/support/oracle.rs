@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
 use imgd_engine::{
-    CannyThresholds, Control, EmbeddingWord, InitImage, Lora, PromptSyntax, Request,
+    CannyThresholds, Control, EmbeddingWord, InitImage, Lora, PromptSyntax, RefImage, Request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,6 +63,12 @@ pub(crate) struct CaseRequest {
     pub(crate) embeddings: Vec<String>,
     #[serde(default)]
     pub(crate) controls: Vec<CaseControl>,
+    /// Files in `expected`.
+    #[serde(default)]
+    pub(crate) ref_images: Vec<String>,
+    /// Whether the size follows from the rest.
+    #[serde(default)]
+    has_own_size: bool,
 }
 
 /// A ControlNet of a request.
@@ -88,8 +94,8 @@ impl CaseRequest {
         };
         Request {
             negative_prompt: self.negative_prompt.clone(),
-            width_px: Some(self.width),
-            height_px: Some(self.height),
+            width_px: Some(self.width).filter(|_| !self.has_own_size),
+            height_px: Some(self.height).filter(|_| !self.has_own_size),
             num_inference_steps: Some(self.steps),
             guidance_scale: Some(self.guidance),
             sampler: self.sampler.clone(),
@@ -134,6 +140,11 @@ impl CaseRequest {
                     })
                 })
                 .collect(),
+            ref_images: self
+                .ref_images
+                .iter()
+                .map(|name| RefImage { image: file(name) })
+                .collect(),
             ..Request::new(self.prompt.clone(), self.seed + number as u64)
         }
     }
@@ -153,6 +164,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "control_cases.json",
         "area_cases.json",
         "embedding_cases.json",
+        "reference_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {

@@ -1,7 +1,7 @@
 //! What a line of a batch may say: the names of the contract's fields, the flags' names beside them, and what each
 //! takes.
 
-use imgd_client::{Control, KeepAlive, Lora, ModelPart};
+use imgd_client::{Control, KeepAlive, Lora, ModelPart, ReferenceImage};
 use imgd_proto::limits;
 
 use crate::{
@@ -9,7 +9,9 @@ use crate::{
     control_arg::control,
     durations, numbers,
     output::Format,
-    picture_args::{Precision, Priority, PromptSyntax, absolute, lora, model_name, part},
+    picture_args::{
+        Precision, Priority, PromptSyntax, absolute, lora, model_name, part, reference,
+    },
     picture_file::{self, PictureFile},
 };
 
@@ -45,6 +47,7 @@ pub(super) struct Own {
     pub(super) loras: Option<Vec<Lora>>,
     pub(super) controls: Option<Vec<Control>>,
     pub(super) styles: Option<Vec<String>>,
+    pub(super) ref_images: Option<Vec<ReferenceImage>>,
     pub(super) prompt_syntax: Option<PromptSyntax>,
     pub(super) precision: Option<Precision>,
     pub(super) format: Option<Format>,
@@ -164,6 +167,11 @@ fields! {
         |own, text| own.controls = Some(text.split(';').map(|one| control(one.trim())).collect::<Result<_, _>>()?);
     ["styles", "style"], Text,
         |own, text| own.styles = Some(text.split(',').map(|name| name.trim().to_owned()).collect());
+    ["ref_images", "ref_image"], Text, |own, text| {
+        let file = picture_file::file(&limits::REF_IMAGE);
+        let read = |path: &str| Ok(reference(&file(path).map_err(|why| format!("{path}: {why}"))?));
+        own.ref_images = Some(text.split(';').map(|one| read(one.trim())).collect::<Result<_, String>>()?);
+    };
     ["prompt_syntax"], Text, |own, text| own.prompt_syntax = Some(choice(text)?);
     ["precision"], Text, |own, text| own.precision = Some(choice(text)?);
     ["format"], Text, |own, text| own.format = Some(choice(text)?);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use imgd_client::{
-    Control, GenerateRequest, ImageInput, Lora, ModelPart, PromptSyntax, sha256_hex, v1,
+    Control, GenerateRequest, ImageInput, Lora, ModelPart, PromptSyntax, ReferenceImage,
+    sha256_hex, v1,
 };
 use imgd_proto::limits::validate_generate;
 
@@ -202,6 +203,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         loras: own.loras.clone().unwrap_or(base.loras),
         controls: own.controls.clone().unwrap_or(base.controls),
         styles: own.styles.clone().unwrap_or(base.styles),
+        ref_images: own.ref_images.clone().unwrap_or(base.ref_images),
         input: input(own, base.input),
         precision,
         jpeg_quality: own.jpeg_quality.or(file.jpeg_quality),
@@ -339,6 +341,12 @@ fn identity(
         request
             .variation_strength
             .map(|strength| serde_json::json!({"variation": [request.variation_seed, strength]})),
+        Some(&request.ref_images)
+            .filter(|pictures| !pictures.is_empty())
+            .map(|pictures| {
+                let of = |picture: &ReferenceImage| sha256_hex(&picture.ref_image);
+                serde_json::json!({"ref_images": pictures.iter().map(of).collect::<Vec<_>>()})
+            }),
         request.input.as_ref().map(|input| {
             let digest = |bytes: &[u8]| sha256_hex(bytes);
             serde_json::json!({

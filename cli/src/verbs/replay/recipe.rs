@@ -86,6 +86,12 @@ fn of_record(json: &str) -> Result<Recipe, String> {
             "a ControlNet steered it by another picture, which is not in it: this one is drawn without".to_owned(),
         );
     }
+    if record.contains_key("ref_image_sha256") {
+        guesses.push(
+            "the model looked at other pictures, which are not in it: this one is drawn without"
+                .to_owned(),
+        );
+    }
     let prompt_syntax = match text("prompt_syntax").as_deref() {
         Some("a1111") => PromptSyntax::A1111,
         // Earlier records say nothing: there was one way.
@@ -200,6 +206,8 @@ pub(super) mod tests {
         assert!(began.guesses[0].contains("began from another picture"));
         let steered = of("\"controls\":[]");
         assert!(steered.guesses[0].contains("ControlNet"));
+        let looked = of("\"ref_image_sha256\":[\"00\"]");
+        assert!(looked.guesses[0].contains("looked at other pictures"));
     }
 
     #[test]

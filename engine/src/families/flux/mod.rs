@@ -27,6 +27,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["FluxPipeline"],
     weighted_parts: &["text_encoder", "text_encoder_2", "transformer", "vae"],
     optional_parts: &[],
+    ref_images: 0,
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,

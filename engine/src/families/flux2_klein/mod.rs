@@ -27,6 +27,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["Flux2KleinPipeline"],
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
+    ref_images: REF_IMAGES,
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,
@@ -42,6 +43,11 @@ const PROMPT_TOKENS: usize = 512;
 const DEFAULT_LATENTS: u32 = 128;
 /// Latents of the autoencoder on a side of one of the sampler's.
 const PATCH: u32 = 2;
+
+/// Pictures that are looked at, at most: what the authors' service takes. diffusers takes any number.
+const REF_IMAGES: u32 = 4;
+/// From the place of one picture to that of the next; the new one is at 0.
+const PICTURE_PLACES: usize = 10;
 
 const BASE: Course = Course {
     steps: 50,
@@ -151,12 +157,19 @@ impl Family for Flux2Klein {
         };
         groups::evaluate(shape, inputs, patching, |stacked| {
             let times: Vec<f64> = stacked.timesteps.iter().map(|t| t / 1000.0).collect();
-            let (rows, columns) = stacked.grid;
-            let places: Vec<Place> = (0..rows * columns)
-                .map(|at| [0, at / columns, at % columns])
+            let grids = [stacked.grid].into_iter().chain(stacked.reference_grids());
+            let places: Vec<Place> = grids
+                .enumerate()
+                .flat_map(|(picture, (rows, columns))| {
+                    let place = move |at| [picture * PICTURE_PLACES, at / columns, at % columns];
+                    (0..rows * columns).map(place)
+                })
                 .collect();
-            self.transformer
-                .forward(&stacked.tokens, &places, &times, &stacked.prompt_embeds)
+            let tokens = stacked.with_references()?;
+            let output =
+                self.transformer
+                    .forward(&tokens, &places, &times, &stacked.prompt_embeds)?;
+            Ok(output.narrow(1, 0, stacked.tokens.dim(1)?)?)
         })
     }
 }

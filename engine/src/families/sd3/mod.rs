@@ -34,6 +34,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
         "vae",
     ],
     optional_parts: &["text_encoder_3"],
+    ref_images: 0,
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,

@@ -26,6 +26,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     pipeline_classes: &["ZImagePipeline"],
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
+    ref_images: 0,
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,
