@@ -28,6 +28,8 @@ pub mod denoise;
 mod embeddings;
 mod error;
 mod families;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod generation;
 #[cfg(test)]
 mod golden;

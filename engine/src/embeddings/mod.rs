@@ -174,3 +174,9 @@ impl Word {
         }
     }
 }
+
+/// Reads an embedding's file, whether it fits a model or not.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read(path: &std::path::Path) -> Result<()> {
+    file::open(path).map(drop)
+}
