@@ -218,10 +218,7 @@ fn layout(
                 ),
             ));
         }
-        let elements = entry
-            .shape
-            .iter()
-            .try_fold(1_u64, |product, &dimension| product.checked_mul(dimension));
+        let elements = elements(&entry.shape);
         let bytes = elements.and_then(|elements| elements.checked_mul(element_bytes));
         let (Some(elements), Some(bytes)) = (elements, bytes) else {
             return Err(wrong(
@@ -266,6 +263,16 @@ fn layout(
     }
     check_ranges(name, &tensors, data_start, length)?;
     Ok(tensors)
+}
+
+/// Numbers of a tensor of `shape`. Nothing where some of the dimensions, multiplied, are too many: another may be zero.
+pub(super) fn elements(shape: &[u64]) -> Option<u64> {
+    shape
+        .iter()
+        .try_fold(1_u64, |product, &dimension| {
+            product.checked_mul(dimension.max(1))
+        })
+        .map(|product| if shape.contains(&0) { 0 } else { product })
 }
 
 fn check_ranges(

@@ -141,6 +141,10 @@ fn lying_headers_are_refused() {
             "impossible",
         ),
         (
+            json!({"a": f32_at(json!([0, 1_u64 << 32, 1_u64 << 32]), json!([0, 0]))}),
+            "impossible",
+        ),
+        (
             json!({"a": f32_at(json!([1, 1, 1, 1, 1, 1, 1, 1, 3]), json!([0, 12]))}),
             "dimensions",
         ),

@@ -135,9 +135,7 @@ fn tensor(cursor: &mut Cursor<'_>, blob: &Blob) -> Result<(String, TensorInfo)> 
             dtype.name()
         )));
     }
-    let elements = shape
-        .iter()
-        .try_fold(1_u64, |product, &dimension| product.checked_mul(dimension));
+    let elements = header::elements(&shape);
     let bytes =
         elements.and_then(|elements| (elements / block).checked_mul(dtype.block_bytes() as u64));
     let dimensions: Option<Vec<usize>> = shape
@@ -164,14 +162,13 @@ fn tensor(cursor: &mut Cursor<'_>, blob: &Blob) -> Result<(String, TensorInfo)> 
 
 /// The shape that a tensor had, if it has as many numbers.
 fn original_shape(info: &TensorInfo, shape: &[u64]) -> Option<Vec<usize>> {
-    let shape: Vec<usize> = shape
+    if header::elements(shape)? != info.elements as u64 {
+        return None;
+    }
+    shape
         .iter()
         .map(|&dimension| usize::try_from(dimension).ok())
-        .collect::<Option<_>>()?;
-    let elements = shape.iter().try_fold(1_usize, |product, &dimension| {
-        product.checked_mul(dimension)
-    })?;
-    (elements == info.elements).then_some(shape)
+        .collect()
 }
 
 /// Turns offsets into ranges of the file: aligned, without overlap, with no more than filling between them, to the end.

@@ -156,6 +156,7 @@ fn shapes_alignments_and_offsets_are_checked() {
         (one(&[1 << 62, 8], F32, 0), "impossible shape"),
         (one(&[u64::MAX, u64::MAX], F32, 0), "impossible shape"),
         (one(&[(1 << 62) + 1], F32, 0), "impossible shape"),
+        (one(&[1 << 40, 0, 1 << 40], F32, 0), "impossible shape"),
         (one(&[1 << 40], F32, 0), "truncated"),
         (one(&[33], Q8_0, 0), "blocks of 32"),
         (one(&[8], F32, u64::MAX), "begins at"),
