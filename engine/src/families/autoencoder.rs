@@ -73,6 +73,11 @@ pub(crate) struct Sizes {
     pub(crate) working_bytes_per_pixel: u64,
 }
 
+/// Most channels of an autoencoder's latents; real ones have 4 to 128.
+const MOST_LATENT_CHANNELS: usize = 256;
+/// Most channels of a patch of them; real ones have 128.
+const MOST_PATCH_CHANNELS: usize = 1024;
+
 /// Pixels of a picture that takes so much memory that it is given back at once.
 const LARGE_PX: usize = 768 * 768;
 
@@ -88,6 +93,12 @@ pub(crate) fn sizes(files: &ModelFiles) -> Result<Sizes> {
     if !(1..=8).contains(&levels) {
         return Err(Error::model(format!(
             "vae/config.json: `block_out_channels` has {levels} levels, not 1 to 8"
+        )));
+    }
+    let channels = config.latent_channels;
+    if !(1..=MOST_LATENT_CHANNELS).contains(&channels) {
+        return Err(Error::model(format!(
+            "vae/config.json: `latent_channels` is {channels}, outside 1 to {MOST_LATENT_CHANNELS}"
         )));
     }
     Ok(Sizes {
@@ -352,6 +363,11 @@ fn normalisation(
             )));
         }
         let channels = config.latent_channels * patch * patch;
+        if channels > MOST_PATCH_CHANNELS {
+            return Err(Error::model(format!(
+                "vae/config.json: patches of {patch}x{patch} latents have {channels} channels, more than {MOST_PATCH_CHANNELS}"
+            )));
+        }
         let read =
             |name| -> Result<Vec<f32>> { Ok(loader.pp("bn").get(&[channels], name)?.to_vec1()?) };
         #[expect(
