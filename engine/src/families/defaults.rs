@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{ModelFiles, preview::PreviewMap};
-use crate::{Result, checkpoint::Source};
+use crate::{Error, Result, checkpoint::Source};
 
 /// Defaults of a model.
 #[derive(Debug, Clone)]
@@ -18,6 +18,9 @@ pub(crate) struct Defaults {
     pub(crate) height_px: u32,
     pub(crate) clip_skip: u32,
 }
+
+/// Most denoising steps: tables are as long, and no request may name more.
+const MOST_STEPS: u32 = 1000;
 
 /// `imgd.json`: what imgd knows of a model beyond diffusers' files. Every key is optional.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -32,11 +35,17 @@ pub(crate) struct ModelNotes {
 }
 
 impl ModelNotes {
-    /// Reads `imgd.json`; without one, nothing is noted.
+    /// Reads `imgd.json`; without one, nothing is noted. Fails where it asks for steps that no sampler takes.
     pub(crate) fn read(source: &Source) -> Result<Self> {
-        match source.read("imgd.json")? {
-            Some(_) => source.read_json("imgd.json"),
-            None => Ok(Self::default()),
+        if source.read("imgd.json")?.is_none() {
+            return Ok(Self::default());
+        }
+        let notes: Self = source.read_json("imgd.json")?;
+        match notes.num_inference_steps {
+            Some(steps) if !(1..=MOST_STEPS).contains(&steps) => Err(Error::model(format!(
+                "imgd.json: `num_inference_steps` is {steps}, outside 1 to {MOST_STEPS}"
+            ))),
+            _ => Ok(notes),
         }
     }
 }
@@ -130,5 +139,25 @@ fn directory_name(source: &Source) -> Option<&str> {
         Source::SingleFile { file, .. } => file.file_stem()?.to_str(),
         Source::WithParts { base, .. } => directory_name(base),
         Source::Embedded(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_no_request_may_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(folder.path().join("imgd.json"), text).unwrap();
+            ModelNotes::read(&Source::Directory(folder.path().to_owned()))
+        };
+        let notes = read(r#"{"num_inference_steps": 4}"#).unwrap();
+        assert_eq!(notes.num_inference_steps, Some(4));
+        for steps in ["0", "1001", "4294967295"] {
+            let error = read(&format!(r#"{{"num_inference_steps": {steps}}}"#)).unwrap_err();
+            assert!(error.to_string().contains("num_inference_steps"), "{error}");
+        }
     }
 }
