@@ -178,3 +178,26 @@ fn files_that_are_no_model_are_refused_with_what_to_do() {
     let error = Source::single_file(&pickle, None, &[]).unwrap_err();
     assert!(error.to_string().contains("pickle"), "{error}");
 }
+
+/// Sides of a patch whose product leaves 64 bits, of a tensor without numbers.
+#[test]
+fn sizes_that_only_an_empty_tensor_can_have_are_no_sizes() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("sd3.safetensors");
+    let mut tensors = Tensors::from([(
+        "model.diffusion_model.x_embedder.proj.weight".to_owned(),
+        (vec![0, 1, 1 << 32], Vec::new()),
+    )]);
+    for name in [
+        "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight",
+        "text_encoders.clip_l.transformer.text_model.a.weight",
+        "text_encoders.clip_g.transformer.text_model.a.weight",
+        "first_stage_model.decoder.conv_in.weight",
+    ] {
+        tensors.insert(name.to_owned(), (vec![3], vec![0.0; 3]));
+    }
+    fs::write(&path, write(&tensors)).unwrap();
+    let source = Source::single_file(&path, None, &[]).unwrap();
+    let error = imgd_engine::inspect(&source, "sd3", Precision::F32).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+}

@@ -186,7 +186,7 @@ fn transformer_config(file: &Weights, transformer: &Weights) -> Value {
         "sample_size": 128,
         "patch_size": patch,
         "in_channels": size("pos_embed.proj.weight", 1),
-        "out_channels": size("proj_out.weight", 0) / (patch * patch),
+        "out_channels": size("proj_out.weight", 0) / patch.saturating_mul(patch),
         "num_layers": count,
         "attention_head_dim": 64,
         "num_attention_heads": dim / 64,
