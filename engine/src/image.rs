@@ -15,6 +15,7 @@ mod parameters;
 mod pillow_tests;
 mod read;
 pub(crate) mod resample;
+mod riff;
 #[cfg(test)]
 mod tests;
 mod thumbnail;

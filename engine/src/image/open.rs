@@ -7,7 +7,7 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
 
-use super::{Rgb8, resample::resized};
+use super::{Rgb8, resample::resized, riff};
 use crate::{Error, Result};
 
 /// Largest side of a picture that is read, in pixels.
@@ -91,6 +91,10 @@ fn open<'a>(bytes: &'a [u8], field: &'static str) -> Result<Opened<'a>> {
             Box::new(PngDecoder::with_limits(cursor, limits()).map_err(damaged)?)
         }
         Ok(ImageFormat::Jpeg) => Box::new(JpegDecoder::new(cursor).map_err(damaged)?),
+        Ok(ImageFormat::WebP) if !riff::is_whole(bytes) => {
+            let message = format!("`{field}` is damaged: it ends before what it promises");
+            return Err(Error::invalid(field, message));
+        }
         Ok(ImageFormat::WebP) => Box::new(WebPDecoder::new(cursor).map_err(damaged)?),
         _ => {
             let message = format!("`{field}` is no PNG, JPEG or WebP picture");

@@ -7,7 +7,7 @@ use image::codecs::webp::WebPDecoder;
 use image::{ImageDecoder, ImageFormat};
 
 use super::encode::{PARAMETERS_KEYWORD, RECORD_KEYWORD};
-use super::{Metadata, exif};
+use super::{Metadata, exif, riff};
 use crate::{Error, Result};
 
 /// The most bytes a compressed text is unpacked to: 64 KiB. A bomb of 261 KB would make 268 MB.
@@ -33,6 +33,10 @@ pub fn read_metadata(bytes: &[u8]) -> Result<Found> {
         Ok(ImageFormat::Jpeg) => JpegDecoder::new(Cursor::new(bytes))
             .and_then(exif_texts)
             .map_err(damaged),
+        Ok(ImageFormat::WebP) if !riff::is_whole(bytes) => Err(Error::invalid(
+            "image",
+            "the picture is damaged: it ends before what it promises",
+        )),
         Ok(ImageFormat::WebP) => WebPDecoder::new(Cursor::new(bytes))
             .and_then(exif_texts)
             .map_err(damaged),

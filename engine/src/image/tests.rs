@@ -378,3 +378,13 @@ fn the_middle_loses_what_is_over_at_the_right_and_the_bottom() {
     assert!(picture.middle(5, 4) == picture);
     assert!(picture.middle(9, 9) == picture);
 }
+
+#[test]
+fn metadata_that_a_file_promises_and_lacks_are_refused() {
+    let mut bytes = encode(&picture(16, 8), Format::WebpLossless, Some(&metadata())).unwrap();
+    let at = bytes.windows(4).position(|name| name == b"EXIF").unwrap();
+    bytes[at + 4..at + 8].copy_from_slice(&0xf000_0000_u32.to_le_bytes());
+    assert_eq!(read_metadata(&bytes).unwrap_err().field(), Some("image"));
+    let error = size_of(&bytes, "init_image").unwrap_err();
+    assert_eq!(error.field(), Some("init_image"));
+}
