@@ -18,6 +18,13 @@ const END: &str = "<|endoftext|>";
 /// A `model_max_length` beyond this stands for "not known".
 const MAX_POSITIONS_LIMIT: f64 = 1e6;
 
+/// The most ids a vocabulary may have: as many as a text encoder may have embeddings.
+pub(in crate::text) const IDS_LIMIT: u32 = 1 << 22;
+/// The most tokens that are found before a prompt is cut into words, and bytes of all of them: each that is added makes the
+/// library sort all of them again.
+const ADDED_LIMIT: usize = 1024;
+const ADDED_LIMIT_BYTES: usize = 64 * 1024;
+
 type Vocab = BTreeMap<String, u32>;
 type Merges = Vec<(String, String)>;
 type Numbered = Vec<(u32, AddedToken)>;
@@ -50,6 +57,12 @@ impl Files {
             )
         };
         check_merges(dir, &vocab, &merges)?;
+        if let Some((token, id)) = vocab.iter().find(|(_, id)| **id >= IDS_LIMIT) {
+            let token: String = token.chars().take(40).collect();
+            return Err(Error::model(format!(
+                "`{dir}`: the token {token:?} has the id {id}; ids below {IDS_LIMIT} are read"
+            )));
+        }
         let config: Config = read_or_default(source, &format!("{dir}/tokenizer_config.json"))?;
         let mut special = config.special;
         let mut decoder = BTreeMap::new();
@@ -67,6 +80,13 @@ impl Files {
                 read_or_default(source, &format!("{dir}/special_tokens_map.json"))?;
             special.replace_by(map);
             decoder.extend(json_tokens);
+        }
+        let bytes: usize = decoder.values().map(|token| token.content.len()).sum();
+        if decoder.len() > ADDED_LIMIT || bytes > ADDED_LIMIT_BYTES {
+            return Err(Error::model(format!(
+                "`{dir}` adds {} tokens of {bytes} bytes; at most {ADDED_LIMIT} of {ADDED_LIMIT_BYTES} are read",
+                decoder.len()
+            )));
         }
         let named = |role: &str, token: &Option<Token>, default: &str| {
             let token = token.as_ref().map_or(default, Token::content);

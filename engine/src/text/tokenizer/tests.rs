@@ -179,6 +179,11 @@ fn broken_files_are_named() {
             .1
             .contains("tokenizer/vocab.json")
     );
+    let added: Vec<_> = (0..1025)
+        .map(|id| serde_json::json!({"id": id, "content": "a"}))
+        .collect();
+    let many = serde_json::json!({"model": {"vocab": {}, "merges": []}, "added_tokens": added});
+    let many = many.to_string();
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[], "vocab.json"),
         (&[("vocab.json", vocab)], "merges.txt"),
@@ -218,6 +223,12 @@ fn broken_files_are_named() {
             "Unigram",
         ),
         (&[("tokenizer.json", "{}")], "tokenizer.json"),
+        // The library counts on from the highest id.
+        (
+            &[("vocab.json", r#"{"a": 4294967295}"#), ("merges.txt", "")],
+            "has the id 4294967295",
+        ),
+        (&[("tokenizer.json", many.as_str())], "adds 1025 tokens"),
     ];
     for (files, expected) in cases {
         let message = fails(files).to_string();
