@@ -3,6 +3,7 @@
 //! The file names its own rules, and a hostile one could name rules that never end, abort the process or eat the memory.
 //! So it is read by us first, and handed to the library only if everything in it is on the lists here.
 
+mod charsmap;
 mod check;
 
 use serde::Deserialize;
@@ -134,6 +135,7 @@ impl std::fmt::Debug for JsonTokenizer {
 
 #[cfg(test)]
 mod tests {
+    use super::charsmap::tests::table;
     use super::*;
 
     fn unigram() -> Value {
@@ -192,6 +194,20 @@ mod tests {
     }
 
     #[test]
+    fn replacements_of_a_table_are_made_and_damaged_tables_refused() {
+        let with = |charsmap: String| {
+            let mut file = unigram();
+            file["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": charsmap});
+            open(&file)
+        };
+        let tokenizer = with(table(0, 300, "b\0")).unwrap();
+        assert_eq!(tokenizer.encode("a", 4).unwrap().ids, [3, 5, 1, 0]);
+        for damaged in [table(3, 300, "b\0"), table(0, 512, "b\0")] {
+            assert!(with(damaged).unwrap_err().to_string().contains("charsmap"));
+        }
+    }
+
+    #[test]
     fn rules_that_are_not_listed_are_refused_by_name() {
         let refused = |edit: &dyn Fn(&mut Value)| {
             let mut file = unigram();
@@ -206,6 +222,38 @@ mod tests {
                     json!({"type": "Sequence", "pretokenizers": [evil.clone()]});
             })
             .contains("Split")
+        );
+        for prefix in [json!("##"), json!("\u{e9}")] {
+            assert!(
+                refused(&|file| file["model"]["continuing_subword_prefix"] = prefix.clone())
+                    .contains("continuing_subword_prefix")
+            );
+        }
+        assert!(refused(&|file| file["model"]["dropout"] = json!(0.5)).contains("dropout"));
+        for single in [
+            json!([]),
+            json!([{"Sequence": {"id": "B", "type_id": 0}}]),
+            json!([{"SpecialToken": {"id": "</s>", "type_id": 0}}]),
+            json!([{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "none", "type_id": 0}}]),
+            json!([{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]),
+        ] {
+            assert!(
+                refused(&|file| file["post_processor"]["single"] = single.clone())
+                    .contains("template")
+            );
+        }
+        let long = json!("x".repeat(5 << 20));
+        assert!(
+            refused(&|file| file["model"]["vocab"][5][0] = long.clone()).contains("vocabulary")
+        );
+        let number = json!([{"id": u32::MAX, "content": "a", "special": true}]);
+        assert!(refused(&|file| file["added_tokens"] = number.clone()).contains("id of a token"));
+        let many = json!(vec![1; 9]);
+        assert!(
+            refused(&|file| {
+                file["post_processor"]["special_tokens"]["</s>"]["ids"] = many.clone();
+            })
+            .contains("template")
         );
         // six bytes that promise 8.6 GB
         let charsmap = json!({"type": "Precompiled", "precompiled_charsmap": "/////wAA"});

@@ -18,6 +18,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::tokenizer::SplitDelimiterBehavior;
 
 use self::files::Files;
+pub(super) use self::files::IDS_LIMIT;
 use crate::checkpoint::Source;
 use crate::{Error, ErrorKind, Result};
 

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::charsmap;
+use crate::text::tokenizer::IDS_LIMIT;
 use crate::{Error, Result};
 
 /// Models of which a tokenizer is made.
@@ -15,6 +17,11 @@ const POST_PROCESSORS: &[&str] = &["TemplateProcessing", "ByteLevel"];
 const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// What T5's files replace: runs of spaces by one.
 const SPACES: &str = " {2,}";
+/// Tokens that a template puts around a text.
+const AROUND_LIMIT: usize = 8;
+/// Texts of pieces and added tokens together, each of whose bytes takes some hundred bytes in the library's trie. The largest
+/// vocabularies in use have 2 MB.
+const TEXTS_LIMIT_BYTES: usize = 4 << 20;
 /// Steps of a sequence.
 const STEPS_LIMIT: usize = 8;
 
@@ -29,6 +36,32 @@ pub(super) fn check(path: &str, file: &Value) -> Result<()> {
     let model = kind(&file["model"]);
     if !MODELS.contains(&model) {
         return refused("model", model);
+    }
+    // Rules that BPE has beside its merges: the library cuts tokens by the first, and throws dice for the second.
+    for key in ["continuing_subword_prefix", "dropout"] {
+        let value = &file["model"][key];
+        if !value.is_null() && value != "" && value.as_f64() != Some(0.0) {
+            return refused("model's", key);
+        }
+    }
+    let ids = file["model"]["vocab"].as_object().into_iter().flatten();
+    let added = || file["added_tokens"].as_array().into_iter().flatten();
+    let numbers = ids
+        .map(|(_, id)| id)
+        .chain(added().map(|token| &token["id"]));
+    if numbers
+        .filter_map(Value::as_u64)
+        .any(|id| id >= IDS_LIMIT.into())
+    {
+        return refused("id of a token", "4194304 and above");
+    }
+    let pieces = file["model"]["vocab"].as_array().into_iter().flatten();
+    let texts = pieces
+        .map(|piece| &piece[0])
+        .chain(added().map(|token| &token["content"]));
+    let bytes: usize = texts.filter_map(Value::as_str).map(str::len).sum();
+    if bytes > TEXTS_LIMIT_BYTES {
+        return refused("vocabulary", "of more than 4 MiB");
     }
     for normalizer in steps(path, &file["normalizer"], "normalizers")? {
         let allowed = match kind(normalizer) {
@@ -59,8 +92,32 @@ pub(super) fn check(path: &str, file: &Value) -> Result<()> {
         if !POST_PROCESSORS.contains(&kind(step)) {
             return refused("post-processor", kind(step));
         }
+        if kind(step) == "TemplateProcessing" && !is_sound_template(step) {
+            return refused("template", "single");
+        }
     }
     Ok(())
+}
+
+/// Whether a text is there once, with few tokens around it, each of which has ids.
+fn is_sound_template(template: &Value) -> bool {
+    let mut texts = 0;
+    let mut around = 0;
+    for piece in template["single"].as_array().into_iter().flatten() {
+        let Some(token) = piece.get("SpecialToken") else {
+            texts += 1;
+            if piece["Sequence"]["id"] != "A" {
+                return false;
+            }
+            continue;
+        };
+        let name = token["id"].as_str().unwrap_or_default();
+        let Some(ids) = template["special_tokens"][name]["ids"].as_array() else {
+            return false;
+        };
+        around += ids.len();
+    }
+    texts == 1 && around <= AROUND_LIMIT
 }
 
 fn kind(value: &Value) -> &str {
@@ -85,49 +142,13 @@ fn steps<'a>(path: &str, value: &'a Value, key: &str) -> Result<Vec<&'a Value>> 
     Ok(steps)
 }
 
-/// A table of replacements begins with the length of its first part, which the library believes.
+/// A table of replacements that the library can follow.
 fn check_charsmap(path: &str, normalizer: &Value) -> Result<()> {
-    let text = normalizer["precompiled_charsmap"]
-        .as_str()
-        .unwrap_or_default();
-    let bytes = text.trim_end_matches('=').len() / 4 * 3;
-    let promised = first_bytes(text).map(u32::from_le_bytes);
-    let fits = promised.is_some_and(|promised| {
-        promised % 4 == 0 && usize::try_from(promised).is_ok_and(|promised| promised + 4 <= bytes)
-    });
-    if fits {
+    let text = normalizer["precompiled_charsmap"].as_str();
+    if text.is_some_and(charsmap::is_sound) {
         return Ok(());
     }
     Err(Error::model(format!(
         "`{path}`: the `precompiled_charsmap` is damaged"
     )))
-}
-
-/// The first four bytes of a text in base64.
-fn first_bytes(text: &str) -> Option<[u8; 4]> {
-    let sextet = |character: u8| match character {
-        b'A'..=b'Z' => Some(character - b'A'),
-        b'a'..=b'z' => Some(character - b'a' + 26),
-        b'0'..=b'9' => Some(character - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let mut bits = 0u64;
-    for character in text.as_bytes().get(..6)? {
-        bits = bits << 6 | u64::from(sextet(*character)?);
-    }
-    u32::try_from(bits >> 4).ok().map(u32::to_be_bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_begins_with_its_first_bytes() {
-        assert_eq!(first_bytes("AQIDBA=="), Some([1, 2, 3, 4]));
-        assert_eq!(first_bytes("/////wAA"), Some([255, 255, 255, 255]));
-        assert_eq!(first_bytes("AQI"), None);
-    }
 }
