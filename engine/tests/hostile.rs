@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be made ready fails")]
 
+#[expect(dead_code, reason = "models are made here, and no picture is compared")]
 mod support;
 
 use std::collections::BTreeSet;
