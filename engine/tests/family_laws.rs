@@ -153,3 +153,32 @@ fn one_thread_equals_many() {
         assert!(picture == on(3), "{}", case.name);
     });
 }
+
+/// Sizes of every family follow from them by multiplication.
+#[test]
+fn channels_of_latents_are_bounded_before_they_are_multiplied() {
+    let all = cases();
+    for name in [
+        "sd3",
+        "flux-dev",
+        "klein-base",
+        "z-image-guided",
+        "img2img-heun",
+        "control-xl-two",
+    ] {
+        let case = all.iter().find(|case| case.name == name).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        case.write_model(root.path());
+        let path = root.path().join("vae/config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for channels in [0, 257, 1_u64 << 62] {
+            config["latent_channels"] = channels.into();
+            std::fs::write(&path, config.to_string()).unwrap();
+            let source = Source::Directory(root.path().to_owned());
+            let error = imgd_engine::inspect(&source, "model", Precision::F32).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("latent_channels"), "{name}: {message}");
+        }
+    }
+}
