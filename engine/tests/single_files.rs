@@ -199,5 +199,5 @@ fn sizes_that_only_an_empty_tensor_can_have_are_no_sizes() {
     fs::write(&path, write(&tensors)).unwrap();
     let source = Source::single_file(&path, None, &[]).unwrap();
     let error = imgd_engine::inspect(&source, "sd3", Precision::F32).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ModelInvalid, "{error}");
 }
