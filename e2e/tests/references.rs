@@ -50,6 +50,7 @@ fn what_cannot_be_looked_at_is_told_by_its_flag() {
 
     let lines = "{\"prompt\": \"a red apple\", \"ref_images\": \"seen.png;nowhere.png\"}\n";
     std::fs::write(daemon.work().join("lines.jsonl"), lines).expect("a batch");
+    std::fs::create_dir(daemon.work().join("made")).expect("a folder");
     let batch = daemon.run(["batch", "lines.jsonl", "-o", "made/"]);
     assert_eq!(batch.code, USAGE, "{}", batch.stderr);
     assert!(
