@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Picture")]
 pub(crate) struct PictureArgs {
-    /// Model: a name from `imgctl models`, a diffusers folder or a safetensors file [default: the daemon's]
+    /// Model: a name from `imgctl models`, a diffusers folder, or a safetensors or GGUF file [default: the daemon's]
     #[arg(long, short, value_name = "NAME|PATH")]
     pub(crate) model: Option<String>,
     /// Diffusers folder with what a single file lacks: configuration, tokenizers, text encoders, autoencoder

@@ -9,7 +9,12 @@ use imgd_proto::{
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::{client, deadline, known, names::Names, order::keep_alive, pump, samplers};
+use super::{
+    client, deadline, known,
+    names::{Names, with_files},
+    order::keep_alive,
+    pump, samplers,
+};
 use crate::{
     engine::ModelKey,
     failure::Failure,
@@ -74,10 +79,12 @@ impl ModelService for ModelApi {
         let request = request.into_inner();
         limits::validate_load(&request).map_err(Failure::from)?;
         let order = Order {
-            model: self
-                .names
-                .model_of_files(&request.model, &request.model_config, &request.model_parts)?
-                .with_precision(request.precision()),
+            model: with_files(
+                self.names.model(&request.model)?,
+                &request.model_config,
+                &request.model_parts,
+            )?
+            .with_precision(request.precision()),
             work: Work::Load,
             keep_alive: keep_alive(request.keep_alive.as_ref())?,
             priority: v1::Priority::Interactive,

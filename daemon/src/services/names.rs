@@ -80,30 +80,6 @@ impl Names {
         })
     }
 
-    /// As [`Self::model`], with what it lacks in the directory `config` and some parts from files of their own.
-    pub fn model_of_files(
-        &self,
-        asked: &str,
-        config: &str,
-        parts: &[v1::ModelPart],
-    ) -> Result<ModelKey, Failure> {
-        let model = self.model(asked)?;
-        let field = match (config, parts) {
-            ("", []) => return Ok(model),
-            ("", _) => "model_parts",
-            _ => "model_config",
-        };
-        if model.place == Place::Embedded {
-            let message = format!(
-                "`{}` is inside the program, with all of its parts",
-                model.name
-            );
-            return Err(Failure::invalid(field, message)
-                .with_hint("name the model whose files these are with `model`"));
-        }
-        Ok(model.with_config(config).with_parts(parts))
-    }
-
     /// Every model that has a name, the default first.
     pub fn list(&self) -> Vec<ModelKey> {
         let starter = self.starter.iter().map(|_| STARTER.to_owned());
@@ -170,6 +146,30 @@ fn no_starter() -> Failure {
     .with_hint("set `starter_dir` in the config, or name another model")
 }
 
+/// The model with what it lacks in the directory `config` and some parts from files of their own.
+///
+/// Fails naming the field for the model inside the program, which has all of its parts.
+pub fn with_files(
+    model: ModelKey,
+    config: &str,
+    parts: &[v1::ModelPart],
+) -> Result<ModelKey, Failure> {
+    let field = match (config, parts) {
+        ("", []) => return Ok(model),
+        ("", _) => "model_parts",
+        _ => "model_config",
+    };
+    if model.place == Place::Embedded {
+        let message = format!(
+            "`{}` is inside the program, with all of its parts",
+            model.name
+        );
+        return Err(Failure::invalid(field, message)
+            .with_hint("name the model whose files these are with `model`"));
+    }
+    Ok(model.with_config(config).with_parts(parts))
+}
+
 /// Checks the names of a request's sampler and schedule.
 pub fn check(request: &v1::GenerateRequest) -> Result<(), Failure> {
     let samplers: Vec<_> = samplers().iter().map(|sampler| sampler.name).collect();
@@ -223,7 +223,7 @@ mod tests {
 
     use imgd_proto::v1::{GenerateRequest, ModelPart};
 
-    use super::{Names, check};
+    use super::{Names, check, with_files};
     use crate::{engine::Place, failure::Reason};
 
     fn names() -> Names {
@@ -260,12 +260,12 @@ mod tests {
         }];
         let names = names();
         let plain = names.model("sdxl").unwrap();
-        let other = names.model_of_files("sdxl", "", &parts).unwrap();
+        let other = with_files(plain.clone(), "", &parts).unwrap();
         assert!(plain != other && plain.is_of(&other) && plain.name == other.name);
-        let both = names.model_of_files("sdxl", "/configs/xl", &parts).unwrap();
+        let both = with_files(plain.clone(), "/configs/xl", &parts).unwrap();
         assert!(both != other && both.is_of(&other));
-        assert_eq!(names.model_of_files("sdxl", "", &[]).unwrap(), plain);
-        let failure = names.model_of_files("starter", "", &parts).unwrap_err();
+        assert_eq!(with_files(plain.clone(), "", &[]).unwrap(), plain);
+        let failure = with_files(names.model("starter").unwrap(), "", &parts).unwrap_err();
         assert_eq!(failure.field.as_deref(), Some("model_parts"));
     }
 

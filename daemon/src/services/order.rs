@@ -73,8 +73,7 @@ fn order(
     })?;
     let common = submission.generate();
     Ok(Order {
-        model: names
-            .model_of_files(&common.model, &common.model_config, &common.model_parts)?
+        model: names::with_files(model, &common.model_config, &common.model_parts)?
             .with_precision(common.precision()),
         keep_alive: keep_alive(common.keep_alive.as_ref())?,
         priority: submission.priority(),
