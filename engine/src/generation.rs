@@ -13,6 +13,7 @@ use crate::{
     adapters::Opened,
     controls::Steering,
     families::{Conditioning, Decoding, LatentShape},
+    hires::SecondPass,
     init::Kept,
     references::Reference,
     sampling::{Sampler, SamplerState, noise},
@@ -27,6 +28,7 @@ pub struct Generation {
     pub(crate) settings: Settings,
     pub(crate) notices: Vec<Notice>,
     pub(crate) fingerprint: Fingerprint,
+    /// Of the pass that it is in, as all that follows.
     pub(crate) shape: LatentShape,
     pub(crate) sampler: Box<dyn Sampler>,
     /// Channels last.
@@ -44,8 +46,19 @@ pub struct Generation {
     pub(crate) references: Vec<Reference>,
     pub(crate) positive: Conditioning,
     pub(crate) negative: Option<Conditioning>,
+    /// What comes when the sampler is done; `None` in the last pass.
+    pub(crate) second: Option<Box<SecondPass>>,
+    /// What the first pass was, in the second one.
+    pub(crate) before: Option<Before>,
     /// Not saved: it is large, and quickly done again.
     pub(crate) decoding: Option<Decoding>,
+}
+
+/// What was done in an earlier pass.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before {
+    pub(crate) evaluations: usize,
+    pub(crate) steps: usize,
 }
 
 /// What a saved generation can go on with: the same weights, the same arithmetic.
@@ -74,17 +87,24 @@ impl Generation {
 
     /// Network evaluations that the picture takes.
     pub fn evaluation_count(&self) -> usize {
-        self.sampler.evaluation_count()
+        let second = self.second.as_ref();
+        self.evaluations_before()
+            + self.sampler.evaluation_count()
+            + second.map_or(0, |second| second.sampler.evaluation_count())
+    }
+
+    fn evaluations_before(&self) -> usize {
+        self.before.map_or(0, |before| before.evaluations)
     }
 
     /// Network evaluations that are done.
     pub fn evaluations_done(&self) -> usize {
-        self.sampler.evaluations_done()
+        self.evaluations_before() + self.sampler.evaluations_done()
     }
 
-    /// The denoising step that the last evaluation belonged to, from 1; 0 before the first.
+    /// The denoising step that the last evaluation belonged to, from 1; 0 before the first. A second pass counts on.
     pub fn inference_step(&self) -> usize {
-        self.sampler.inference_step()
+        self.before.map_or(0, |before| before.steps) + self.sampler.inference_step()
     }
 
     /// Noise level of the latents now.
@@ -95,6 +115,34 @@ impl Generation {
     /// Whether all evaluations are done.
     pub fn is_done(&self) -> bool {
         self.evaluations_done() >= self.evaluation_count()
+    }
+
+    /// Takes out what comes next, where the pass that it is in is done.
+    pub(crate) fn take_due(&mut self) -> Option<Box<SecondPass>> {
+        let is_due = self.sampler.evaluations_done() >= self.sampler.evaluation_count();
+        self.second.take_if(|_| is_due)
+    }
+
+    /// Goes over to the second pass, whose latents are still to come.
+    pub(crate) fn enter(&mut self, second: SecondPass) {
+        self.before = Some(Before {
+            evaluations: self.sampler.evaluation_count(),
+            steps: self.settings.num_inference_steps as usize,
+        });
+        let SecondPass {
+            sampler,
+            shape,
+            noise,
+            controls,
+            positive,
+            negative,
+        } = second;
+        self.sampler = sampler;
+        self.shape = shape;
+        self.noise = noise;
+        self.controls = controls;
+        self.positive = positive;
+        self.negative = negative;
     }
 
     /// Whether the picture is decoded.
@@ -115,6 +163,7 @@ impl Generation {
             settings: self.settings.clone(),
             fingerprint: self.fingerprint.clone(),
             noise: self.noise.kind().to_owned(),
+            is_in_second_pass: self.before.is_some(),
             init: self.request.init.as_ref().map(|init| InitHeader {
                 strength: init.strength,
                 mask_blur_px: init.mask_blur_px,
@@ -167,6 +216,9 @@ struct Header {
     fingerprint: Fingerprint,
     /// Name of the noise generator.
     noise: String,
+    /// Whether what is saved is of the second pass.
+    #[serde(default)]
+    is_in_second_pass: bool,
     /// There with a picture to begin from.
     #[serde(default)]
     init: Option<InitHeader>,
@@ -192,6 +244,7 @@ pub(crate) struct Saved {
     pub(crate) sampler: SamplerState,
     pub(crate) noise: noise::Generator,
     pub(crate) latents: Vec<f32>,
+    pub(crate) is_in_second_pass: bool,
 }
 
 impl Saved {
@@ -242,6 +295,7 @@ impl Saved {
             return Err(damaged("latents are cut off"));
         }
         Ok(Self {
+            is_in_second_pass: header.is_in_second_pass,
             request: header.request,
             settings: header.settings,
             fingerprint: header.fingerprint,

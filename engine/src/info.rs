@@ -96,10 +96,10 @@ pub fn plan(
 ) -> Result<Planned> {
     let (files, family) = ModelFiles::open(source, name, None)?;
     let info = describe(&files, family, precision)?;
-    let (settings, plan) = resolve(&info, &(family.scheduler)(&files)?, request)?;
+    let resolved = resolve(&info, &(family.scheduler)(&files)?, request)?;
     Ok(Planned {
-        settings,
-        evaluation_count: plan.sampler.evaluation_count(),
+        evaluation_count: resolved.evaluation_count(),
+        settings: resolved.settings,
     })
 }
 
@@ -172,6 +172,7 @@ pub(crate) fn describe(
             controls: Vec::new(),
             embeddings: Vec::new(),
             ref_image_sha256: Vec::new(),
+            hires: None,
         },
         components: files
             .parts()

@@ -42,13 +42,18 @@ pub(crate) fn strength(init: &InitImage) -> Result<f64> {
 
 /// Steps that are left out at the beginning.
 ///
-/// `is_flow`: the pipelines of flow models round the other way. Fails when no step would be left.
+/// `is_flow`: the pipelines of flow models round the other way. Fails when no step would be left, naming `field`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "between 0 and the steps; the reference truncates"
 )]
-pub(crate) fn first_step(steps: u32, strength: f64, is_flow: bool) -> Result<usize> {
+pub(crate) fn first_step(
+    field: &'static str,
+    steps: u32,
+    strength: f64,
+    is_flow: bool,
+) -> Result<usize> {
     let steps_f64 = f64::from(steps);
     let first = if is_flow {
         (steps_f64 - steps_f64 * strength).max(0.0) as u32
@@ -57,8 +62,8 @@ pub(crate) fn first_step(steps: u32, strength: f64, is_flow: bool) -> Result<usi
     };
     if first >= steps {
         return Err(Error::invalid(
-            "strength",
-            format!("a `strength` of {strength} leaves no step of {steps}"),
+            field,
+            format!("a `{field}` of {strength} leaves no step of {steps}"),
         )
         .with_hint("give a greater strength, or more steps"));
     }
@@ -211,11 +216,11 @@ mod tests {
 
     #[test]
     fn steps_are_left_out_as_the_pipelines_do() {
-        assert_eq!(first_step(10, 0.6, false).unwrap(), 4);
-        assert_eq!(first_step(8, 0.6, false).unwrap(), 4);
-        assert_eq!(first_step(8, 0.6, true).unwrap(), 3);
-        assert_eq!(first_step(8, 1.0, false).unwrap(), 0);
-        let error = first_step(8, 0.1, false).unwrap_err();
+        assert_eq!(first_step("strength", 10, 0.6, false).unwrap(), 4);
+        assert_eq!(first_step("strength", 8, 0.6, false).unwrap(), 4);
+        assert_eq!(first_step("strength", 8, 0.6, true).unwrap(), 3);
+        assert_eq!(first_step("strength", 8, 1.0, false).unwrap(), 0);
+        let error = first_step("strength", 8, 0.1, false).unwrap_err();
         assert_eq!(error.field(), Some("strength"));
     }
 

@@ -33,12 +33,14 @@ pub mod fuzzing;
 mod generation;
 #[cfg(test)]
 mod golden;
+mod hires;
 pub mod image;
 mod info;
 mod init;
 pub mod kernels;
 mod keys;
 mod latent_noise;
+mod latent_resize;
 mod model;
 pub mod nn;
 mod references;
@@ -53,6 +55,7 @@ pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
 pub use request::{
-    Borders, CannyThresholds, Control, EmbeddingWord, Guidance, InitImage, Lora, Notice, Precision,
-    PromptSyntax, RefImage, Request, Settings, UsedControl, UsedEmbedding, UsedLora, Variation,
+    Borders, CannyThresholds, Control, EmbeddingWord, Guidance, HiresFix, InitImage, Lora, Notice,
+    Precision, PromptSyntax, RefImage, Request, Settings, UsedControl, UsedEmbedding, UsedHiresFix,
+    UsedLora, Variation,
 };

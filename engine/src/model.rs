@@ -11,8 +11,9 @@ use crate::{
     Result, Settings, adapters,
     checkpoint::Source,
     controls, embeddings,
-    families::{Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
+    families::{Conditioning, Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
     generation::{Fingerprint, Saved},
+    hires::SecondPass,
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
     info::describe,
     init::{self, Beginning, Frame, Scene},
@@ -20,7 +21,7 @@ use crate::{
     latent_noise::LatentNoise,
     nn::with_adapters,
     references,
-    resolve::resolve,
+    resolve::{Resolved, resolve},
     sampling::{self, noise},
 };
 
@@ -124,8 +125,8 @@ impl Model {
     ///
     /// Fails with [`ErrorKind::InvalidArgument`] naming the field.
     pub fn start(&self, request: &Request) -> Result<Generation> {
-        let (settings, plan) = resolve(&self.info, &self.scheduler_config, request)?;
-        self.begin(request.clone(), settings, plan.sampler)
+        let resolved = resolve(&self.info, &self.scheduler_config, request)?;
+        self.begin(request.clone(), resolved)
     }
 
     /// Moves each generation by one network evaluation.
@@ -134,11 +135,12 @@ impl Model {
     /// finite fail their own generation only. A generation that is done fails with [`ErrorKind::Internal`].
     pub fn step(&self, generations: &mut [&mut Generation]) -> Vec<Result<()>> {
         let mut results: Vec<Option<Result<()>>> = generations
-            .iter()
+            .iter_mut()
             .map(|generation| {
-                generation
-                    .is_done()
-                    .then(|| Err(Error::internal("step of a generation that is done")))
+                if generation.is_done() {
+                    return Some(Err(Error::internal("step of a generation that is done")));
+                }
+                self.enter_second_pass(generation).err().map(Err)
             })
             .collect();
         while let Some(first) = results.iter().position(Option::is_none) {
@@ -166,6 +168,24 @@ impl Model {
             }
         }
         results.into_iter().flatten().collect()
+    }
+
+    /// Enlarges the latents of a generation whose first pass is done and adds the noise of the second, where there is one.
+    fn enter_second_pass(&self, generation: &mut Generation) -> Result<()> {
+        let Some(second) = generation.take_due() else {
+            return Ok(());
+        };
+        let autoencoder = self.family.autoencoder();
+        let enlarged = autoencoder.enlarged(&generation.latents, generation.shape, second.shape);
+        generation.enter(*second);
+        let mut noise = LatentNoise {
+            generator: &mut generation.noise,
+            shape: generation.shape,
+            variation: generation.settings.variation,
+        };
+        let drawn = noise.first()?;
+        generation.latents = generation.sampler.noised(&enlarged, &drawn);
+        Ok(())
     }
 
     /// One evaluation of the network for `members`, which have one latent shape. The guided output of each.
@@ -302,8 +322,8 @@ impl Model {
                 restarted: Some(reason),
             });
         }
-        let (settings, plan) = resolve(&self.info, &self.scheduler_config, &saved.request)?;
-        let mut generation = self.begin(saved.request, settings, plan.sampler)?;
+        let resolved = resolve(&self.info, &self.scheduler_config, &saved.request)?;
+        let mut generation = self.begin(saved.request, resolved)?;
         if generation.settings != saved.settings {
             let (now, then) = (&generation.settings, &saved.settings);
             let reason = if now.loras != then.loras {
@@ -320,7 +340,13 @@ impl Model {
                 restarted: Some(reason.to_owned()),
             });
         }
-        if saved.latents.len() != generation.latents.len() {
+        if saved.is_in_second_pass {
+            let second = generation.second.take().ok_or_else(|| {
+                Error::model("saved generation: of a second pass that its request lacks")
+            })?;
+            generation.enter(*second);
+        }
+        if saved.latents.len() != generation.shape.len() {
             return Err(Error::model("saved generation: latents of another shape"));
         }
         generation.sampler.restore(saved.sampler)?;
@@ -333,12 +359,13 @@ impl Model {
     }
 
     /// Encodes the text and draws the noise of a resolved request.
-    fn begin(
-        &self,
-        request: Request,
-        mut settings: Settings,
-        sampler: Box<dyn sampling::Sampler>,
-    ) -> Result<Generation> {
+    fn begin(&self, request: Request, resolved: Resolved) -> Result<Generation> {
+        let Resolved {
+            mut settings,
+            plan,
+            second,
+        } = resolved;
+        let sampler = plan.sampler;
         let adapters = self.adapters.get(&request.loras)?;
         let embeddings = self
             .embeddings
@@ -429,6 +456,19 @@ impl Model {
                 }
             }
         };
+        let second = match (settings.hires, second) {
+            (Some(hires), Some(plan)) => {
+                let size_px = (hires.width_px, hires.height_px);
+                Some(Box::new(self.second_pass(
+                    &request,
+                    size_px,
+                    plan.sampler,
+                    (&encoded.positive, encoded.negative.as_ref()),
+                    settings.seed,
+                )?))
+            }
+            _ => None,
+        };
         let Beginning {
             latents,
             kept,
@@ -450,7 +490,32 @@ impl Model {
             references,
             positive: encoded.positive,
             negative: encoded.negative,
+            second,
+            before: None,
             decoding: None,
+        })
+    }
+
+    /// What a second pass of a request needs beside the latents. `size_px`: its width and height.
+    fn second_pass(
+        &self,
+        request: &Request,
+        size_px: (u32, u32),
+        sampler: Box<dyn sampling::Sampler>,
+        (positive, negative): (&Conditioning, Option<&Conditioning>),
+        seed: u64,
+    ) -> Result<SecondPass> {
+        let (width_px, height_px) = size_px;
+        let shape = self.family.autoencoder().latent_shape(width_px, height_px);
+        let (controls, _) = controls::begin(&request.controls, &self.controls, size_px, shape)?;
+        let larger = |conditioning| self.family.at_size(conditioning, width_px, height_px);
+        Ok(SecondPass {
+            sampler,
+            shape,
+            noise: noise::Generator::new(noise::KINDS[0], seed)?,
+            controls,
+            positive: larger(positive)?,
+            negative: negative.map(larger).transpose()?,
         })
     }
 
@@ -477,6 +542,9 @@ impl Model {
             height_px: settings.height_px,
             clip_skip: request.clip_skip,
             strength: settings.strength,
+            hires_scale: settings.hires.map(|hires| hires.scale),
+            hires_strength: settings.hires.map(|hires| hires.strength),
+            hires_steps: settings.hires.map(|hires| hires.num_inference_steps),
             max_sequence_length: Some(settings.max_sequence_length).filter(|length| *length > 0),
             prompt_syntax: settings.prompt_syntax.name().to_owned(),
             loras: settings.loras.clone(),
@@ -517,9 +585,12 @@ impl Model {
 }
 
 impl Generation {
-    /// The ControlNets that act in the next evaluation.
+    /// The ControlNets that act in the next evaluation. Their shares are of each pass.
     fn acting(&self) -> Vec<controls::Acting<'_>> {
-        let (done, count) = (self.evaluations_done(), self.evaluation_count());
+        let (done, count) = (
+            self.sampler.evaluations_done(),
+            self.sampler.evaluation_count(),
+        );
         let acting = self.controls.iter();
         acting
             .filter_map(|control| control.acting(done, count))

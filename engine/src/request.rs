@@ -124,9 +124,40 @@ pub struct Request {
     /// Pictures to look at, where the model does that.
     #[serde(default)]
     pub ref_images: Vec<RefImage>,
+    /// A second pass at a larger size.
+    #[serde(default)]
+    pub hires: Option<HiresFix>,
     /// A picture to begin from. Saved apart from the rest: it is no text.
     #[serde(skip)]
     pub init: Option<InitImage>,
+}
+
+/// A second pass: the latents are enlarged, noise is added, and the picture is refined.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HiresFix {
+    /// How much longer each side becomes, 1.1 to 4; what becomes of it is rounded down to what the model can draw.
+    pub scale: f64,
+    /// How much of the way from noise the second pass goes, 0 to 1; `None` is 0.7.
+    pub strength: Option<f64>,
+    /// Denoising steps of the whole way, of which the second pass goes the last; `None` is as many as the first.
+    pub num_inference_steps: Option<u32>,
+}
+
+/// A second pass with nothing left to a default.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct UsedHiresFix {
+    /// How much longer each side becomes, before rounding.
+    pub scale: f64,
+    /// How much of the way from noise the second pass goes.
+    pub strength: f64,
+    /// Denoising steps of the whole way, of which the second pass goes the last.
+    pub num_inference_steps: u32,
+    /// Width of the picture in pixels.
+    pub width_px: u32,
+    /// Height of the picture in pixels.
+    pub height_px: u32,
+    /// Network evaluations of the first pass.
+    pub first_pass_evaluations: u32,
 }
 
 /// Noise between that of two seeds: pictures that are alike.
@@ -399,6 +430,7 @@ impl Request {
             controls: Vec::new(),
             embeddings: Vec::new(),
             ref_images: Vec::new(),
+            hires: None,
             init: None,
         }
     }
@@ -409,9 +441,9 @@ impl Request {
 pub struct Settings {
     /// The model as the caller named it.
     pub model: String,
-    /// Width in pixels.
+    /// Width in pixels; with a second pass that of the first.
     pub width_px: u32,
-    /// Height in pixels.
+    /// Height in pixels; with a second pass that of the first.
     pub height_px: u32,
     /// Denoising steps.
     pub num_inference_steps: u32,
@@ -456,6 +488,9 @@ pub struct Settings {
     /// SHA-256 of the file of each picture that is looked at, hex.
     #[serde(default)]
     pub ref_image_sha256: Vec<String>,
+    /// A second pass at a larger size.
+    #[serde(default)]
+    pub hires: Option<UsedHiresFix>,
 }
 
 impl PromptSyntax {

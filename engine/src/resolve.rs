@@ -3,12 +3,28 @@
 use crate::{
     Error, InitImage, ModelInfo, PromptSyntax, Request, Result, Settings, controls,
     families::clip_skip_error,
-    image,
+    hires, image,
     info::own_or_named,
     init::{self, Frame},
     references, request,
     sampling::{self, Plan, SchedulerConfig},
 };
+
+/// What becomes of a request.
+pub(crate) struct Resolved {
+    pub(crate) settings: Settings,
+    pub(crate) plan: Plan,
+    /// Of the second pass, where there is one.
+    pub(crate) second: Option<Plan>,
+}
+
+impl Resolved {
+    /// Network evaluations of all passes.
+    pub(crate) fn evaluation_count(&self) -> usize {
+        let plans = [&self.plan].into_iter().chain(&self.second);
+        plans.map(|plan| plan.sampler.evaluation_count()).sum()
+    }
+}
 
 /// Checks `request` against the model, fills in its defaults and plans the sampler.
 ///
@@ -17,7 +33,7 @@ pub(crate) fn resolve(
     info: &ModelInfo,
     scheduler_config: &SchedulerConfig,
     request: &Request,
-) -> Result<(Settings, Plan)> {
+) -> Result<Resolved> {
     let defaults = &info.defaults;
     let multiple_px = info.size_multiple_px;
     let num_inference_steps = request::check_steps(
@@ -40,6 +56,7 @@ pub(crate) fn resolve(
         multiple_px,
     )?;
     let (default_width, default_height) = default_size(info, request, seen_px)?;
+    hires::check_whole(request, info.repaints)?;
     let width_px = request.width_px.unwrap_or(default_width);
     let width_px = request::check_side("width_px", width_px, multiple_px)?;
     let height_px = request.height_px.unwrap_or(default_height);
@@ -54,7 +71,12 @@ pub(crate) fn resolve(
     }
     let strength = request.init.as_ref().map(init::strength).transpose()?;
     let begin = strength.map_or(Ok(0), |strength| {
-        init::first_step(num_inference_steps, strength, scheduler_config.is_flow())
+        init::first_step(
+            "strength",
+            num_inference_steps,
+            strength,
+            scheduler_config.is_flow(),
+        )
     })?;
     let max_sequence_length = match (request.max_sequence_length, info.prompt_positions_limit) {
         (None, _) => defaults.max_sequence_length,
@@ -88,6 +110,17 @@ pub(crate) fn resolve(
         num_inference_steps as usize,
         begin,
     )?;
+    let first = hires::First {
+        width_px,
+        height_px,
+        num_inference_steps,
+        evaluation_count: plan.sampler.evaluation_count(),
+    };
+    let (hires, second) = request
+        .hires
+        .map(|hires| hires::resolve(hires, &first, multiple_px, scheduler_config, request))
+        .transpose()?
+        .unzip();
     let settings = Settings {
         model: defaults.model.clone(),
         width_px,
@@ -116,8 +149,13 @@ pub(crate) fn resolve(
             .iter()
             .map(|picture| image::sha256(&picture.image))
             .collect(),
+        hires,
     };
-    Ok((settings, plan))
+    Ok(Resolved {
+        settings,
+        plan,
+        second,
+    })
 }
 
 /// Width and height in pixels of a request that names none: the model's, or what follows from the picture it

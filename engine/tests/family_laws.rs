@@ -34,6 +34,10 @@ const CASES: &[&str] = &[
     "control-xl-two",
     "reference-two",
     "reference-guided",
+    "hires-euler_a",
+    "hires-heun",
+    "hires-xl-sde",
+    "hires-sd3",
 ];
 
 fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {

@@ -373,6 +373,7 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
                 image: picture.ref_image,
             })
             .collect(),
+        hires: None,
         init: start.input.map(|input| InitImage {
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
             strength: input.strength,

@@ -15,6 +15,7 @@ use crate::{
     Error, Precision, Result,
     image::Rgb8,
     kernels,
+    latent_resize::bilinear,
     vae::autoencoder_kl::{self, AutoencoderKL},
 };
 
@@ -294,6 +295,35 @@ impl Autoencoder {
             Normalisation::Patched { .. } => {}
         }
         Ok(latents)
+    }
+
+    /// The sampler's latents at a larger size. Patches are taken apart first: what is enlarged is the autoencoder's
+    /// latents.
+    pub(crate) fn enlarged(&self, latents: &[f32], from: LatentShape, to: LatentShape) -> Vec<f32> {
+        let Normalisation::Patched { mean, std, patch } = &self.normalisation else {
+            return bilinear(latents, from, to);
+        };
+        let inside = |shape: LatentShape| LatentShape {
+            height: shape.height * patch,
+            width: shape.width * patch,
+            channels: self.sizes.latent_channels,
+        };
+        let (from, to) = (inside(from), inside(to));
+        let mut latents = latents.to_vec();
+        for latent in latents.chunks_exact_mut(mean.len()) {
+            for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
+                *value = *value * std + mean;
+            }
+        }
+        let latents = unpack(&latents, from, *patch, Patches::ChannelsOutside);
+        let latents = bilinear(&latents, from, to);
+        let mut latents = pack(&latents, to, *patch, Patches::ChannelsOutside);
+        for latent in latents.chunks_exact_mut(mean.len()) {
+            for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
+                *value = (*value - mean) / std;
+            }
+        }
+        latents
     }
 
     /// The map for previews: noted or known, else fitted to the autoencoder when it is first asked for.

@@ -122,6 +122,16 @@ pub(crate) trait Family: Send + Sync {
     /// Text to conditioning.
     fn encode(&self, prompt: &PromptPair<'_>) -> Result<EncodedPrompt>;
 
+    /// The same conditioning for a picture of another size.
+    fn at_size(
+        &self,
+        conditioning: &Conditioning,
+        _width_px: u32,
+        _height_px: u32,
+    ) -> Result<Conditioning> {
+        Ok(conditioning.clone())
+    }
+
     /// The UNet that ControlNets are copies of; `None` where the family has none.
     fn controlled(&self) -> Option<&unet_2d_condition::Config> {
         None

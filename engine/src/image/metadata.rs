@@ -56,6 +56,15 @@ pub struct Metadata {
     /// How much of the way from noise was gone, where a picture was there to begin from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
+    /// How much longer each side became in a second pass; then width and height are those of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires_scale: Option<f64>,
+    /// How much of the way from noise the second pass went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires_strength: Option<f64>,
+    /// Steps of the solver for the whole way, of which the second pass went the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires_steps: Option<u32>,
     /// SHA-256 of the file of that picture, hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_image_sha256: Option<String>,

@@ -84,7 +84,10 @@ pub(super) fn text(metadata: &Metadata) -> String {
         ),
         (
             "Denoising strength",
-            metadata.strength.map(|strength| strength.to_string()),
+            metadata
+                .strength
+                .or(metadata.hires_strength)
+                .map(|strength| strength.to_string()),
         ),
         (
             "Mask blur",
@@ -126,6 +129,26 @@ pub(super) fn text(metadata: &Metadata) -> String {
         (
             "RNG",
             (metadata.noise_generator == "torch").then(|| "CPU".to_owned()),
+        ),
+        // Their second pass has no strength of its own; ours has one where a picture was there to begin from.
+        (
+            "Hires denoising strength",
+            metadata
+                .hires_strength
+                .filter(|_| metadata.strength.is_some())
+                .map(|strength| strength.to_string()),
+        ),
+        (
+            "Hires upscale",
+            metadata.hires_scale.map(|scale| scale.to_string()),
+        ),
+        (
+            "Hires steps",
+            metadata.hires_steps.map(|steps| steps.to_string()),
+        ),
+        (
+            "Hires upscaler",
+            metadata.hires_scale.map(|_| "Latent".to_owned()),
         ),
         ("Version", Some(format!("imgd {}", metadata.imgd))),
     ];

@@ -48,6 +48,9 @@ fn metadata() -> Metadata {
         height_px: 16,
         clip_skip: Some(2),
         strength: None,
+        hires_scale: None,
+        hires_strength: None,
+        hires_steps: None,
         init_image_sha256: None,
         max_sequence_length: None,
         prompt_syntax: "a1111".into(),
@@ -124,6 +127,22 @@ fn parameters_are_written_as_a1111_writes_them() {
     };
     assert!(varied.parameters().contains(
         "Model: starter, Variation seed: 9, Variation seed strength: 0.25, Clip skip: 2"
+    ));
+    let refined = Metadata {
+        hires_scale: Some(1.5),
+        hires_strength: Some(0.7),
+        hires_steps: Some(10),
+        ..metadata()
+    };
+    assert!(refined.parameters().contains(
+        "Denoising strength: 0.7, Clip skip: 2, RNG: CPU, Hires upscale: 1.5, Hires steps: 10, Hires upscaler: Latent, Version"
+    ));
+    let refined_again = Metadata {
+        strength: Some(0.4),
+        ..refined
+    };
+    assert!(refined_again.parameters().contains(
+        "Denoising strength: 0.4, Clip skip: 2, RNG: CPU, Hires denoising strength: 0.7, Hires upscale: 1.5"
     ));
     let repainted = Metadata {
         strength: Some(0.5),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use imgd_engine::sampling::noise::Generator;
 use imgd_engine::{
-    CannyThresholds, Control, EmbeddingWord, InitImage, Lora, PromptSyntax, RefImage, Request,
+    CannyThresholds, Control, EmbeddingWord, HiresFix, InitImage, Lora, PromptSyntax, RefImage,
+    Request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -69,6 +70,16 @@ pub(crate) struct CaseRequest {
     /// Whether the size follows from the rest.
     #[serde(default)]
     has_own_size: bool,
+    #[serde(default)]
+    pub(crate) hires: Option<CaseHires>,
+}
+
+/// The second pass of a request.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CaseHires {
+    scale: f64,
+    strength: f64,
+    steps: Option<u32>,
 }
 
 /// A ControlNet of a request.
@@ -109,6 +120,11 @@ impl CaseRequest {
                 mask_blur_px: self.mask_blur,
                 only_masked_padding_px: self.only_masked,
                 ..InitImage::new(file(image))
+            }),
+            hires: self.hires.as_ref().map(|hires| HiresFix {
+                scale: hires.scale,
+                strength: Some(hires.strength),
+                num_inference_steps: hires.steps,
             }),
             loras: self
                 .loras
@@ -165,6 +181,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "area_cases.json",
         "embedding_cases.json",
         "reference_cases.json",
+        "hires_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {

@@ -175,6 +175,20 @@ impl Family for StableDiffusionXl {
         })
     }
 
+    /// The network is told sizes.
+    fn at_size(
+        &self,
+        conditioning: &Conditioning,
+        width_px: u32,
+        height_px: u32,
+    ) -> Result<Conditioning> {
+        let mut conditioning = conditioning.clone();
+        if let Some(added) = &mut conditioning.added {
+            added.time_ids = self.time_ids(width_px, height_px)?;
+        }
+        Ok(conditioning)
+    }
+
     fn controlled(&self) -> Option<&unet_2d_condition::Config> {
         Some(&self.networks.unet_config)
     }
