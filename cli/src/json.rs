@@ -164,8 +164,22 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
         "controls": Some(controls(&settings.controls)).filter(|controls| !controls.is_empty()),
         "embeddings": Some(embeddings(&settings.embeddings)).filter(|used| !used.is_empty()),
         "ref_image_sha256": Some(&settings.ref_image_sha256).filter(|pictures| !pictures.is_empty()),
+        "hires": settings.hires.as_ref().map(|hires| json!({
+            "scale": hires.scale,
+            "strength": hires.strength,
+            "num_inference_steps": hires.num_inference_steps,
+            "width_px": hires.width_px,
+            "height_px": hires.height_px,
+        })),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
+}
+
+/// Width and height of a picture that is made with these settings.
+pub(crate) fn size_px(settings: &v1::Settings) -> (u32, u32) {
+    let first = (settings.width_px, settings.height_px);
+    let last = settings.hires.as_ref();
+    last.map_or(first, |hires| (hires.width_px, hires.height_px))
 }
 
 /// A model in memory.

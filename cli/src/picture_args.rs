@@ -2,7 +2,7 @@
 
 use clap::Args;
 use imgd_client::{
-    Control, GenerateRequest, ImageFormat, ImageInput, Lora, ModelPart, ReferenceImage,
+    Control, GenerateRequest, HiresFix, ImageFormat, ImageInput, Lora, ModelPart, ReferenceImage,
 };
 use imgd_proto::limits;
 
@@ -90,6 +90,15 @@ pub(crate) struct PictureArgs {
     /// Extend --init-image by so many pixels: on all sides, or left=128,right=64,top=0,bottom=32
     #[arg(long, value_name = "PX|SIDE=PX,...", value_parser = borders::borders, requires = "init_image")]
     pub(crate) extend: Option<Borders>,
+    /// Enlarge the picture's latents by so much and refine it in a second pass, 1.1 to 4: --width and --height are those of the first pass, and each side of the picture is rounded down to what the model can draw
+    #[arg(long, value_name = "X", value_parser = numbers::number(&limits::HIRES_SCALE), allow_hyphen_values = true)]
+    pub(crate) hires_scale: Option<f64>,
+    /// How much the second pass makes anew, 0 to 1: 0.3 changes details, 1 keeps nothing of the first [default: 0.7]
+    #[arg(long, value_name = "X", value_parser = numbers::number(&limits::HIRES_STRENGTH), requires = "hires_scale", allow_hyphen_values = true)]
+    pub(crate) hires_strength: Option<f64>,
+    /// Denoising steps of the second pass, 1 to 1000, of which it makes the last --hires-strength [default: as many as the first pass]
+    #[arg(long, value_name = "N", value_parser = numbers::whole(&limits::HIRES_STEPS), requires = "hires_scale", allow_hyphen_values = true)]
+    pub(crate) hires_steps: Option<u32>,
     /// How prompts are read: a1111 knows weights, `(word:1.2)` and `[word]`, BREAK and names of embeddings, and cuts nothing off; plain takes them as they are [default: a1111 where the model can]
     #[arg(
         long,
@@ -175,6 +184,11 @@ impl PictureArgs {
                 mask_blur_px: self.mask_blur,
                 only_masked_padding_px: self.only_masked,
                 ..self.extend.unwrap_or_default().input()
+            }),
+            hires: self.hires_scale.map(|hires_scale| HiresFix {
+                hires_scale,
+                hires_strength: self.hires_strength,
+                hires_steps: self.hires_steps,
             }),
             precision: self.precision.unwrap_or(Precision::Auto).into(),
             ..GenerateRequest::default()

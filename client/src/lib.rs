@@ -61,7 +61,7 @@ pub use options::{ConnectNotice, ConnectOptions, OnNotice};
 pub use pages::Pages;
 pub use picture::sha256_hex;
 pub use request::{
-    Control, ControlPreprocess, GenerateRequest, ImageFormat, ImageInput, KeepAlive, Lora,
-    ModelPart, Precision, Priority, PromptSyntax, ReferenceImage,
+    Control, ControlPreprocess, GenerateRequest, HiresFix, ImageFormat, ImageInput, KeepAlive,
+    Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage,
 };
 pub use watch::{JobEvent, Watch};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use imgd_proto::v1;
 pub use imgd_proto::v1::{
-    Control, ControlPreprocess, ImageFormat, ImageInput, Lora, ModelPart, Precision, Priority,
-    PromptSyntax, ReferenceImage,
+    Control, ControlPreprocess, HiresFix, ImageFormat, ImageInput, Lora, ModelPart, Precision,
+    Priority, PromptSyntax, ReferenceImage,
 };
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
@@ -61,6 +61,8 @@ pub struct GenerateRequest {
     pub ref_images: Vec<ReferenceImage>,
     /// A picture to begin from, or to repaint in part.
     pub input: Option<ImageInput>,
+    /// A second pass at a larger size.
+    pub hires: Option<HiresFix>,
     /// Number format of the computation.
     pub precision: Precision,
     /// File format of the pictures.
@@ -143,6 +145,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             embeddings: Vec::new(),
             ref_images: request.ref_images,
             input: request.input,
+            hires: request.hires,
             precision: request.precision.into(),
             format: request.format.into(),
             jpeg_quality: request.jpeg_quality,

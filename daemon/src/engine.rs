@@ -240,6 +240,8 @@ pub struct PictureRequest {
     pub ref_images: Vec<v1::ReferenceImage>,
     /// A picture to begin from.
     pub input: Option<v1::ImageInput>,
+    /// A second pass at a larger size.
+    pub hires: Option<v1::HiresFix>,
 }
 
 /// What file to make of a picture.

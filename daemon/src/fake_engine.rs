@@ -184,6 +184,7 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         controls: Vec::new(),
         embeddings: Vec::new(),
         ref_images: Vec::new(),
+        hires: None,
         input: None,
     }
 }

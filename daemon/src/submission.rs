@@ -140,6 +140,7 @@ impl Submission {
             embeddings: common.embeddings.clone(),
             ref_images: common.ref_images.clone(),
             input: common.input.clone(),
+            hires: common.hires,
         }
     }
 

@@ -220,6 +220,7 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         controls: picture.controls,
         embeddings: picture.embeddings,
         ref_images: picture.ref_images,
+        hires: picture.hires,
     }
 }
 

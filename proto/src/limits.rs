@@ -8,8 +8,9 @@ use std::{fmt::Write as _, time::Duration};
 use crate::{
     errors::{Failure, Reason},
     v1::{
-        Control, ControlPreprocess, GenerateRequest, ImageFormat, ImageInput, LoadModelRequest,
-        Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage, SubmitJobRequest,
+        Control, ControlPreprocess, GenerateRequest, HiresFix, ImageFormat, ImageInput,
+        LoadModelRequest, Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage,
+        SubmitJobRequest,
     },
 };
 
@@ -129,6 +130,9 @@ table! {
     EXTEND_TOP_PX: "extend_top_px", integer(0, 4_096), "px", "0", "What is added above";
     EXTEND_BOTTOM_PX: "extend_bottom_px", integer(0, 4_096), "px", "0", "What is added below";
     VARIATION_STRENGTH: "variation_strength", Range::Number { min: 0.0, max: 1.0 }, "", "0", "How much there is of another seed's noise";
+    HIRES_SCALE: "hires_scale", Range::Number { min: 1.1, max: 4.0 }, "", "", "How much longer each side becomes in a second pass";
+    HIRES_STRENGTH: "hires_strength", Range::Number { min: 0.0, max: 1.0 }, "", "0.7", "How much of the way from noise the second pass goes";
+    HIRES_STEPS: "hires_steps", integer(1, 1_000), "", "the first pass's", "Denoising steps of the second pass's whole way";
     JPEG_QUALITY: "jpeg_quality", integer(1, 100), "", "95", "Quality of a JPEG";
     PREVIEW_EVERY_N_STEPS: "preview_every_n_steps", integer(0, 1_000), "steps", "0", "Distance between previews";
     REQUEST_ID: "request_id", Range::Characters { max: 64 }, "characters", "none", "The client's own name for the request";
@@ -226,6 +230,7 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         .guidance_scale
         .map_or(Ok(()), |value| number(&GUIDANCE_SCALE, value))?;
     validate_variation(request)?;
+    validate_hires(request)?;
     request.input.as_ref().map_or(Ok(()), validate_input)?;
     validate_loras(&request.loras)?;
     validate_styles(&request.styles)?;
@@ -254,11 +259,93 @@ pub fn validate_generate(request: &GenerateRequest) -> Result<(), FieldError> {
         .as_ref()
         .map_or(Ok(()), |value| timeout(value).map(drop))?;
     // What is absent counts as the least; it is checked again once the model's defaults are known.
+    check_work(request, LEAST, request.num_images.unwrap_or(1))
+}
+
+/// Width, height and steps that every request has at least.
+const LEAST: (u32, u32, u32) = (SIZE_MULTIPLE_PX, SIZE_MULTIPLE_PX, 1);
+
+/// Checks a second pass; see [`check_work`] for the size that it makes.
+fn validate_hires(request: &GenerateRequest) -> Result<(), FieldError> {
+    let Some(hires) = &request.hires else {
+        return Ok(());
+    };
+    let HiresFix {
+        hires_scale,
+        hires_strength,
+        hires_steps,
+    } = *hires;
+    number(&HIRES_SCALE, hires_scale)?;
+    hires_strength.map_or(Ok(()), |strength| number(&HIRES_STRENGTH, strength))?;
+    hires_steps.map_or(Ok(()), |steps| whole(&HIRES_STEPS, steps))?;
+    if request.input.as_ref().is_some_and(keeps_a_part) {
+        let message = "hires_scale is set, but a part of the picture is kept".to_owned();
+        return Err(FieldError::new(HIRES_SCALE.field, message)
+            .with_hint("leave it out, or draw without a mask and without extending".to_owned()));
+    }
+    Ok(())
+}
+
+fn is_extended(input: &ImageInput) -> bool {
+    [
+        input.extend_left_px,
+        input.extend_right_px,
+        input.extend_top_px,
+        input.extend_bottom_px,
+    ] != [0; 4]
+}
+
+fn keeps_a_part(input: &ImageInput) -> bool {
+    !input.mask.is_empty() || is_extended(input)
+}
+
+/// A side in pixels after a second pass of that scale, before it is rounded down to a model's factor.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a scale is a small positive number, and the part behind the point is to go"
+)]
+pub fn enlarged_px(side_px: u32, scale: f64) -> u32 {
+    // 800 times 1.15 is a little less than 920 in binary.
+    (f64::from(side_px) * scale + 1e-6) as u32
+}
+
+/// Checks the work of a request, and the size of its second pass. `defaults`: width, height and steps of one that names none. Call
+/// it again once those of the model are known.
+pub fn check_work(
+    request: &GenerateRequest,
+    defaults: (u32, u32, u32),
+    images: u32,
+) -> Result<(), FieldError> {
+    let width_px = request.width_px.unwrap_or(defaults.0);
+    let height_px = request.height_px.unwrap_or(defaults.1);
+    let steps = request.num_inference_steps.unwrap_or(defaults.2);
+    check_budget(width_px, height_px, steps, images)?;
+    let Some(hires) = &request.hires else {
+        return Ok(());
+    };
+    let enlarged = |limit: &Limit, side_px: u32| {
+        let side = enlarged_px(side_px, hires.hires_scale) / SIZE_MULTIPLE_PX * SIZE_MULTIPLE_PX;
+        match limit.range {
+            Range::Integer { max, .. } if u64::from(side) > max => {
+                let message = format!(
+                    "hires_scale is {}: it makes {side_px} pixels {side}, and a side has at most {}",
+                    hires.hires_scale,
+                    grouped(max)
+                );
+                Err(FieldError::new(HIRES_SCALE.field, message)
+                    .with_hint("give a smaller scale, or a smaller size".to_owned()))
+            }
+            _ => Ok(side),
+        }
+    };
+    let width_px = enlarged(&WIDTH_PX, width_px)?;
+    let height_px = enlarged(&HEIGHT_PX, height_px)?;
     check_budget(
-        request.width_px.unwrap_or(SIZE_MULTIPLE_PX),
-        request.height_px.unwrap_or(SIZE_MULTIPLE_PX),
-        request.num_inference_steps.unwrap_or(1),
-        request.num_images.unwrap_or(1),
+        width_px,
+        height_px,
+        hires.hires_steps.unwrap_or(steps),
+        images,
     )
 }
 
@@ -449,12 +536,6 @@ fn validate_input(input: &ImageInput) -> Result<(), FieldError> {
     ] {
         value.map_or(Ok(()), |value| whole(limit, value))?;
     }
-    let is_extended = [
-        input.extend_left_px,
-        input.extend_right_px,
-        input.extend_top_px,
-        input.extend_bottom_px,
-    ] != [0; 4];
     for (limit, is_set, has_what_it_needs) in [
         (
             &MASK_BLUR_PX,
@@ -464,7 +545,7 @@ fn validate_input(input: &ImageInput) -> Result<(), FieldError> {
         (
             &ONLY_MASKED_PADDING_PX,
             input.only_masked_padding_px.is_some(),
-            !input.mask.is_empty() || is_extended,
+            keeps_a_part(input),
         ),
     ] {
         if is_set && !has_what_it_needs {
@@ -519,12 +600,7 @@ pub fn validate_submit(request: &SubmitJobRequest) -> Result<(), FieldError> {
             image.negative_prompt.as_deref().unwrap_or_default(),
         )?;
     }
-    check_budget(
-        generate.width_px.unwrap_or(SIZE_MULTIPLE_PX),
-        generate.height_px.unwrap_or(SIZE_MULTIPLE_PX),
-        generate.num_inference_steps.unwrap_or(1),
-        count,
-    )
+    check_work(generate, LEAST, count)
 }
 
 /// Checks the name of a job: 4 to 32 hexadecimal digits, the first of its id.
@@ -658,13 +734,8 @@ pub fn multiple(field: &'static str, value_px: u32, multiple_px: u32) -> Result<
         .with_hint(format!("the nearest is {}", nearest.join(" or "))))
 }
 
-/// Checks pixels x steps x images against [`MAX_PIXEL_STEPS`]. Call it again once the model's defaults are filled in.
-pub fn check_budget(
-    width_px: u32,
-    height_px: u32,
-    steps: u32,
-    images: u32,
-) -> Result<(), FieldError> {
+/// Checks pixels x steps x images of one pass against [`MAX_PIXEL_STEPS`].
+fn check_budget(width_px: u32, height_px: u32, steps: u32, images: u32) -> Result<(), FieldError> {
     let asked = [width_px, height_px, steps, images]
         .into_iter()
         .map(u128::from)

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::v1::{ImageVariation, ModelPart};
+use crate::v1::{HiresFix, ImageInput, ImageVariation, ModelPart};
 
 const IMAGE_PROTO: &str = include_str!("../imgd/v1/image.proto");
 const JOB_PROTO: &str = include_str!("../imgd/v1/job.proto");
@@ -15,6 +15,7 @@ fn comment_of(field: &str) -> String {
         (IMAGE_PROTO, "ModelPart"),
         (IMAGE_PROTO, "Control"),
         (IMAGE_PROTO, "ReferenceImage"),
+        (IMAGE_PROTO, "HiresFix"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]
@@ -604,4 +605,64 @@ fn pictures_to_look_at_are_few_and_share_the_room_for_pictures() {
         });
     });
     assert_eq!(with_input.field, "ref_image");
+}
+
+#[test]
+fn a_second_pass_has_a_scale_a_size_and_no_part_that_is_kept() {
+    let with = |scale, strength, steps, change: fn(&mut GenerateRequest)| {
+        let mut request = GenerateRequest {
+            width_px: Some(2_048),
+            hires: Some(HiresFix {
+                hires_scale: scale,
+                hires_strength: strength,
+                hires_steps: steps,
+            }),
+            ..request()
+        };
+        change(&mut request);
+        validate_generate(&request).map_err(|error| error.field)
+    };
+    let none = |_: &mut GenerateRequest| {};
+    for scale in [1.1, 1.5, 2.0] {
+        assert_eq!(with(scale, None, None, none), Ok(()));
+    }
+    assert_eq!(with(2.0, Some(0.0), Some(1), none), Ok(()));
+    for scale in [0.0, 1.0, 2.1, 4.5, f64::NAN] {
+        assert_eq!(with(scale, None, None, none), Err("hires_scale"));
+    }
+    assert_eq!(with(2.0, Some(1.5), None, none), Err("hires_strength"));
+    assert_eq!(with(2.0, None, Some(0), none), Err("hires_steps"));
+    let begins = |request: &mut GenerateRequest| {
+        request.input = Some(ImageInput {
+            init_image: b"picture".as_slice().into(),
+            ..ImageInput::default()
+        });
+    };
+    assert_eq!(with(2.0, None, None, begins), Ok(()));
+    let masked = |request: &mut GenerateRequest| {
+        request.input = Some(ImageInput {
+            init_image: b"picture".as_slice().into(),
+            mask: b"mask".as_slice().into(),
+            ..ImageInput::default()
+        });
+    };
+    assert_eq!(with(2.0, None, None, masked), Err("hires_scale"));
+    let extended = |request: &mut GenerateRequest| {
+        request.input = Some(ImageInput {
+            init_image: b"picture".as_slice().into(),
+            extend_top_px: 8,
+            ..ImageInput::default()
+        });
+    };
+    assert_eq!(with(2.0, None, None, extended), Err("hires_scale"));
+    // The second pass of the largest size in many steps is work as well.
+    let many = |request: &mut GenerateRequest| {
+        request.height_px = Some(2_048);
+        request.num_images = Some(200);
+        request.num_inference_steps = Some(1_000);
+    };
+    assert_eq!(with(1.1, None, None, many), Ok(()));
+    assert_eq!(with(2.0, None, None, many), Err("num_images"));
+    assert_eq!(with(2.0, None, Some(100), many), Ok(()));
+    assert_eq!(enlarged_px(800, 1.15), 920);
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use imgd_client::{GenerateRequest, v1::Settings};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, json};
 
 /// A prompt's part of a file name has at most this many bytes.
 const MAX_SLUG_BYTES: usize = 60;
@@ -46,6 +46,7 @@ pub(crate) struct Values([String; PLACEHOLDERS.len()]);
 impl Values {
     /// The values of picture `index` (from 0), made with these settings.
     pub(crate) fn new(prompt: &str, index: u32, settings: &Settings) -> Self {
+        let (width_px, height_px) = json::size_px(settings);
         Self([
             slug(prompt),
             settings.seed.to_string(),
@@ -53,8 +54,8 @@ impl Values {
             slug(last_part(&settings.model)),
             slug(&settings.sampler),
             settings.num_inference_steps.to_string(),
-            settings.width_px.to_string(),
-            settings.height_px.to_string(),
+            width_px.to_string(),
+            height_px.to_string(),
             settings
                 .variation_seed
                 .map(|seed| seed.to_string())
@@ -75,6 +76,11 @@ impl Values {
             (false, _) => Some(String::new()),
             (true, seed) => seed.map(|seed| counted(seed).to_string()),
         };
+        // A second pass makes a size that the model has a say in.
+        let size = |side_px: Option<u32>| {
+            let known = side_px.filter(|_| request.hires.is_none());
+            known.map(|side_px| side_px.to_string())
+        };
         for (at, value) in [
             Some(slug(&request.prompt)),
             seed.map(|seed| seed.to_string()),
@@ -82,8 +88,8 @@ impl Values {
             model.map(slug),
             request.sampler.as_deref().map(slug),
             request.num_inference_steps.map(|steps| steps.to_string()),
-            request.width_px.map(|width| width.to_string()),
-            request.height_px.map(|height| height.to_string()),
+            size(request.width_px),
+            size(request.height_px),
             variation,
         ]
         .into_iter()

@@ -166,11 +166,10 @@ fn made_with(settings: &Settings) -> String {
         1 => "1 step".to_owned(),
         steps => format!("{steps} steps"),
     };
+    let (width_px, height_px) = json::size_px(settings);
     format!(
-        "seed {}  {}x{}  {} of {}{schedule}  guidance {}  {}",
+        "seed {}  {width_px}x{height_px}  {} of {}{schedule}  guidance {}  {}",
         settings.seed,
-        settings.width_px,
-        settings.height_px,
         steps,
         settings.sampler,
         settings.guidance_scale,

@@ -88,13 +88,12 @@ fn rows(plan: &v1::PlanJobResponse) -> Vec<Vec<String>> {
         "" => String::new(),
         schedule => format!(" {schedule}"),
     };
+    let (width_px, height_px) = json::size_px(&settings);
     row(
         "pictures",
         format!(
-            "{} of {}x{}, {} steps of {}{schedule}, guidance {}, seed {}",
+            "{} of {width_px}x{height_px}, {} steps of {}{schedule}, guidance {}, seed {}",
             plan.image_count,
-            settings.width_px,
-            settings.height_px,
             settings.num_inference_steps,
             settings.sampler,
             settings.guidance_scale,

@@ -127,7 +127,12 @@ fn shares(state: &State, job: &Job, leader: &Job, group: Group) -> bool {
     job.model == leader.model
         && match job.group {
             Some(own) => own == group,
-            None if (job.width_px, job.height_px) == (leader.width_px, leader.height_px) => true,
+            // In its second pass the leader is larger than those that begin.
+            None if (job.width_px, job.height_px) == (leader.width_px, leader.height_px)
+                && leader.group.is_none_or(|first| first == group) =>
+            {
+                true
+            }
             None => state.known.get(&job.model).is_some_and(has_size),
         }
 }

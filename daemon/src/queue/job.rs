@@ -47,6 +47,8 @@ pub struct Job {
     pub width_px: Option<u32>,
     /// See [`Job::width_px`].
     pub height_px: Option<u32>,
+    /// How much longer the sides become in a second pass, where there is one.
+    pub hires_scale: Option<f64>,
     /// How urgent it is.
     pub class: Class,
     /// Who asked.
@@ -59,7 +61,7 @@ pub struct Job {
     pub images_left: u32,
     /// The pictures in flight.
     pub images: Vec<Image>,
-    /// What its pictures need to share an evaluation, once one of them was begun.
+    /// What its pictures need to share their first evaluation, once one of them was begun.
     pub group: Option<Group>,
     /// The denoising step after which each picture is held.
     pub hold_after: Option<u32>,
@@ -87,6 +89,7 @@ impl Job {
             only_loads: false,
             width_px: None,
             height_px: None,
+            hires_scale: None,
             class: Class::Interactive,
             client: ClientId::default(),
             arrived,
@@ -133,8 +136,10 @@ pub struct Image {
     pub is_failed: bool,
     /// It shares no evaluation with others before it has done so many: the worker may have died of it.
     pub alone_until: u32,
-    /// What it needs to share an evaluation.
+    /// What it needs to share an evaluation, in the pass that it is in.
     pub group: Option<Group>,
+    /// The pass that is still to come.
+    pub second: Option<SecondPass>,
     /// Its place in its class's order of service; see [`super::Accounts`].
     pub start_tag: u64,
 }
@@ -145,6 +150,40 @@ impl Image {
         let is_alone = self.evaluations_done < self.alone_until;
         self.group.filter(|_| !is_alone)
     }
+
+    /// It has made so many evaluations. The next one may be of another pass, shared with others than before.
+    pub(super) fn advance(&mut self, evaluations_done: u32) {
+        self.evaluations_done = evaluations_done;
+        let due = self
+            .second
+            .take_if(|second| evaluations_done >= second.after);
+        self.group = due.map(|second| second.group).or(self.group);
+    }
+
+    /// What is left to do, and `decoding` evaluations more, in pixel-evaluations.
+    pub(super) fn work_left(&self, decoding: u32) -> u64 {
+        let left = self.evaluation_count.saturating_sub(self.evaluations_done);
+        let (now, later) = match self.second {
+            None => (left.saturating_add(decoding), 0),
+            Some(second) => {
+                let now = second.after.saturating_sub(self.evaluations_done);
+                let later = left.saturating_sub(now).saturating_add(decoding);
+                (now, second.group.work(later))
+            }
+        };
+        self.group
+            .map_or(0, |group| group.work(now))
+            .saturating_add(later)
+    }
+}
+
+/// The second pass of a picture, at a larger size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecondPass {
+    /// Evaluations of the first.
+    pub after: u32,
+    /// What it needs to share an evaluation then.
+    pub group: Group,
 }
 
 /// How far a picture in flight is.
@@ -194,8 +233,10 @@ pub struct Beginning {
     pub evaluations_done: u32,
     /// Evaluations it takes.
     pub evaluation_count: u32,
-    /// What it needs to share an evaluation.
+    /// What it needs to share an evaluation, in its first pass.
     pub group: Group,
+    /// Its second pass, where it has one; it may be in it.
+    pub second: Option<SecondPass>,
     /// See [`Image::alone_until`].
     pub alone_until: u32,
 }

@@ -14,7 +14,9 @@ mod state;
 
 pub use accounts::Accounts;
 pub use curve::{Curve, CurvePoint, Curves};
-pub use job::{Beginning, Class, ClientId, Group, Image, Job, JobId, Progress, Returned, Stage};
+pub use job::{
+    Beginning, Class, ClientId, Group, Image, Job, JobId, Progress, Returned, SecondPass, Stage,
+};
 pub use pick::{Tick, pick};
 pub use starving::Starving;
 pub use state::{Background, Fingerprint, Known, Resident, State, WorkerState};

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use imgd_proto::limits::enlarged_px;
+
 use super::{
     Accounts, Beginning, Class, ClientId, Curves, Image, Job, JobId, Progress, Returned, Stage,
     Starving, Tick,
@@ -136,8 +138,20 @@ impl Known {
 
     /// Pixels of one picture of the job.
     pub fn pixels(&self, job: &Job) -> u64 {
-        u64::from(job.width_px.unwrap_or(self.width_px))
-            .saturating_mul(u64::from(job.height_px.unwrap_or(self.height_px)))
+        let (width_px, height_px) = self.size_px(job);
+        u64::from(width_px).saturating_mul(u64::from(height_px))
+    }
+
+    /// Width and height of the job's finished pictures in pixels, before a second pass's are rounded down.
+    pub fn size_px(&self, job: &Job) -> (u32, u32) {
+        let last = |side_px| {
+            job.hires_scale
+                .map_or(side_px, |scale| enlarged_px(side_px, scale))
+        };
+        (
+            last(job.width_px.unwrap_or(self.width_px)),
+            last(job.height_px.unwrap_or(self.height_px)),
+        )
     }
 }
 
@@ -346,32 +360,32 @@ impl State {
         self.settle(now);
         let Some(job) = self.job(id) else { return };
         let (class, client) = (job.class, job.client);
-        let left = beginning
-            .evaluation_count
-            .saturating_sub(beginning.evaluations_done);
-        let work = beginning.group.work(left.saturating_add(DECODING));
+        let mut image = Image {
+            generation: beginning.generation,
+            index: beginning.index,
+            stage: if beginning.evaluations_done < beginning.evaluation_count {
+                Stage::Denoising
+            } else {
+                Stage::Denoised
+            },
+            evaluations_done: 0,
+            evaluation_count: beginning.evaluation_count,
+            is_save_due: false,
+            is_hold_due: false,
+            is_failed: false,
+            alone_until: beginning.alone_until,
+            group: Some(beginning.group),
+            second: beginning.second,
+            start_tag: 0,
+        };
+        image.advance(beginning.evaluations_done);
+        let work = image.work_left(DECODING);
         let virtual_time = self.virtual_time(class, now);
-        let start_tag = self.accounts.charge(class, client, virtual_time, work);
+        image.start_tag = self.accounts.charge(class, client, virtual_time, work);
         if let Some(job) = self.job_mut(id) {
             job.images_left = job.images_left.saturating_sub(1);
             job.group = Some(beginning.group);
-            job.images.push(Image {
-                generation: beginning.generation,
-                index: beginning.index,
-                stage: if beginning.evaluations_done < beginning.evaluation_count {
-                    Stage::Denoising
-                } else {
-                    Stage::Denoised
-                },
-                evaluations_done: beginning.evaluations_done,
-                evaluation_count: beginning.evaluation_count,
-                is_save_due: false,
-                is_hold_due: false,
-                is_failed: false,
-                alone_until: beginning.alone_until,
-                group: Some(beginning.group),
-                start_tag,
-            });
+            job.images.push(image);
         }
     }
 
@@ -414,7 +428,7 @@ impl State {
             let hold_after = job.hold_after;
             let images = job.images.iter_mut();
             for image in images.filter(|image| image.generation == made.generation) {
-                image.evaluations_done = made.evaluations_done;
+                image.advance(made.evaluations_done);
                 if made.is_done {
                     image.stage = Stage::Denoised;
                 }
@@ -460,16 +474,10 @@ impl State {
             .position(|image| image.generation == generation)?;
         let image = job.images.remove(place);
         let (id, class, client) = (job.id, job.class, job.client);
-        let left = match image.stage {
+        let not_made = match image.stage {
             Stage::Decoded => 0,
-            _ => {
-                image
-                    .evaluation_count
-                    .saturating_sub(image.evaluations_done)
-                    + DECODING
-            }
+            _ => image.work_left(DECODING),
         };
-        let not_made = image.group.map_or(0, |group| group.work(left));
         self.accounts.refund(class, client, not_made);
         self.accounts.ended(class, image.start_tag);
         self.starving.ended(generation);

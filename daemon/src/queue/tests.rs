@@ -29,6 +29,7 @@ fn begin(state: &mut State, id: u64, generation: u64) {
             is_guided: false,
             adapters: 0,
         },
+        second: None,
         alone_until: 0,
     };
     state.begun(JobId(id), beginning, Instant::now());

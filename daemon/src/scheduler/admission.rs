@@ -1,6 +1,6 @@
 //! Whether a job may go on, once it is known what its model is: its work and its memory.
 
-use imgd_proto::{limits::check_budget, v1};
+use imgd_proto::{limits::check_work, v1};
 
 use super::{Work, actor::Actor, desk::Desk};
 use crate::{
@@ -63,12 +63,13 @@ impl Actor {
         let common = submission.generate();
         let model = self.descriptions.get(&self.state.job(id)?.model)?;
         let defaults = model.defaults.as_ref()?;
-        let checked = check_budget(
-            common.width_px.unwrap_or(defaults.width_px),
-            common.height_px.unwrap_or(defaults.height_px),
-            common
-                .num_inference_steps
-                .unwrap_or(defaults.num_inference_steps),
+        let checked = check_work(
+            common,
+            (
+                defaults.width_px,
+                defaults.height_px,
+                defaults.num_inference_steps,
+            ),
             submission.image_count(),
         );
         checked.err().map(Failure::from)
@@ -86,11 +87,7 @@ impl Actor {
                     || (known.weights_bytes <= have_bytes
                         && known.working_bytes(job) > known.own_working_bytes()) =>
             {
-                let (width_px, height_px) = (
-                    job.width_px.unwrap_or(known.width_px),
-                    job.height_px.unwrap_or(known.height_px),
-                );
-                picture_does_not_fit(model, (width_px, height_px), need_bytes, have_bytes)
+                picture_does_not_fit(model, known.size_px(job), need_bytes, have_bytes)
             }
             _ => does_not_fit(model, need_bytes, have_bytes),
         }

@@ -9,7 +9,7 @@ use super::{actor::Actor, writing::Report};
 use crate::{
     engine::ModelKey,
     journal,
-    queue::{Curve, CurvePoint, Group},
+    queue::{Curve, CurvePoint, Group, SecondPass},
 };
 
 impl Actor {
@@ -117,6 +117,19 @@ pub(super) fn group_of(settings: &v1::Settings) -> Group {
         is_guided: settings.is_guided,
         adapters,
     }
+}
+
+/// The second pass that the engine's settings have.
+pub(super) fn second_pass_of(settings: &v1::Settings) -> Option<SecondPass> {
+    let hires = settings.hires.as_ref()?;
+    Some(SecondPass {
+        after: hires.first_pass_evaluations,
+        group: Group {
+            width_px: hires.width_px,
+            height_px: hires.height_px,
+            ..group_of(settings)
+        },
+    })
 }
 
 #[cfg(test)]

@@ -51,6 +51,47 @@ struct InFlight {
     /// Evaluations that it had done when it was begun or restored.
     evaluations_before: u32,
     since: Instant,
+    second: Option<SecondPass>,
+}
+
+/// What a second pass means for the time that is left.
+#[derive(Clone, Copy)]
+struct SecondPass {
+    /// Evaluations of the first.
+    after: u32,
+    /// How many evaluations of the first one of it takes as long as, by the pixels.
+    each: f64,
+}
+
+impl InFlight {
+    /// What so many evaluations take, counted in those of the first pass.
+    fn work(&self, evaluations: u32) -> f64 {
+        let (after, each) = self
+            .second
+            .map_or((u32::MAX, 1.0), |second| (second.after, second.each));
+        f64::from(evaluations.min(after)) + f64::from(evaluations.saturating_sub(after)) * each
+    }
+
+    /// The time that the evaluations left are likely to take.
+    fn left(&self, now: Instant) -> Duration {
+        let done = self.work(self.evaluations_done);
+        let made = done - self.work(self.evaluations_before);
+        let left = self.work(self.evaluation_count) - done;
+        if made <= 0.0 {
+            return Duration::ZERO;
+        }
+        (now - self.since).mul_f64((left / made).max(0.0))
+    }
+}
+
+fn second_pass(settings: &v1::Settings) -> Option<SecondPass> {
+    let hires = settings.hires.as_ref()?;
+    let area = |width_px: u32, height_px: u32| f64::from(width_px) * f64::from(height_px);
+    let first = area(settings.width_px, settings.height_px).max(1.0);
+    Some(SecondPass {
+        after: hires.first_pass_evaluations,
+        each: area(hires.width_px, hires.height_px) / first,
+    })
 }
 
 impl Desk {
@@ -87,6 +128,14 @@ impl Desk {
                 let common = submission.generate();
                 (common.width_px, common.height_px)
             }
+        }
+    }
+
+    /// How much longer the sides of its pictures become in a second pass.
+    pub(super) fn hires_scale(&self) -> Option<f64> {
+        match &self.order.work {
+            Work::Load => None,
+            Work::Draw(submission) => submission.generate().hires.map(|hires| hires.hires_scale),
         }
     }
 
@@ -185,6 +234,7 @@ impl Desk {
             evaluations_saved: saved.map_or(0, |saved| saved.evaluations_done),
             evaluations_before: begun.evaluations_done,
             since: now,
+            second: second_pass(&begun.settings),
         };
         self.in_flight.insert(which.index, in_flight);
         if which.index == 0 {
@@ -226,18 +276,14 @@ impl Desk {
             return;
         };
         image.evaluations_done = step.evaluations_done;
-        let left = image.evaluation_count.saturating_sub(step.evaluations_done);
-        let made = step
-            .evaluations_done
-            .saturating_sub(image.evaluations_before);
-        let each = (now - image.since) / made.max(1);
+        let left = image.left(now);
         self.log.push(Event::Step(v1::Step {
             image_index: which.index,
             index: step.evaluations_done,
             count: image.evaluation_count,
             inference_step: step.inference_step,
             sigma: step.sigma,
-            eta: to_proto(each.saturating_mul(left) + rest),
+            eta: to_proto(left + rest),
             preview,
         }));
     }

@@ -34,6 +34,7 @@ impl Actor {
             only_loads: matches!(desk.order.work, Work::Load),
             width_px: desk.size_px().0,
             height_px: desk.size_px().1,
+            hires_scale: desk.hires_scale(),
             class: Class::of(desk.order.priority),
             client,
             images_left: desk.images.number(Place::Waiting),

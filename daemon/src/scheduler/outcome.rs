@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     actor::Actor,
-    curves::group_of,
+    curves::{group_of, second_pass_of},
     hooks::Which,
     operation::{Evaluated, Outcome},
 };
@@ -83,6 +83,7 @@ impl Actor {
             evaluations_done: begun.evaluations_done,
             evaluation_count: begun.evaluation_count,
             group: group_of(&begun.settings),
+            second: second_pass_of(&begun.settings),
             alone_until: self.suspicions.alone_until(which),
         };
         self.state.begun(which.job, beginning, now);

@@ -6,7 +6,10 @@ use imgd_proto::v1;
 use tokio::sync::oneshot;
 
 use super::{
-    Command, Order, Scheduler, Work, actor::Actor, curves::group_of, desk::to_proto,
+    Command, Order, Scheduler, Work,
+    actor::Actor,
+    curves::{group_of, second_pass_of},
+    desk::to_proto,
     writing::Report,
 };
 use crate::{
@@ -69,16 +72,16 @@ impl Actor {
         };
         let planned = engine.plan(&order.model, submission.picture(0));
         self.reports
-            .spawn(async move { Report::Planned(order, planned.await, reply) });
+            .spawn(async move { Report::Planned(order, planned.await.map(Box::new), reply) });
     }
 
     pub(super) fn planned(
         &self,
         order: &Order,
-        planned: Result<Planned, Failure>,
+        planned: Result<Box<Planned>, Failure>,
         reply: PlanReply,
     ) {
-        let plan = planned.map(|planned| self.compose(order, planned));
+        let plan = planned.map(|planned| self.compose(order, *planned));
         drop(reply.send(plan));
     }
 
@@ -92,7 +95,9 @@ impl Actor {
             evaluation_count,
         } = planned;
         let group = group_of(&settings);
-        let pixels = u64::from(group.width_px) * u64::from(group.height_px);
+        let second = second_pass_of(&settings);
+        let largest = second.map_or(group, |second| second.group);
+        let pixels = u64::from(largest.width_px) * u64::from(largest.height_px);
         let is_loaded = self.state.resident(&order.model).is_some();
         let working_bytes = pixels.saturating_mul(known.working_bytes_per_pixel);
         let load_bytes = if is_loaded { 0 } else { known.weights_bytes };
@@ -106,7 +111,11 @@ impl Actor {
             .flatten();
         let decoding = Some(self.pace.finish_estimate()).filter(|time| !time.is_zero());
         let total = times.evaluation.map(|(_, together, time)| {
-            let evaluations = f64::from(evaluation_count) * f64::from(image_count);
+            // Those of a second pass by their pixels.
+            let first = second.map_or(evaluation_count, |second| second.after);
+            let later = largest.work(evaluation_count.saturating_sub(first));
+            let evaluations = f64::from(first) + later as f64 / group.work(1).max(1) as f64;
+            let evaluations = evaluations * f64::from(image_count);
             time.mul_f64(evaluations / f64::from(together.max(1)))
                 + decoding.unwrap_or_default() * image_count
                 + loading.unwrap_or_default()

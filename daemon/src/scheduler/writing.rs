@@ -36,7 +36,7 @@ pub(super) enum Report {
     Reopened(JobId, Result<Outcomes, Failure>),
     Read(JobId, u32, Result<Option<SavedImage>, Failure>),
     /// The engine's, to who asked.
-    Planned(Box<Order>, Result<Planned, Failure>, PlanReply),
+    Planned(Box<Order>, Result<Box<Planned>, Failure>, PlanReply),
     /// Something that nobody waits for.
     Nothing,
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
 
 use imgd_engine::{
-    Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, Generation, InitImage, Lora,
-    Model, ModelInfo, OpenOptions, Precision, PromptSyntax, RefImage, Request, Settings,
+    Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, Generation, HiresFix, InitImage,
+    Lora, Model, ModelInfo, OpenOptions, Precision, PromptSyntax, RefImage, Request, Settings,
     UsedControl, Variation,
     checkpoint::{EmbeddedFile, Source},
     image::{Format, encode, encode_preview_png, thumbnail},
@@ -373,7 +373,11 @@ fn request(start: Start) -> (u64, ModelKey, Request) {
                 image: picture.ref_image,
             })
             .collect(),
-        hires: None,
+        hires: start.hires.map(|hires| HiresFix {
+            scale: hires.hires_scale,
+            strength: hires.hires_strength,
+            num_inference_steps: hires.hires_steps,
+        }),
         init: start.input.map(|input| InitImage {
             mask: Some(input.mask).filter(|mask| !mask.is_empty()),
             strength: input.strength,
@@ -531,6 +535,14 @@ fn settings(settings: &Settings) -> v1::Settings {
             })
             .collect(),
         ref_image_sha256: settings.ref_image_sha256.clone(),
+        hires: settings.hires.map(|hires| v1::UsedHiresFix {
+            scale: hires.scale,
+            strength: hires.strength,
+            num_inference_steps: hires.num_inference_steps,
+            width_px: hires.width_px,
+            height_px: hires.height_px,
+            first_pass_evaluations: hires.first_pass_evaluations,
+        }),
     }
 }
 

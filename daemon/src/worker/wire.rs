@@ -146,6 +146,8 @@ pub(crate) struct Start {
     pub(crate) embeddings: Vec<v1::Embedding>,
     #[prost(message, repeated, tag = "27")]
     pub(crate) ref_images: Vec<v1::ReferenceImage>,
+    #[prost(message, optional, tag = "23")]
+    pub(crate) hires: Option<v1::HiresFix>,
 }
 
 /// Without the prompts, which reach no log.

@@ -44,6 +44,9 @@ pub(super) struct Own {
     pub(super) extend_right_px: Option<u32>,
     pub(super) extend_top_px: Option<u32>,
     pub(super) extend_bottom_px: Option<u32>,
+    pub(super) hires_scale: Option<f64>,
+    pub(super) hires_strength: Option<f64>,
+    pub(super) hires_steps: Option<u32>,
     pub(super) loras: Option<Vec<Lora>>,
     pub(super) controls: Option<Vec<Control>>,
     pub(super) styles: Option<Vec<String>>,
@@ -161,6 +164,10 @@ fields! {
         own.extend_top_px = Some(borders.top_px);
         own.extend_bottom_px = Some(borders.bottom_px);
     };
+    ["hires_scale"], Number, |own, text| own.hires_scale = Some(numbers::number(&limits::HIRES_SCALE)(text)?);
+    ["hires_strength"], Number,
+        |own, text| own.hires_strength = Some(numbers::number(&limits::HIRES_STRENGTH)(text)?);
+    ["hires_steps"], Number, |own, text| own.hires_steps = Some(numbers::whole(&limits::HIRES_STEPS)(text)?);
     ["loras", "lora"], Text,
         |own, text| own.loras = Some(text.split(',').map(|one| lora(one.trim())).collect::<Result<_, _>>()?);
     ["controls", "control"], Text,

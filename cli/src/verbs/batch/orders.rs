@@ -6,7 +6,7 @@ use std::{
 };
 
 use imgd_client::{
-    Control, GenerateRequest, ImageInput, Lora, ModelPart, PromptSyntax, ReferenceImage,
+    Control, GenerateRequest, HiresFix, ImageInput, Lora, ModelPart, PromptSyntax, ReferenceImage,
     sha256_hex, v1,
 };
 use imgd_proto::limits::validate_generate;
@@ -205,6 +205,7 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         styles: own.styles.clone().unwrap_or(base.styles),
         ref_images: own.ref_images.clone().unwrap_or(base.ref_images),
         input: input(own, base.input),
+        hires: hires(own, base.hires),
         precision,
         jpeg_quality: own.jpeg_quality.or(file.jpeg_quality),
         omit_metadata: own.omit_metadata.unwrap_or(file.no_metadata),
@@ -212,6 +213,18 @@ fn request(own: &Own, defaults: &Defaults<'_>) -> GenerateRequest {
         keep_alive: own.keep_alive.or(defaults.keep_alive),
         ..base
     }
+}
+
+/// The line's second pass, or the command line's with what the line says of it; without a scale it is refused later.
+fn hires(own: &Own, base: Option<HiresFix>) -> Option<HiresFix> {
+    let is_told =
+        own.hires_scale.is_some() || own.hires_strength.is_some() || own.hires_steps.is_some();
+    let base = base.or(is_told.then(HiresFix::default))?;
+    Some(HiresFix {
+        hires_scale: own.hires_scale.unwrap_or(base.hires_scale),
+        hires_strength: own.hires_strength.or(base.hires_strength),
+        hires_steps: own.hires_steps.or(base.hires_steps),
+    })
 }
 
 /// The line's picture to begin from, or the command line's with what the line says of it.
@@ -356,6 +369,9 @@ fn identity(
             })
         }),
         request.input.as_ref().and_then(area),
+        request.hires.map(|hires| {
+            serde_json::json!({"hires": [hires.hires_scale, hires.hires_strength, hires.hires_steps]})
+        }),
         Some(&request.styles)
             .filter(|styles| !styles.is_empty())
             .map(|styles| serde_json::json!({"styles": styles})),

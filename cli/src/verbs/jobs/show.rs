@@ -162,6 +162,10 @@ fn asked_for(request: &GenerateRequest) -> String {
         "guidance",
         request.guidance_scale.map(|scale| scale.to_string()),
     );
+    name(
+        "hires scale",
+        request.hires.map(|hires| hires.hires_scale.to_string()),
+    );
     name("seed", request.seed.map(|seed| seed.to_string()));
     name("sampler", text(&request.sampler));
     name("schedule", text(&request.schedule));

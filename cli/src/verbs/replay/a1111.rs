@@ -8,7 +8,7 @@
 //!
 //! It does not say everything, so what had to be guessed is told.
 
-use imgd_client::{GenerateRequest, Precision, PromptSyntax};
+use imgd_client::{GenerateRequest, HiresFix, Precision, PromptSyntax};
 use serde_json::Map;
 
 use super::recipe::Recipe;
@@ -58,6 +58,11 @@ const KNOWN: &[&str] = &[
     "Lora hashes",
     "TI hashes",
     "RNG",
+    "Denoising strength",
+    "Hires denoising strength",
+    "Hires upscale",
+    "Hires steps",
+    "Hires upscaler",
     "Version",
 ];
 
@@ -106,6 +111,7 @@ pub(super) fn recipe(text: &str) -> Result<Recipe, String> {
         Some(version) => guesses.push(format!("another program made it ({version})")),
         None => guesses.push("it does not say which program made it".into()),
     }
+    let hires = hires(&get, &mut guesses);
     for (name, _) in &settings {
         if !KNOWN.contains(&name.as_str()) {
             guesses.push(format!("`{name}` is not known here and passed over"));
@@ -123,6 +129,7 @@ pub(super) fn recipe(text: &str) -> Result<Recipe, String> {
         seed: Some(seed.ok_or_else(|| missing("Seed"))?),
         variation_seed: number("Variation seed"),
         variation_strength: get("Variation seed strength").and_then(|text| text.parse().ok()),
+        hires,
         num_images: Some(1),
         sampler,
         schedule,
@@ -136,6 +143,44 @@ pub(super) fn recipe(text: &str) -> Result<Recipe, String> {
         record: Map::new(),
         model_hash: get("Model hash").map(str::to_owned),
         guesses,
+    })
+}
+
+/// The second pass, where there was one. A strength without one is that of a picture to begin from.
+fn hires<'a>(
+    get: &impl Fn(&str) -> Option<&'a str>,
+    guesses: &mut Vec<String>,
+) -> Option<HiresFix> {
+    let first = get("Denoising strength");
+    let own = get("Hires denoising strength");
+    let scale = get("Hires upscale").and_then(|scale| scale.parse().ok());
+    if first.is_some() && (scale.is_none() || own.is_some()) {
+        guesses.push(
+            "`Denoising strength` is of another picture that it began from: this one is drawn from noise".into(),
+        );
+    }
+    let hires_scale = scale?;
+    match get("Hires upscaler") {
+        None | Some("Latent") => {}
+        Some(other) => guesses.push(format!(
+            "upscaler `{other}` is not known here: latents are enlarged (`Latent`)"
+        )),
+    }
+    let is_ours = get("Version").is_some_and(|version| version.starts_with("imgd "));
+    if !is_ours {
+        guesses.push(
+            "its hires steps are those that were made; here they are those of the whole way, of which \
+             `Denoising strength` is made"
+                .into(),
+        );
+    }
+    Some(HiresFix {
+        hires_scale,
+        hires_strength: own.or(first).and_then(|strength| strength.parse().ok()),
+        // 0 is as many as the first pass.
+        hires_steps: get("Hires steps")
+            .and_then(|steps| steps.parse().ok())
+            .filter(|steps| *steps > 0),
     })
 }
 
@@ -258,7 +303,7 @@ mod tests {
     fn older_texts_name_the_schedule_behind_the_sampler() {
         let recipe = recipe(
             "masterpiece,\n(a cat:1.2)\nNegative prompt: bad,\nworse\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, \
-             Seed: 42, Size: 512x768, Model hash: 6ce0161689, Model: v1-5-pruned, Hires upscale: 2, Version: v1.6.0",
+             Seed: 42, Size: 512x768, Model hash: 6ce0161689, Model: v1-5-pruned, Hires resize: 1024x1536, Version: v1.6.0",
         )
         .unwrap();
         let request = &recipe.request;
@@ -269,9 +314,50 @@ mod tests {
             (Some("dpmpp_2m"), Some("karras"))
         );
         let guesses = recipe.guesses.join("\n");
-        for said in ["GPU", "v1.6.0", "`Hires upscale`"] {
+        for said in ["GPU", "v1.6.0", "`Hires resize`"] {
             assert!(guesses.contains(said), "{guesses}");
         }
+    }
+
+    #[test]
+    fn a_second_pass_is_made_again() {
+        let of = |more: &str| {
+            recipe(&format!(
+                "x\nSteps: 20, Sampler: Euler a, Schedule type: Karras, Seed: 1, Size: 256x256, Model: m, RNG: CPU, {more}"
+            ))
+            .unwrap()
+        };
+        let ours = of(
+            "Denoising strength: 0.7, Hires upscale: 1.5, Hires steps: 10, Hires upscaler: Latent, Version: imgd 0.1.0",
+        );
+        let hires = ours.request.hires.unwrap();
+        assert_eq!(
+            (hires.hires_scale, hires.hires_strength, hires.hires_steps),
+            (1.5, Some(0.7), Some(10))
+        );
+        assert_eq!(ours.guesses, Vec::<String>::new());
+        let both = of(
+            "Denoising strength: 0.4, Hires denoising strength: 0.6, Hires upscale: 2, Version: imgd 0.1.0",
+        );
+        assert_eq!(both.request.hires.unwrap().hires_strength, Some(0.6));
+        assert!(both.guesses[0].contains("began from"));
+        let theirs = of(
+            "Denoising strength: 0.5, Hires upscale: 2, Hires steps: 0, Hires upscaler: R-ESRGAN 4x+, Version: v1.10.1",
+        );
+        assert_eq!(theirs.request.hires.unwrap().hires_steps, None);
+        let guesses = theirs.guesses.join("\n");
+        assert!(
+            guesses.contains("`R-ESRGAN 4x+`") && guesses.contains("hires steps"),
+            "{guesses}"
+        );
+        let began = of("Denoising strength: 0.5, Version: v1.10.1");
+        assert!(began.request.hires.is_none());
+        assert!(
+            began
+                .guesses
+                .iter()
+                .any(|guess| guess.contains("began from"))
+        );
     }
 
     #[test]

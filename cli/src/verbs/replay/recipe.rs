@@ -1,6 +1,6 @@
 //! What a picture's texts say of how it was made, as a request.
 
-use imgd_client::{GenerateRequest, ImageFormat, Lora, Precision, PromptSyntax};
+use imgd_client::{GenerateRequest, HiresFix, ImageFormat, Lora, Precision, PromptSyntax};
 use serde_json::{Map, Value};
 
 use super::{a1111, embedded::Texts};
@@ -111,6 +111,7 @@ fn of_record(json: &str) -> Result<Recipe, String> {
         seed: Some(whole("seed").ok_or_else(|| missing("seed"))?),
         variation_seed: whole("variation_seed"),
         variation_strength: record.get("variation_strength").and_then(Value::as_f64),
+        hires: hires(&record),
         num_images: Some(1),
         sampler: text("sampler"),
         schedule: text("schedule"),
@@ -124,6 +125,17 @@ fn of_record(json: &str) -> Result<Recipe, String> {
         model_hash: text("model_hash"),
         record,
         guesses,
+    })
+}
+
+/// The second pass, where there was one.
+fn hires(record: &Map<String, Value>) -> Option<HiresFix> {
+    let number = |name: &str| record.get(name).and_then(Value::as_f64);
+    let steps = record.get("hires_steps").and_then(Value::as_u64);
+    Some(HiresFix {
+        hires_scale: number("hires_scale")?,
+        hires_strength: number("hires_strength"),
+        hires_steps: steps.and_then(|steps| u32::try_from(steps).ok()),
     })
 }
 
@@ -202,6 +214,14 @@ pub(super) mod tests {
             (varied.variation_seed, varied.variation_strength),
             (Some(9), Some(0.25))
         );
+        let refined = of("\"hires_scale\":1.5,\"hires_strength\":0.6,\"hires_steps\":9");
+        let expected = HiresFix {
+            hires_scale: 1.5,
+            hires_strength: Some(0.6),
+            hires_steps: Some(9),
+        };
+        assert_eq!(refined.request.hires, Some(expected));
+        assert!(refined.guesses.is_empty() && plain.request.hires.is_none());
         let began = of("\"init_image_sha256\":\"00\"");
         assert!(began.guesses[0].contains("began from another picture"));
         let steered = of("\"controls\":[]");

@@ -202,6 +202,7 @@ impl World {
             evaluations_done: done,
             evaluation_count: count,
             group,
+            second: None,
             alone_until: 0,
         };
         self.now += Duration::from_millis(50);

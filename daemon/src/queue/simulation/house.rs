@@ -445,6 +445,7 @@ impl House {
                 is_guided: false,
                 adapters: 0,
             },
+            second: None,
             alone_until: 0,
         };
         self.saved.insert(beginning.generation, self.now);

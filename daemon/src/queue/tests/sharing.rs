@@ -6,7 +6,9 @@ use super::{begin, job, known, resident, state};
 use crate::{
     engine::{GenerationId, ModelKey},
     fake_engine::model,
-    queue::{Background, Class, ClientId, Group, Job, JobId, Progress, State, Tick, pick},
+    queue::{
+        Background, Class, ClientId, Group, Job, JobId, Progress, SecondPass, State, Tick, pick,
+    },
 };
 
 const SMALL: Group = Group {
@@ -109,6 +111,71 @@ fn what_differs_in_size_model_or_guidance_does_not_share() {
     state.jobs[1].images[0].group = Some(SMALL);
     state.jobs[1].model = model("other");
     assert_eq!(pick(&state, now), step(&[7]));
+}
+
+#[test]
+fn a_second_pass_shares_with_pictures_of_its_own_size() {
+    let now = Instant::now();
+    let (mut state, key) = measured(now, CHEAP);
+    let large = Group {
+        width_px: 96,
+        ..SMALL
+    };
+    for generations in 1..=4 {
+        for _ in 0..2 {
+            let seconds = CHEAP[generations as usize - 1];
+            state.curves.measured(&key, large, generations, seconds);
+        }
+    }
+    for (id, generation) in [(1, 7), (2, 8)] {
+        add(&mut state, id, &key, Class::Interactive, 1, 1);
+        begin(&mut state, id, generation);
+    }
+    let image = &mut state.jobs[0].images[0];
+    image.second = Some(SecondPass {
+        after: 1,
+        group: large,
+    });
+    assert_eq!(pick(&state, now), step(&[7, 8]));
+    let made = |generation, evaluations_done| Progress {
+        generation: GenerationId(generation),
+        evaluations_done,
+        inference_step: evaluations_done,
+        is_done: false,
+    };
+    state.stepped(&[made(7, 1), made(8, 1)], now);
+    assert_eq!(pick(&state, now), step(&[7]), "one is larger now");
+    // Nobody begins to share what those who begin cannot share.
+    add(&mut state, 3, &key, Class::Interactive, 1, 1);
+    assert_eq!(pick(&state, now), step(&[7]));
+    state.jobs.truncate(2);
+    let image = &mut state.jobs[1].images[0];
+    image.group = Some(large);
+    assert_eq!(pick(&state, now), step(&[7, 8]));
+    let image = &mut state.jobs[0].images[0];
+    assert_eq!((image.group, image.second), (Some(large), None));
+    image.advance(2);
+    assert_eq!(image.work_left(0), large.work(1));
+}
+
+#[test]
+fn what_is_left_of_both_passes_is_what_is_charged() {
+    let now = Instant::now();
+    let (mut state, key) = measured(now, CHEAP);
+    add(&mut state, 1, &key, Class::Interactive, 1, 1);
+    begin(&mut state, 1, 7);
+    let image = &mut state.jobs[0].images[0];
+    let large = Group {
+        width_px: 128,
+        ..SMALL
+    };
+    image.second = Some(SecondPass {
+        after: 1,
+        group: large,
+    });
+    assert_eq!(image.work_left(1), SMALL.work(1) + large.work(3));
+    image.advance(1);
+    assert_eq!(image.work_left(1), large.work(3));
 }
 
 #[test]
