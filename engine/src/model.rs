@@ -29,7 +29,7 @@ pub use crate::families::Progress;
 
 /// Version of the arithmetic. Raised when the same request would give other bytes; a saved generation of another
 /// number starts again.
-pub const NUMERICS: &str = "2";
+pub const NUMERICS: &str = "3";
 
 /// How a model is opened.
 #[derive(Clone)]

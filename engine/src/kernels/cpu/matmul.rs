@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::blocks::BlockPanels;
 use super::epilogue::{Extras, Place, finish, finish_gated};
 use super::operand::{Buffer, Numbers, Operand};
 use super::output::{Parts, fill, with_scratch};
@@ -44,12 +45,46 @@ pub fn matmul(
         extras.element_bias.is_none(),
         "an element's bias is a convolution's"
     );
+    // Decided by the rows of one element, so that each has the same bits whatever else is in its batch.
+    if let (1, Some(blocks)) = (rows, weight.blocks()) {
+        return match to {
+            Format::F32 => f32::buffer(single_rows(x, elements, blocks, extras)),
+            Format::Bf16 => half::bf16::buffer(single_rows(x, elements, blocks, extras)),
+        };
+    }
     weight.visit(Matmul {
         x,
         rows: elements * rows,
         extras,
         to,
     })
+}
+
+/// Products of one row of each element with a weight in blocks.
+fn single_rows<U: Operand>(
+    x: Numbers<'_>,
+    elements: usize,
+    blocks: &BlockPanels,
+    extras: &Extras<'_>,
+) -> Vec<U> {
+    let (depth, columns) = (blocks.depth(), blocks.columns());
+    let mut vectors = vec![0.0; elements * depth];
+    x.copy(0, &mut vectors);
+    // SAFETY: each panel is one task's, and together they are all columns.
+    unsafe {
+        fill(elements * columns, |output| {
+            parallel::for_each(columns.div_ceil(PANEL), |p| {
+                with_scratch(|scratch| {
+                    let (row, sums) = f32::scratch(scratch);
+                    let sums = sums.room(elements * PANEL);
+                    blocks.multiply(p, &vectors, row.room(depth), sums);
+                    let bias = extras.panel_bias(0, columns, p);
+                    let place = Place::rows(output, columns, p, 0, elements);
+                    finish(sums, &bias, extras, &place);
+                });
+            });
+        })
+    }
 }
 
 struct Matmul<'a> {

@@ -165,6 +165,14 @@ impl Panels {
         self.columns.div_ceil(PANEL)
     }
 
+    /// The weight as it is in blocks, if it is.
+    pub(super) fn blocks(&self) -> Option<&BlockPanels> {
+        match &self.numbers {
+            Numbers::Blocks(blocks, _) => Some(blocks),
+            Numbers::F32(_) | Numbers::Bf16(_) => None,
+        }
+    }
+
     /// Calls `with` with the panels in the format they have.
     pub(super) fn visit<R>(&self, with: impl PanelVisitor<R>) -> R {
         match &self.numbers {

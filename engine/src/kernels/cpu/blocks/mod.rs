@@ -7,6 +7,7 @@ mod k;
 mod legacy;
 mod matrix;
 mod panel;
+mod row;
 #[cfg(test)]
 mod tests;
 mod transpose;

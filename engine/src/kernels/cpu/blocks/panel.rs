@@ -18,9 +18,9 @@ const AT_ONCE: usize = 8 << 20;
 /// A weight in blocks, cut into panels when it is used.
 #[derive(Debug, Clone)]
 pub(in super::super) struct BlockPanels {
-    matrix: BlockMatrix,
+    pub(super) matrix: BlockMatrix,
     /// Whether panels of the first and of the second half of the rows alternate.
-    is_gated: bool,
+    pub(super) is_gated: bool,
 }
 
 impl BlockPanels {

@@ -89,7 +89,7 @@ fn numbers(buffer: Buffer) -> Vec<f32> {
 #[test]
 fn products_are_those_of_the_decoded_numbers() {
     for format in ALL {
-        for (rows, columns) in [(1, 32), (3, 70), (33, 160)] {
+        for (rows, columns) in [(2, 32), (3, 70), (33, 160)] {
             let depth = 512;
             let weight = matrix(format, columns, depth);
             let x = input(rows * depth);
@@ -105,6 +105,63 @@ fn products_are_those_of_the_decoded_numbers() {
                 assert_eq!(product(&blocks), product(&plain), "{}", format.name());
             }
         }
+    }
+}
+
+/// One row of each element: made from the blocks, without panels.
+#[test]
+fn products_of_single_rows_are_those_of_the_decoded_numbers() {
+    // Depths with a rest after whole lanes, columns with a rest after whole panels.
+    for (format, depth) in ALL.map(|format| (format, 512)).into_iter().chain([
+        (BlockFormat::Q4_0, 32),
+        (BlockFormat::Q8_0, 96),
+        (BlockFormat::Q5_1, 224),
+    ]) {
+        let columns = 70;
+        let weight = matrix(format, columns, depth);
+        let (x, bias, residual) = (input(3 * depth), input(columns), input(3 * columns));
+        let all = weight.to_f32();
+        let blocks = Panels::from_blocks(weight, false, Format::Bf16);
+        let product = |elements: std::ops::Range<usize>, to| {
+            let shape = MatmulShape {
+                elements: elements.len(),
+                rows: 1,
+            };
+            let extras = Extras {
+                bias: Some(&bias),
+                residual: Some(&residual[elements.start * columns..elements.end * columns]),
+                ..Extras::NONE
+            };
+            let x = &x[elements.start * depth..elements.end * depth];
+            numbers(matmul(Numbers::F32(x), shape, &blocks, &extras, to))
+        };
+        let together = product(0..3, Format::F32);
+        for (at, value) in together.iter().enumerate() {
+            let (element, column) = (at / columns, at % columns);
+            let row = &all[column * depth..][..depth];
+            let exact: f64 = row
+                .iter()
+                .zip(&x[element * depth..])
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum();
+            let size: f64 = row.iter().map(|a| f64::from(a.abs())).sum();
+            let exact = exact + f64::from(bias[column]) + f64::from(residual[at]);
+            let error = (f64::from(*value) - exact).abs();
+            assert!(
+                error <= 1e-6 * (size + 2.0),
+                "{} {depth}: {value} for {exact}",
+                format.name()
+            );
+        }
+        let alone: Vec<f32> = (0..3)
+            .flat_map(|element| product(element..element + 1, Format::F32))
+            .collect();
+        assert_eq!(alone, together, "alone and in a batch");
+        let rounded: Vec<f32> = together
+            .iter()
+            .map(|value| half::bf16::from_f32(*value).to_f32())
+            .collect();
+        assert_eq!(product(0..3, Format::Bf16), rounded);
     }
 }
 
@@ -136,10 +193,7 @@ fn large_products_go_on_where_the_part_before_ended() {
     let (rows, columns, depth) = (2, 9000, 288);
     let weight = matrix(BlockFormat::Q8_0, columns, depth);
     let (x, bias) = (input(rows * depth), input(columns));
-    let shape = MatmulShape {
-        elements: 2,
-        rows: 1,
-    };
+    let shape = MatmulShape { elements: 1, rows };
     let extras = Extras {
         bias: Some(&bias),
         ..Extras::NONE
