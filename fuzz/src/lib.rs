@@ -1,5 +1,7 @@
 //! What the targets share: a folder in memory for the files that they make, and the repository's own.
 
+pub mod models;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
