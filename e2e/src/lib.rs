@@ -15,6 +15,7 @@ pub mod random;
 pub mod refusal;
 pub mod run;
 mod small_disk;
+pub mod tiny;
 
 pub use daemon::Daemon;
 pub use home::Home;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
-use imgd_e2e::Daemon;
+use imgd_e2e::{Daemon, tiny};
 
 const COMMON: [&str; 6] = ["generate", "a red apple", "--steps", "4", "--seed", "3"];
 
@@ -133,4 +133,30 @@ fn an_extended_picture_keeps_its_pixels_but_for_a_rim() {
         "{}",
         refused.stderr
     );
+}
+
+/// A network that sees what is kept draws all of it, the rim with the rest.
+#[test]
+fn a_model_that_repaints_extends_a_picture() {
+    let daemon = Daemon::start();
+    let work = daemon.work();
+    tiny::write_model("more_cases.json", "repainting", &work.join("repainting"));
+    photo(80, 64).save(work.join("photo.png")).expect("a file");
+    let draw = |extend: &str, to: &str| {
+        let begin = ["-m", "repainting", "--init-image", "photo.png", "--extend"];
+        let run = COMMON.into_iter().chain(begin).chain([extend, "-o", to]);
+        daemon.run(run).ok();
+        read(&work.join(to))
+    };
+    let wide = draw("left=40", "wide.png");
+    assert_eq!(wide.dimensions(), (120, 64));
+    let differs = changed(&photo(80, 64), &wide, (40, 0));
+    assert!(
+        differs.iter().all(|(x, _)| *x < 16),
+        "what is kept has its own pixels"
+    );
+    let drawn: std::collections::BTreeSet<_> = (0..40).map(|x| wide.get_pixel(x, 10).0).collect();
+    assert!(drawn.len() > 10, "something is drawn there");
+    let tall = draw("top=32", "tall.png");
+    assert_eq!(tall.dimensions(), (80, 96));
 }
