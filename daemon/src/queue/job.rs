@@ -49,6 +49,9 @@ pub struct Job {
     pub height_px: Option<u32>,
     /// How much longer the sides become in a second pass, where there is one.
     pub hires_scale: Option<f64>,
+    /// Memory that its ControlNets will take, in bytes, as long as none of its pictures was begun: then they count among the
+    /// model's.
+    pub controls_bytes: u64,
     /// How urgent it is.
     pub class: Class,
     /// Who asked.
@@ -90,6 +93,7 @@ impl Job {
             width_px: None,
             height_px: None,
             hires_scale: None,
+            controls_bytes: 0,
             class: Class::Interactive,
             client: ClientId::default(),
             arrived,

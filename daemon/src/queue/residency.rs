@@ -53,7 +53,7 @@ fn held_bytes(state: &State, job: &Job, image: &Image) -> u64 {
     }
 }
 
-/// Memory that beginning the job's next picture takes, its model included where that is not there.
+/// Memory that beginning the job's next picture takes, its model and ControlNets included where they are not there.
 fn need_bytes(state: &State, job: &Job) -> Option<u64> {
     let known = state.known.get(&job.model)?;
     let weights_bytes = if is_ready(state, job) {
@@ -61,7 +61,8 @@ fn need_bytes(state: &State, job: &Job) -> Option<u64> {
     } else {
         known.weights_bytes
     };
-    Some(weights_bytes.saturating_add(known.working_bytes(job)))
+    let beside = known.working_bytes(job).saturating_add(job.controls_bytes);
+    Some(weights_bytes.saturating_add(beside))
 }
 
 /// The next thing to do so that the job's next picture is begun.

@@ -103,6 +103,13 @@ fn the_size_of_a_picture_counts_before_the_model_is_loaded_and_before_it_is_begu
         have_bytes: 100,
     };
     assert_eq!(pick(&state, now), refused(106));
+    state.jobs[0].height_px = Some(9);
+    state.jobs[0].controls_bytes = 6;
+    assert_eq!(pick(&state, now), Tick::Load(JobId(1)));
+    state.jobs[0].controls_bytes = 12;
+    assert_eq!(pick(&state, now), refused(106));
+    state.jobs[0].controls_bytes = 0;
+    state.jobs[0].height_px = Some(11);
     // What is in memory counts no more; another model that nobody needs makes room, its own does not.
     state.models.push(resident(&key, now, 100));
     assert_eq!(pick(&state, now), Tick::Begin(JobId(1)));

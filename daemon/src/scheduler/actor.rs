@@ -68,6 +68,8 @@ pub(super) struct Actor {
     pub(super) descriptions: BTreeMap<ModelKey, v1::Model>,
     pub(super) inquirers: Vec<(ModelKey, oneshot::Sender<Result<v1::Model, Failure>>)>,
     pub(super) loaded: BTreeMap<ModelKey, Loaded>,
+    /// The ControlNets that each loaded model used last, the latest first.
+    pub(super) held_controls: BTreeMap<ModelKey, Vec<String>>,
     pub(super) pace: Pace,
     pub(super) saving: Saving,
     pub(super) suspicions: Suspicions,
@@ -120,6 +122,7 @@ impl Actor {
             descriptions: BTreeMap::new(),
             inquirers: Vec::new(),
             loaded: BTreeMap::new(),
+            held_controls: BTreeMap::new(),
             pace: Pace::default(),
             saving: Saving::default(),
             suspicions: Suspicions::default(),

@@ -35,6 +35,7 @@ impl Actor {
             width_px: desk.size_px().0,
             height_px: desk.size_px().1,
             hires_scale: desk.hires_scale(),
+            controls_bytes: self.controls_bytes(&desk.order),
             class: Class::of(desk.order.priority),
             client,
             images_left: desk.images.number(Place::Waiting),

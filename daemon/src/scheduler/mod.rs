@@ -8,6 +8,7 @@ mod admission;
 mod background;
 mod carry_out;
 mod commands;
+mod controls;
 mod curves;
 mod deaths;
 mod desk;

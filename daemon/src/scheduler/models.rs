@@ -107,6 +107,7 @@ impl Actor {
             is_unwanted: false,
         };
         self.state.loaded(resident, took);
+        self.held_controls.remove(&model);
         self.loaded.insert(model.clone(), loaded);
         self.pace.model_changed();
         self.model_is_resident(&model);

@@ -77,6 +77,7 @@ impl Actor {
             let bytes = loaded.memory_bytes.saturating_add(begun.kept_bytes);
             self.state.takes(&model, bytes);
         }
+        self.hold_controls(which.job);
         let beginning = Beginning {
             generation: which.generation,
             index: which.index,
