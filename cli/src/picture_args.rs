@@ -24,11 +24,11 @@ pub(crate) struct PictureArgs {
     /// Diffusers folder with what a single file lacks: configuration, tokenizers, text encoders, autoencoder
     #[arg(long, value_name = "DIR", requires = "model")]
     pub(crate) config: Option<String>,
-    /// A part's weights from a file of its own, safetensors or GGUF: vae=FILE, transformer=FILE, text_encoder_2=FILE…; may be repeated
-    #[arg(long = "part", value_name = "PART=FILE", value_parser = part)]
+    /// A part's weights from a file of its own, safetensors or GGUF, or the name of one that another program has: vae=FILE, transformer=FILE, text_encoder_2=NAME…; may be repeated
+    #[arg(long = "part", value_name = "PART=NAME|FILE", value_parser = part)]
     pub(crate) parts: Vec<ModelPart>,
     /// The autoencoder's weights from a file of its own; short for --part vae=FILE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "NAME|FILE")]
     pub(crate) vae: Option<String>,
     /// What to avoid; "" is an empty text, which for some models is not the same as none
     #[arg(long, value_name = "TEXT")]
@@ -107,10 +107,10 @@ pub(crate) struct PictureArgs {
         value_name = "a1111|plain"
     )]
     pub(crate) prompt_syntax: Option<PromptSyntax>,
-    /// LoRA, LoHa or LoKr and how strong it is, -10 to 10: a name in the daemon's folder of LoRAs, or a file; may be repeated [default weight: 1]
+    /// LoRA, LoHa or LoKr and how strong it is, -10 to 10: a name in the daemon's folder of LoRAs or another program's, or a file; may be repeated [default weight: 1]
     #[arg(long = "lora", value_name = "NAME|FILE[:WEIGHT]", value_parser = lora)]
     pub(crate) loras: Vec<Lora>,
-    /// ControlNet and the picture that steers what is drawn: the net is a name in the daemon's folder of ControlNets, a file or a diffusers folder. The picture is a map that the net was trained with; `canny` makes one of its edges, `canny=LOW:HIGH` with other thresholds than 100:200. WEIGHT is -10 to 10, START and END are shares of the steps, 0 to 1. May be repeated
+    /// ControlNet and the picture that steers what is drawn: the net is a name in the daemon's folder of ControlNets or another program's, a file or a diffusers folder. The picture is a map that the net was trained with; `canny` makes one of its edges, `canny=LOW:HIGH` with other thresholds than 100:200. WEIGHT is -10 to 10, START and END are shares of the steps, 0 to 1. May be repeated
     #[arg(
         long = "control",
         value_name = "NET=IMAGE[,canny][,weight=WEIGHT][,start=START][,end=END]",
@@ -143,7 +143,7 @@ impl PictureArgs {
     fn model_parts(&self) -> Vec<ModelPart> {
         let vae = self.vae.as_deref().map(|file| ModelPart {
             part: "vae".to_owned(),
-            file: absolute(file),
+            file: model_name(file),
         });
         self.parts.iter().cloned().chain(vae).collect()
     }
@@ -211,7 +211,7 @@ pub(crate) fn part(argument: &str) -> Result<ModelPart, String> {
         .ok_or("give a part and its file, as in `vae=model.safetensors`")?;
     Ok(ModelPart {
         part: part.to_owned(),
-        file: absolute(file),
+        file: model_name(file),
     })
 }
 

@@ -38,9 +38,9 @@ fn models_are_listed_and_described() {
     let daemon = FakeDaemon::start();
     assert_eq!(
         run(&daemon, "models"),
-        "NAME     STATE            PATH\n\
-         starter  default, loaded  (inside imgd)\n\
-         xl                        /models/xl\n"
+        "NAME     FROM    STATE            PATH\n\
+         starter  imgd    default, loaded  (inside imgd)\n\
+         xl       config                   /models/xl\n"
     );
     assert_eq!(
         run(&daemon, "models show xl"),

@@ -43,14 +43,14 @@ impl Client {
         Ok(images)
     }
 
-    /// The models that have a name, the default first.
-    pub async fn models(&self) -> Result<Vec<v1::ModelSummary>> {
+    /// The models that have a name, the default first, and what could not be read.
+    pub async fn models(&self) -> Result<v1::ListModelsResponse> {
+        let request = ListModelsRequest {};
         Ok(self
             .model_service()
-            .list_models(ListModelsRequest {})
+            .list_models(request)
             .await?
-            .into_inner()
-            .models)
+            .into_inner())
     }
 
     /// Describes a model by name or absolute path (`None`: the default) without loading it.

@@ -240,7 +240,7 @@ async fn a_daemon_of_another_protocol_is_refused_but_can_be_ended() {
 async fn models_and_samplers_are_told() {
     let daemon = FakeDaemon::start();
     let client = connect(&daemon).await;
-    assert_eq!(client.models().await.unwrap()[1].path, "/models/xl");
+    assert_eq!(client.models().await.unwrap().models[1].path, "/models/xl");
     assert_eq!(client.model(Some("xl")).await.unwrap().name, "xl");
     assert_eq!(client.samplers().await.unwrap().samplers.len(), 3);
     assert!(client.unload("starter").await.unwrap());

@@ -103,6 +103,9 @@ pub(crate) struct Args {
     /// Where the Hugging Face cache is.
     #[arg(long, value_name = "DIR")]
     hub_cache: Option<String>,
+    /// Where other programs and their models are, with `:` between: auto, none, or folders.
+    #[arg(long, value_name = "DIRS")]
+    model_dirs: Option<String>,
     /// Says that a client started the daemon because there was none.
     #[arg(long, hide = true)]
     pub(crate) started_by_client: bool,
@@ -150,11 +153,25 @@ impl Args {
             ("wildcard_dir", self.wildcard_dir.as_deref().map(absolute)),
             ("embedding_dir", self.embedding_dir.as_deref().map(absolute)),
             ("hub_cache", self.hub_cache.as_deref().map(absolute)),
+            ("model_dirs", self.model_dirs.as_deref().map(absolutes)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))
         .collect()
     }
+}
+
+/// Each of several paths.
+fn absolutes(paths: &str) -> String {
+    let known = |path: &str| path == "none" || path.starts_with("~/");
+    let one = |path| {
+        if known(path) {
+            path.to_owned()
+        } else {
+            absolute(path)
+        }
+    };
+    paths.split(':').map(one).collect::<Vec<_>>().join(":")
 }
 
 /// A flag's path is relative to the folder it was typed in.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use crate::{
     logging, machine, scheduler,
     server::{self, Limits, ListenError, Running},
     service_manager,
-    services::{Identity, Names},
+    services::{FoundModels, Identity, Names},
     spawner::{self, Program, Spawner},
     starter, sys,
     workers::Workers,
@@ -112,11 +112,23 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         service_manager::connect(&address);
     }
     let places = (&settings, &environment);
-    let lora_dir = folder(settings.lora_dir.as_ref(), "loras", places)?;
-    let control_dir = folder(settings.control_dir.as_ref(), "controlnets", places)?;
-    let wildcard_dir = folder(settings.wildcard_dir.as_ref(), "wildcards", places)?;
-    let embedding_dir = folder(settings.embedding_dir.as_ref(), "embeddings", places)?;
-    let hub = environment.hub_cache(&settings).map(HubCache::new);
+    let home = environment.home().map(Path::to_owned);
+    let names = Names {
+        starter: starter::find(has_starter, settings.starter_dir.as_deref()),
+        hub: environment.hub_cache(&settings).map(HubCache::new),
+        models: settings.models.clone(),
+        default_model: settings.default_model.clone(),
+        lora_dir: folder(settings.lora_dir.as_ref(), "loras", places)?,
+        control_dir: folder(settings.control_dir.as_ref(), "controlnets", places)?,
+        wildcard_dir: folder(settings.wildcard_dir.as_ref(), "wildcards", places)?,
+        styles: settings.styles.clone(),
+        embedding_dir: folder(settings.embedding_dir.as_ref(), "embeddings", places)?,
+        found: FoundModels::new(environment.model_dirs(&settings), home),
+    };
+    if !names.default_is_known() {
+        let name = settings.default_model;
+        return Err(config_failure(&ConfigError::DefaultModel { name }));
+    }
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
@@ -149,17 +161,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
             patience: PATIENCE,
         },
         recovered,
-        names: Names {
-            starter: starter::find(has_starter, settings.starter_dir.as_deref()),
-            hub,
-            models: settings.models,
-            default_model: settings.default_model,
-            lora_dir,
-            control_dir,
-            wildcard_dir,
-            styles: settings.styles,
-            embedding_dir,
-        },
+        names,
         identity,
         drain_timeout: settings.drain_timeout,
         is_private: settings.private,

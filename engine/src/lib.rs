@@ -51,6 +51,7 @@ pub mod text;
 pub mod vae;
 
 pub use error::{Error, ErrorKind, Result};
+pub use families::{Recognised, recognise};
 pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};

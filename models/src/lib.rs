@@ -5,9 +5,11 @@
 //!
 //! * [`Source`]: `hf:org/repo@revision:file`, read and checked,
 //! * [`HubCache`]: the layout of the cache, and what is complete in it,
+//! * [`apps`]: where other programs on the machine keep theirs,
 //! * [`catalogue()`]: the models that have a name, one file each in `models/<family>/`.
 #![warn(missing_docs)]
 
+pub mod apps;
 mod cache;
 mod catalogue;
 mod grammar;

@@ -96,7 +96,7 @@ table! {
     MODEL_CONFIG: "model_config", Range::Bytes { max: 4_096 }, "bytes", "none", "Absolute path of a directory with what a single file lacks";
     MODEL_PARTS: "model_parts", integer(0, 8), "", "none", "Parts of the model that have files of their own";
     PART: "part", Range::Bytes { max: 64 }, "bytes", "", "Name of such a part";
-    PART_FILE: "file", Range::Bytes { max: 4_096 }, "bytes", "", "Absolute path of its file";
+    PART_FILE: "file", Range::Bytes { max: 4_096 }, "bytes", "", "Name or absolute path of its file";
     LORAS: "loras", integer(0, 16), "", "none", "Adapters that change what the model draws";
     LORA: "lora", Range::Bytes { max: 4_096 }, "bytes", "", "Name or absolute path of an adapter's file";
     WEIGHT: "weight", Range::Number { min: -10.0, max: 10.0 }, "", "1", "How strongly an adapter is applied";
@@ -636,8 +636,8 @@ pub fn validate_load(request: &LoadModelRequest) -> Result<(), FieldError> {
         .map_or(Ok(()), |value| keep_alive(value).map(drop))
 }
 
-/// Checks the name or path of a model: empty for the default; an absolute path; or one to four parts of
-/// `[A-Za-z0-9_][A-Za-z0-9_.-]*`, 80 characters each, separated by `/`. Says nothing of whether it exists.
+/// Checks the name or path of a model: empty for the default; an absolute path; or one to four parts as files are called, 120
+/// characters each, separated by `/`. Says nothing of whether it exists.
 pub fn validate_model(model: &str) -> Result<(), FieldError> {
     text(&MODEL, model)?;
     let wrong = |why: &str| {
@@ -657,20 +657,17 @@ pub fn validate_model(model: &str) -> Result<(), FieldError> {
         return wrong("it has more than four parts");
     }
     for part in parts {
-        let Some(first) = part.bytes().next() else {
+        let Some(first) = part.chars().next() else {
             return wrong("one of its parts is empty");
         };
-        if !first.is_ascii_alphanumeric() && first != b'_' {
-            return wrong("a part begins with a letter, a digit or `_`");
+        if !first.is_alphanumeric() && !"_[(".contains(first) {
+            return wrong("a part begins with a letter, a digit, a bracket or `_`");
         }
-        if part.len() > 80 {
-            return wrong("a part has at most 80 characters");
+        if part.chars().count() > 120 {
+            return wrong("a part has at most 120 characters");
         }
-        if !part
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-:@+".contains(&byte))
-        {
-            return wrong("only letters, digits, `_`, `.`, `-`, `:`, `@` and `+` are allowed");
+        if part.chars().any(char::is_control) || part.contains('\\') || part.ends_with(' ') {
+            return wrong("it has a backslash, a control character or a space at an end");
         }
     }
     Ok(())
@@ -706,9 +703,9 @@ pub fn validate_model_parts(parts: &[ModelPart]) -> Result<(), FieldError> {
         if parts[..at].iter().any(|before| before.part == *part) {
             return wrong(format!("`{part}` is given twice"), "give each part once");
         }
-        if !file.starts_with('/') || file.contains('\0') {
+        if !is_name_or_path(file) {
             return wrong(
-                format!("the file of `{part}`, {file:?}, is no absolute path"),
+                format!("the file of `{part}`, {file:?}, is neither a name nor an absolute path"),
                 "give the absolute path of a safetensors or GGUF file",
             );
         }

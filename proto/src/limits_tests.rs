@@ -71,11 +71,12 @@ fn parts_are_named_once_with_absolute_paths() {
     };
     let vae = part("vae", "/vae.safetensors");
     assert!(with(&[vae.clone(), part("text_encoder_2", "/t5.gguf")]).is_ok());
+    assert!(with(&[part("vae", "sdxl/ae.safetensors")]).is_ok());
     for wrong in [
         vec![vae.clone(), vae.clone()],
         vec![part("", "/x")],
         vec![part("../vae", "/x")],
-        vec![part("vae", "x.safetensors")],
+        vec![part("vae", "../x.safetensors")],
         vec![part("vae", "")],
         vec![vae; 9],
     ] {
@@ -307,10 +308,12 @@ fn names_of_models_cannot_leave_their_place() {
         "/with space",
         "flux:schnell",
         "hf:org/model@v1.0:unet/model.safetensors",
+        "xl/Sharp, really (v2) [pruned]",
+        "\u{6c34}\u{5f69}",
     ] {
         validate_model(good).unwrap();
     }
-    let too_long = "m".repeat(81);
+    let too_long = "m".repeat(121);
     for bad in [
         "..",
         "../x",
@@ -319,7 +322,8 @@ fn names_of_models_cannot_leave_their_place() {
         "a//b",
         "a/",
         "a/b/c/d/e",
-        "a b",
+        "a\nb",
+        "a /b",
         "-x",
         "a\\b",
         "a\0",

@@ -22,7 +22,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "DIR", requires = "model")]
     config: Option<String>,
     /// A part's weights from a file of its own, safetensors or GGUF: vae=FILE, transformer=FILE…; may be repeated
-    #[arg(long = "part", value_name = "PART=FILE", value_parser = part)]
+    #[arg(long = "part", value_name = "PART=NAME|FILE", value_parser = part)]
     parts: Vec<ModelPart>,
     /// Keep it in memory when idle: 5m, 300 (seconds), 0 unloads at once, -1 never [default: the daemon's]
     #[arg(long, value_name = "TIME", value_parser = durations::keep_alive, allow_hyphen_values = true)]

@@ -86,37 +86,56 @@ fn not_pulled(name: &str, cache: &HubCache) -> Failure {
 }
 
 async fn list(client: &Client, context: &Context) -> Result<(), Failure> {
-    let models = client.models().await?;
+    let list = client.models().await?;
     if context.json {
-        for model in &models {
+        for model in &list.models {
             let fields = json!({
                 "name": model.name,
                 "path": model.path,
                 "is_default": model.is_default,
                 "is_loaded": model.is_loaded,
+                "origin": model.origin,
+                "family": model.family,
+                "lacks": model.lacks,
             });
             context
                 .terminal
                 .line(&json::object("model", fields).to_string())?;
         }
+        for notice in &list.notices {
+            let object = json::notice(&notice.reason, &notice.message, &notice.field);
+            context.terminal.line(&object.to_string())?;
+        }
         return Ok(());
     }
-    let mut rows = vec![["NAME", "STATE", "PATH"].map(str::to_owned).to_vec()];
-    for model in models {
-        let state = match (model.is_default, model.is_loaded) {
-            (true, true) => "default, loaded",
-            (true, false) => "default",
-            (false, true) => "loaded",
-            (false, false) => "",
-        };
+    let mut rows = vec![
+        ["NAME", "FROM", "STATE", "PATH"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for model in list.models {
+        let states = [
+            (model.is_default, "default"),
+            (model.is_loaded, "loaded"),
+            (!model.lacks.is_empty(), "needs --config"),
+        ];
+        let states = states.into_iter().filter(|(is_so, _)| *is_so);
+        let state = states
+            .map(|(_, state)| state)
+            .collect::<Vec<_>>()
+            .join(", ");
         let path = if model.path.is_empty() {
             "(inside imgd)".into()
         } else {
             model.path
         };
-        rows.push(vec![model.name, state.to_owned(), path]);
+        rows.push(vec![model.name, model.origin, state, path]);
     }
-    context.terminal.line(&table::lines(&rows).join("\n"))
+    context.terminal.line(&table::lines(&rows).join("\n"))?;
+    for notice in list.notices {
+        context.terminal.notice(&notice.message);
+    }
+    Ok(())
 }
 
 fn show(model: &v1::Model, context: &Context) -> Result<(), Failure> {

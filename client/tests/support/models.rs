@@ -50,9 +50,14 @@ impl ModelService for Service {
             path: path.into(),
             is_default,
             is_loaded: is_default,
+            origin: if path.is_empty() { "imgd" } else { "config" }.into(),
+            ..v1::ModelSummary::default()
         };
         let models = vec![model("starter", "", true), model("xl", "/models/xl", false)];
-        Ok(Response::new(v1::ListModelsResponse { models }))
+        Ok(Response::new(v1::ListModelsResponse {
+            models,
+            notices: Vec::new(),
+        }))
     }
 
     async fn get_model(

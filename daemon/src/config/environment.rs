@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, Settings};
+use imgd_models::apps::{self, AppPlace};
+
+use super::{ConfigError, ModelDir, Settings};
 
 /// Variables that are not settings.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "JOURNAL_STREAM",
     "NO_COLOR",
     "NOTIFY_SOCKET",
@@ -18,6 +20,8 @@ const OTHERS: [&str; 7] = [
     "HF_HUB_CACHE",
     "HUGGINGFACE_HUB_CACHE",
     "XDG_CACHE_HOME",
+    // where InvokeAI is
+    "INVOKEAI_ROOT",
 ];
 
 /// The variables that the daemon looks at, read once.
@@ -87,6 +91,29 @@ impl Environment {
         let found = settings.hub_cache.clone().or_else(usual);
         // A daemon works in no folder of the user's.
         found.filter(|path| path.is_absolute())
+    }
+
+    /// Where other programs and their models are looked for.
+    pub fn model_dirs(&self, settings: &Settings) -> Vec<AppPlace> {
+        let usual = || {
+            let invokeai_root = self.get("INVOKEAI_ROOT").map(PathBuf::from);
+            apps::usual_places(self.home.as_deref(), invokeai_root)
+        };
+        let places = settings.model_dirs.iter().flat_map(|place| match place {
+            ModelDir::Usual => usual(),
+            ModelDir::At(path) => vec![AppPlace {
+                path: path
+                    .to_str()
+                    .map_or_else(|| path.clone(), |path| self.expand_home(path)),
+                is_named: true,
+            }],
+        });
+        places.collect()
+    }
+
+    /// The user's home directory.
+    pub fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 
     /// The device and inode of the journal's stream, where systemd connected one.

@@ -5,9 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml::{Spanned, de::DeTable, de::DeValue};
+use toml::{
+    Spanned,
+    de::{DeArray, DeTable, DeValue},
+};
 
-use super::{ConfigError, Environment, KEYS, Settings};
+use super::{
+    ConfigError, Environment, KEYS, Settings,
+    keys::{LIST, LISTS},
+};
 use crate::services::styles::Style;
 
 /// Larger files are no config files.
@@ -48,7 +54,11 @@ pub(super) fn apply(
         } else if name == "styles" {
             styles(settings, value, text, path)?;
         } else if let Some(known) = KEYS.iter().find(|known| known.name == name) {
-            let value = scalar(value.get_ref()).ok_or_else(|| ConfigError::Value {
+            let value = match value.get_ref() {
+                DeValue::Array(parts) if LISTS.contains(&name) => list(parts),
+                value => scalar(value),
+            };
+            let value = value.ok_or_else(|| ConfigError::Value {
                 place: place.clone(),
                 key: name.to_owned(),
                 message: format!("must be {}", known.expected),
@@ -164,6 +174,16 @@ fn styles(
         settings.styles.insert(name.to_owned(), style);
     }
     Ok(())
+}
+
+/// A list of texts as it stands in the environment.
+fn list(parts: &DeArray<'_>) -> Option<String> {
+    let text = |part: &Spanned<DeValue<'_>>| match part.get_ref() {
+        DeValue::String(text) if !text.contains(LIST) => Some(text.to_string()),
+        _ => None,
+    };
+    let parts: Option<Vec<String>> = parts.iter().map(text).collect();
+    parts.map(|parts| parts.join(&LIST.to_string()))
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {

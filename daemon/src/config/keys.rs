@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{ConfigError, DeviceSetting, Settings, size};
+use super::{ConfigError, DeviceSetting, ModelDir, Settings, size};
 use crate::{courtesy::Hours, keep_alive::KeepAlive};
 
 /// One setting.
@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         name: "default_model",
-        expected: "\"starter\", a name of [models] or one that `imgctl pull` takes",
+        expected: "a name that `imgctl models` lists or one that `imgctl pull` takes",
         apply: |settings, value| {
             settings.default_model = (!value.is_empty()).then(|| value.to_owned())?;
             Some(())
@@ -276,7 +276,24 @@ pub const KEYS: &[Key] = &[
             Some(())
         },
     },
+    Key {
+        name: "model_dirs",
+        expected: "\"none\", or a list of \"auto\" and absolute paths such as [\"auto\", \"/mnt/ComfyUI\"]",
+        apply: |settings, value| {
+            settings.model_dirs = match value {
+                "none" | "" => Vec::new(),
+                list => list.split(LIST).map(model_dir).collect::<Option<_>>()?,
+            };
+            Some(())
+        },
+    },
 ];
+
+/// Settings that are lists: in the file such, elsewhere with [`LIST`] between what they hold.
+pub(super) const LISTS: &[&str] = &["model_dirs"];
+
+/// What stands between the parts of a list, as in `PATH`.
+pub(super) const LIST: char = ':';
 
 /// The longest age of kept pictures that can be set: a hundred years.
 const MAX_AGE: Duration = Duration::from_secs(100 * 366 * 86_400);
@@ -302,6 +319,14 @@ fn unless_unlimited<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option
 
 fn boolean(value: &str) -> Option<bool> {
     value.parse().ok()
+}
+
+fn model_dir(value: &str) -> Option<ModelDir> {
+    match value {
+        "auto" => Some(ModelDir::Usual),
+        below if below.starts_with("~/") => Some(ModelDir::At(below.into())),
+        other => path(other).map(ModelDir::At),
+    }
 }
 
 fn path(value: &str) -> Option<PathBuf> {

@@ -41,6 +41,15 @@ impl DeviceSetting {
     }
 }
 
+/// Where models of other programs are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelDir {
+    /// Where those programs usually are: "auto".
+    Usual,
+    /// A folder, or a file such as `extra_model_paths.yaml`; may begin with `~/`.
+    At(PathBuf),
+}
+
 /// Everything that can be set. `None` is "auto", for limits of what is kept "unlimited".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -96,6 +105,8 @@ pub struct Settings {
     pub embedding_dir: Option<PathBuf>,
     /// Where the Hugging Face cache is; [`Environment::hub_cache`] says where "auto" is.
     pub hub_cache: Option<PathBuf>,
+    /// Where other programs and their models are looked for; [`Environment::model_dirs`] says where "auto" is.
+    pub model_dirs: Vec<ModelDir>,
     /// Models by name; each an absolute path of a diffusers directory.
     pub models: BTreeMap<String, PathBuf>,
 }
@@ -129,6 +140,7 @@ impl Default for Settings {
             styles: BTreeMap::new(),
             embedding_dir: None,
             hub_cache: None,
+            model_dirs: vec![ModelDir::Usual],
             models: BTreeMap::new(),
         }
     }
@@ -184,7 +196,7 @@ pub enum ConfigError {
     NoDataDir,
     /// The default model has no entry.
     #[error(
-        "`default_model` is `{name}`, which is neither `starter`, a name of [models] nor one that `imgctl pull` takes"
+        "`default_model` is `{name}`, which is neither `starter`, a name of [models], a model of another program nor what `imgctl pull` takes"
     )]
     DefaultModel {
         /// The name.
@@ -226,16 +238,6 @@ pub fn read(
         if let Some(key) = KEYS.iter().find(|key| key.name == *name) {
             key.set(&mut settings, value, &place)?;
         }
-    }
-    let name = settings.default_model.as_str();
-    let is_known = name == "starter"
-        || settings.models.contains_key(name)
-        || imgd_models::entry(name).is_some()
-        || name.parse::<imgd_models::Source>().is_ok();
-    if !is_known {
-        return Err(ConfigError::DefaultModel {
-            name: settings.default_model,
-        });
     }
     Ok(settings)
 }

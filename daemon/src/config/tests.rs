@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use super::{ConfigError, DEFAULT_FILE, Environment, KEYS, Settings, file, read};
+use super::{ConfigError, DEFAULT_FILE, Environment, KEYS, ModelDir, Settings, file, read};
 use crate::{
     courtesy::{Hours, Rules},
     keep_alive::KeepAlive,
@@ -219,17 +219,45 @@ fn a_home_is_put_before_a_models_path() {
 }
 
 #[test]
-fn a_default_model_must_exist() {
-    let set = |name: &str| {
-        let flags = [("default_model", name.to_owned())];
-        read(&flags, None, &Environment::of([]))
-    };
-    let error = set("photos").unwrap_err();
-    assert!(error.to_string().contains("`photos`"), "{error}");
-    // Whether these were pulled is known when they are asked for.
-    for name in ["starter", "flux-schnell", "hf:org/model"] {
-        assert_eq!(set(name).unwrap().default_model, name);
+fn places_of_other_programs_are_a_list_that_may_be_empty() {
+    let at = |path: &str| ModelDir::At(path.into());
+    for (text, expected) in [
+        (
+            "model_dirs = [\"auto\", \"/mnt/ComfyUI\"]",
+            vec![ModelDir::Usual, at("/mnt/ComfyUI")],
+        ),
+        (
+            "model_dirs = \"~/a:/b/extra_model_paths.yaml\"",
+            vec![at("~/a"), at("/b/extra_model_paths.yaml")],
+        ),
+        ("model_dirs = \"none\"", vec![]),
+        ("model_dirs = []", vec![]),
+    ] {
+        let settings = from_file(text).unwrap();
+        assert_eq!(settings.model_dirs, expected, "{text}");
     }
+    for wrong in [
+        "model_dirs = [\"ComfyUI\"]",
+        "model_dirs = [1]",
+        "model_dirs = [\"/a:/b\"]",
+        "socket = [\"/a\"]",
+    ] {
+        let error = from_file(wrong).unwrap_err().to_string();
+        assert!(error.contains("must be"), "{error}");
+    }
+    let environment = Environment::of([("INVOKEAI_ROOT", "/invoke")]);
+    let mut settings = Settings::default();
+    let usual = environment.model_dirs(&settings);
+    assert!(
+        usual
+            .iter()
+            .any(|place| place.path == Path::new("/home/ann/ComfyUI") && !place.is_named)
+    );
+    assert!(usual.iter().any(|place| place.path == Path::new("/invoke")));
+    settings.model_dirs = vec![at("~/a")];
+    let named = environment.model_dirs(&settings);
+    assert_eq!(named.len(), 1);
+    assert!(named[0].is_named && named[0].path == Path::new("/home/ann/a"));
 }
 
 #[test]

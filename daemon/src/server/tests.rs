@@ -82,15 +82,9 @@ impl House {
                 patience: Duration::from_secs(60),
             },
             names: Names {
-                starter: None,
                 models: [model("m"), model("broken"), model("huge")].into(),
                 default_model: "m".to_owned(),
-                lora_dir: "/loras".into(),
-                control_dir: "/controls".into(),
-                wildcard_dir: "/wildcards".into(),
-                styles: [].into(),
-                embedding_dir: "/embeddings".into(),
-                hub: None,
+                ..Names::bare()
             },
             identity: Identity {
                 started: std::time::Instant::now(),

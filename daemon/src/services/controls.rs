@@ -2,9 +2,13 @@
 
 use std::{cell::LazyCell, path::Path};
 
+use imgd_models::apps;
 use imgd_proto::{limits, v1};
 
-use super::folder::{Folder, Kind};
+use super::{
+    folder::{Folder, Kind},
+    found::FoundModels,
+};
 use crate::failure::Failure;
 
 const KIND: Kind = Kind {
@@ -19,9 +23,13 @@ const KIND: Kind = Kind {
 /// Puts the paths of ControlNets in place of their names.
 ///
 /// Fails naming the field when none has the name.
-pub(super) fn find(request: &mut v1::SubmitJobRequest, folder: &Path) -> Result<(), Failure> {
+pub(super) fn find(
+    request: &mut v1::SubmitJobRequest,
+    folder: &Path,
+    found: &FoundModels,
+) -> Result<(), Failure> {
     // Read once, and only where a name asks for it.
-    let folder = LazyCell::new(|| Folder::read(folder, &KIND));
+    let folder = LazyCell::new(|| Folder::read(folder, &found.folders(apps::Kind::Control), &KIND));
     let common = request.generate.iter_mut();
     for control in common.flat_map(|common| &mut common.controls) {
         let name = &mut control.control_model;
@@ -51,7 +59,7 @@ mod tests {
             }),
             ..v1::SubmitJobRequest::default()
         };
-        find(&mut request, folder)?;
+        find(&mut request, folder, &FoundModels::default())?;
         Ok(request.generate.unwrap().controls[0].control_model.clone())
     }
 

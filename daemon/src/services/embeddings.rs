@@ -6,9 +6,13 @@
 use std::{collections::BTreeMap, path::Path};
 
 use imgd_engine::text::embeddings::{PREFIX, spans, squeezed, texts};
+use imgd_models::apps;
 use imgd_proto::v1;
 
-use super::folder::{Folder, Kind};
+use super::{
+    folder::{Folder, Kind},
+    found::FoundModels,
+};
 use crate::failure::Failure;
 
 /// Most names of one request.
@@ -27,7 +31,11 @@ const KIND: Kind = Kind {
 /// Puts what the prompts may name into the request, in place of what was there: which files are opened is not the client's affair.
 ///
 /// Fails naming the field when `embedding:NAME` names no file.
-pub(super) fn find(request: &mut v1::SubmitJobRequest, root: &Path) -> Result<(), Failure> {
+pub(super) fn find(
+    request: &mut v1::SubmitJobRequest,
+    root: &Path,
+    others: &FoundModels,
+) -> Result<(), Failure> {
     let Some(common) = &mut request.generate else {
         return Ok(());
     };
@@ -43,7 +51,7 @@ pub(super) fn find(request: &mut v1::SubmitJobRequest, root: &Path) -> Result<()
                 .chain(common.negative_prompt.as_deref())
                 .map(|prompt| ("negative_prompt", prompt)),
         );
-    let folder = Folder::read(root, &KIND);
+    let folder = Folder::read(root, &others.folders(apps::Kind::Embedding), &KIND);
     let names: Vec<_> = folder.names().map(|name| (name, squeezed(name))).collect();
     // Where the request leaves it to the model, those that take embeddings read prompts with their grammar.
     let has_grammar = common.prompt_syntax() != v1::PromptSyntax::Plain;
@@ -164,7 +172,7 @@ mod tests {
             }],
             ..v1::SubmitJobRequest::default()
         };
-        find(&mut asked, folder.path())?;
+        find(&mut asked, folder.path(), &FoundModels::default())?;
         let below = |one: v1::Embedding| {
             let file = Path::new(&one.file).strip_prefix(folder.path()).unwrap();
             (one.word, file.to_str().unwrap().to_owned())

@@ -118,8 +118,6 @@ pub(super) fn show(settings: &mut v1::Settings, defaults: &Defaults) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{engine::Place, services::Names};
 
@@ -138,14 +136,9 @@ mod tests {
         }
         let names = Names {
             starter: Some(Place::Embedded),
-            models: BTreeMap::new(),
             default_model: "schnell".to_owned(),
-            control_dir: "/controls".into(),
-            embedding_dir: "/embeddings".into(),
-            wildcard_dir: "/wildcards".into(),
-            styles: [].into(),
-            lora_dir: "/loras".into(),
             hub: Some(HubCache::new(folder.path())),
+            ..Names::bare()
         };
         (folder, names)
     }
@@ -168,7 +161,12 @@ mod tests {
         }
         let other = names.model("hf:org/model").unwrap();
         assert_eq!(other.name, "hf:org/model");
-        let listed: Vec<_> = names.list().into_iter().map(|key| key.name).collect();
+        let listed: Vec<_> = names
+            .list()
+            .0
+            .into_iter()
+            .map(|model| model.key.name)
+            .collect();
         assert_eq!(listed, ["flux:schnell", "hf:org/model", "starter"]);
     }
 

@@ -2,9 +2,13 @@
 
 use std::{cell::LazyCell, path::Path};
 
+use imgd_models::apps;
 use imgd_proto::{limits, v1};
 
-use super::folder::{Folder, Kind};
+use super::{
+    folder::{Folder, Kind},
+    found::FoundModels,
+};
 use crate::failure::Failure;
 
 const KIND: Kind = Kind {
@@ -19,12 +23,16 @@ const KIND: Kind = Kind {
 /// Takes the tags out of the prompts and puts the paths of adapters in place of their names.
 ///
 /// Fails naming the field when a tag cannot be read or no file has the name. A prompt's own words are in no message.
-pub(super) fn find(request: &mut v1::SubmitJobRequest, folder: &Path) -> Result<(), Failure> {
+pub(super) fn find(
+    request: &mut v1::SubmitJobRequest,
+    folder: &Path,
+    found: &FoundModels,
+) -> Result<(), Failure> {
     let Some(common) = &mut request.generate else {
         return Ok(());
     };
     // Read once, and only where a name asks for it.
-    let folder = LazyCell::new(|| Folder::read(folder, &KIND));
+    let folder = LazyCell::new(|| Folder::read(folder, &found.folders(apps::Kind::Lora), &KIND));
     let mut of_common = take_tags(&mut common.prompt)?;
     for variation in &mut request.images {
         match &mut variation.prompt {
@@ -147,7 +155,7 @@ mod tests {
     fn tags_become_adapters_and_leave_the_prompt() {
         let folder = folder();
         let mut asked = request("an apple <lora:ink:0.8>, red<LoRA:oil>  <lora:styles/oil:-1.5>");
-        find(&mut asked, folder.path()).unwrap();
+        find(&mut asked, folder.path(), &FoundModels::default()).unwrap();
         let common = asked.generate.unwrap();
         assert_eq!(common.prompt, "an apple , red");
         assert_eq!(
@@ -169,7 +177,7 @@ mod tests {
             ..v1::ImageVariation::default()
         };
         asked.images = vec![own(None), own(Some("pear <lora:oil:1>")), own(Some("plum"))];
-        find(&mut asked, folder.path()).unwrap();
+        find(&mut asked, folder.path(), &FoundModels::default()).unwrap();
         assert!(asked.generate.unwrap().loras.is_empty());
         let files: Vec<Vec<_>> = asked
             .images
@@ -193,20 +201,27 @@ mod tests {
             "<lora:/etc/passwd:1>",
             "<lora:ink:nan>",
         ] {
-            let failure = find(&mut request(bad), folder.path()).unwrap_err();
+            let failure =
+                find(&mut request(bad), folder.path(), &FoundModels::default()).unwrap_err();
             assert_eq!(failure.field.as_deref(), Some("prompt"), "{bad}");
         }
-        let failure = find(&mut request("<lora:inc:1>"), folder.path()).unwrap_err();
+        let failure = find(
+            &mut request("<lora:inc:1>"),
+            folder.path(),
+            &FoundModels::default(),
+        )
+        .unwrap_err();
         assert_eq!(failure.field.as_deref(), Some("loras"));
         assert!(failure.hint.unwrap().contains("`ink`"));
         for bad in ["../ink", "a//b", ".hidden"] {
             let tag = format!("<lora:{bad}:1>");
-            let failure = find(&mut request(&tag), folder.path()).unwrap_err();
+            let failure =
+                find(&mut request(&tag), folder.path(), &FoundModels::default()).unwrap_err();
             assert_eq!(failure.field.as_deref(), Some("loras"), "{bad}");
         }
         // A prompt without tags is left as it is.
         let mut plain = request(" < lora > ");
-        find(&mut plain, folder.path()).unwrap();
+        find(&mut plain, folder.path(), &FoundModels::default()).unwrap();
         assert_eq!(plain.generate.unwrap().prompt, " < lora > ");
     }
 }

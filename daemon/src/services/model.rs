@@ -13,11 +13,11 @@ use super::{
     client, deadline, known,
     names::{Names, with_files},
     order::keep_alive,
-    pump, samplers,
+    parts, pump, samplers,
 };
 use crate::{
     engine::ModelKey,
-    failure::Failure,
+    failure::{Failure, Reason},
     scheduler::{Lifetime, Order, Scheduler, Work},
 };
 
@@ -44,14 +44,31 @@ impl ModelService for ModelApi {
             .iter()
             .map(|model| model.name.as_str())
             .collect();
-        let models = self.names.list().into_iter().map(|key| v1::ModelSummary {
-            path: path(&key),
-            is_default: self.names.is_default(&key),
-            is_loaded: loaded.contains(key.name.as_str()),
-            name: key.name,
+        let names = Arc::clone(&self.names);
+        let listing = tokio::task::spawn_blocking(move || names.list()).await;
+        let (listed, troubles) = listing.map_err(|error| {
+            Failure::new(
+                Reason::Internal,
+                format!("the list of models was not made: {error}"),
+            )
+        })?;
+        let models = listed.into_iter().map(|model| v1::ModelSummary {
+            path: path(&model.key),
+            is_default: model.is_default,
+            is_loaded: loaded.contains(model.key.name.as_str()),
+            name: model.key.name,
+            origin: model.origin.to_owned(),
+            family: model.family.to_owned(),
+            lacks: model.lacks.into_iter().map(str::to_owned).collect(),
+        });
+        let notices = troubles.into_iter().map(|message| v1::Notice {
+            reason: "models_unread".to_owned(),
+            message,
+            field: String::new(),
         });
         Ok(Response::new(v1::ListModelsResponse {
             models: models.collect(),
+            notices: notices.collect(),
         }))
     }
 
@@ -76,8 +93,9 @@ impl ModelService for ModelApi {
         let now = Instant::now();
         let time = deadline::from_headers(request.metadata().as_ref());
         let client = client::of(&request)?;
-        let request = request.into_inner();
+        let mut request = request.into_inner();
         limits::validate_load(&request).map_err(Failure::from)?;
+        parts::find(&mut request.model_parts, &self.names.found)?;
         let order = Order {
             model: with_files(
                 self.names.model(&request.model)?,

@@ -6,11 +6,14 @@ use std::{
 };
 
 use imgd_engine::sampling::{samplers, schedules};
-use imgd_models::{Entry, HubCache};
+use imgd_models::{Entry, HubCache, Source};
 use imgd_proto::{limits, v1};
 
-use super::known;
-use super::styles::Style;
+use super::{
+    found::{FoundModel, FoundModels},
+    known,
+    styles::Style,
+};
 use crate::{
     engine::{ModelKey, Place},
     failure::{Failure, Reason},
@@ -40,6 +43,50 @@ pub struct Names {
     pub styles: BTreeMap<String, Style>,
     /// Where embeddings lie that prompts name.
     pub embedding_dir: PathBuf,
+    /// What other programs have.
+    pub found: FoundModels,
+}
+
+/// A model that has a name, with what a list says of it.
+#[derive(Debug)]
+pub struct Listed {
+    /// The model.
+    pub key: ModelKey,
+    /// Whether a request that names none means it.
+    pub is_default: bool,
+    /// Where it was found, as a person calls it: a program, or a place of ours.
+    pub origin: &'static str,
+    /// The family's short name; empty where the model was not looked into.
+    pub family: &'static str,
+    /// Parts that have to come from elsewhere.
+    pub lacks: Vec<&'static str>,
+}
+
+/// Names that a message tells at most.
+const TOLD: usize = 10;
+
+/// Where a model may come from besides other programs.
+const INSIDE: &str = "imgd";
+const CONFIG: &str = "config";
+const CACHE: &str = "cache";
+
+#[cfg(test)]
+impl Names {
+    /// Of a daemon without any model, for tests to fill in.
+    pub(crate) fn bare() -> Self {
+        Self {
+            starter: None,
+            models: BTreeMap::new(),
+            default_model: STARTER.to_owned(),
+            hub: None,
+            lora_dir: "/loras".into(),
+            control_dir: "/controls".into(),
+            wildcard_dir: "/wildcards".into(),
+            styles: BTreeMap::new(),
+            embedding_dir: "/embeddings".into(),
+            found: FoundModels::default(),
+        }
+    }
 }
 
 impl Names {
@@ -62,46 +109,101 @@ impl Names {
         let directory = if name.starts_with('/') {
             normal(Path::new(name))
         } else {
-            match self.models.get(name) {
-                Some(directory) => directory.clone(),
-                None => known::find(name, self.hub.as_ref())?.ok_or_else(|| self.unknown(name))?,
-            }
+            self.directory(name)?
         };
         // One directory is one model, however it is called.
-        let named = self.models.iter().find(|(_, path)| **path == directory);
-        let name = named
-            .map(|(name, _)| name.clone())
-            .or_else(|| known::name_of(&directory, self.hub.as_ref()))
+        let name = self
+            .own_name(&directory)
+            .or_else(|| self.found.name_of(&directory, |name| self.is_taken(name)))
             .unwrap_or_else(|| directory.display().to_string());
-        Ok(ModelKey {
-            place: Place::Directory(directory),
-            name,
-            precision: v1::Precision::Auto,
-        })
+        Ok(key(name, directory))
     }
 
-    /// Every model that has a name, the default first.
-    pub fn list(&self) -> Vec<ModelKey> {
-        let starter = self.starter.iter().map(|_| STARTER.to_owned());
-        let mut names: Vec<_> = starter.chain(self.models.keys().cloned()).collect();
-        names.extend(self.hub.iter().flat_map(known::pulled));
-        names.sort_unstable();
-        names.dedup();
-        let mut keys: Vec<_> = names
-            .into_iter()
-            .filter_map(|name| self.model(&name).ok())
+    /// Whether the model of a request that names none is one that there is, or that could be pulled.
+    pub fn default_is_known(&self) -> bool {
+        let name = self.default_model.as_str();
+        let may_be_pulled = || imgd_models::entry(name).is_some() || name.parse::<Source>().is_ok();
+        name == STARTER || may_be_pulled() || self.model(name).is_ok()
+    }
+
+    /// Where the model of that name lies: one of ours, of the catalogue or the hub's, else of another program.
+    fn directory(&self, name: &str) -> Result<PathBuf, Failure> {
+        if let Some(directory) = self.models.get(name) {
+            return Ok(directory.clone());
+        }
+        let not_pulled = match known::find(name, self.hub.as_ref()) {
+            Ok(Some(directory)) => return Ok(directory),
+            Ok(None) => None,
+            Err(failure) => Some(failure),
+        };
+        let found = self.found.find(name)?;
+        found.ok_or_else(|| not_pulled.unwrap_or_else(|| self.unknown(name)))
+    }
+
+    /// The name of a directory or file that is ours, or lies in the cache.
+    fn own_name(&self, directory: &Path) -> Option<String> {
+        let named = self.models.iter().find(|(_, path)| *path == directory);
+        named
+            .map(|(name, _)| name.clone())
+            .or_else(|| known::name_of(directory, self.hub.as_ref()))
+    }
+
+    /// Every model that has a name, in order of names, the default first; and what could not be read, in whole sentences.
+    ///
+    /// Reads the headers of files that it did not see before: not for a thread that others wait for.
+    pub fn list(&self) -> (Vec<Listed>, Vec<String>) {
+        let default = self.model("").ok();
+        let starter = self.starter.iter().map(|_| (INSIDE, STARTER.to_owned()));
+        let own = self.models.keys().map(|name| (CONFIG, name.clone()));
+        let pulled = self.hub.iter().flat_map(known::pulled);
+        let pulled = pulled.map(|name| (CACHE, name));
+        let mut listed: Vec<Listed> = starter
+            .chain(own)
+            .chain(pulled)
+            .filter_map(|(origin, name)| {
+                let key = self.model(&name).ok()?;
+                Some(Listed {
+                    key,
+                    is_default: false,
+                    origin,
+                    family: "",
+                    lacks: Vec::new(),
+                })
+            })
             .collect();
-        // A model of the configuration may lie in the cache.
+        let (found, troubles) = self.found.list(|name| self.is_taken(name));
+        listed.extend(found.into_iter().filter_map(|model| self.listed(model)));
+        // A model of the configuration may lie in the cache, or with another program.
         let mut seen = BTreeSet::new();
-        keys.retain(|key| seen.insert(key.name.clone()));
-        keys.sort_by_key(|key| !self.is_default(key));
-        keys
+        listed.retain(|model| seen.insert(model.key.place.clone()));
+        for model in &mut listed {
+            model.is_default = default.as_ref() == Some(&model.key);
+        }
+        listed.sort_by(|one, other| {
+            let order = |model: &Listed| (!model.is_default, model.key.name.clone());
+            order(one).cmp(&order(other))
+        });
+        (listed, troubles)
     }
 
-    /// Whether this is the model of a request that names none.
-    pub fn is_default(&self, key: &ModelKey) -> bool {
-        self.model("").is_ok_and(|default| {
-            (default.place, default.name) == (key.place.clone(), key.name.clone())
+    /// Whether the name means a model that is no other program's.
+    fn is_taken(&self, name: &str) -> bool {
+        name == STARTER
+            || self.models.contains_key(name)
+            || matches!(known::find(name, self.hub.as_ref()), Ok(Some(_)))
+    }
+
+    /// A model of another program; none where it has a name of ours.
+    fn listed(&self, model: FoundModel) -> Option<Listed> {
+        if self.own_name(&model.path).is_some() {
+            return None;
+        }
+        Some(Listed {
+            key: key(model.name, model.path),
+            is_default: false,
+            origin: model.app,
+            family: model.recognised.family,
+            lacks: model.recognised.lacks,
         })
     }
 
@@ -113,17 +215,16 @@ impl Names {
     }
 
     fn unknown(&self, name: &str) -> Failure {
-        let known: Vec<_> = self
-            .starter
-            .iter()
-            .map(|_| STARTER)
-            .chain(self.models.keys().map(String::as_str))
-            .collect();
+        let own = self.starter.iter().map(|_| STARTER.to_owned());
+        let own: Vec<String> = own.chain(self.models.keys().cloned()).collect();
+        let found = self.found.names(|name| self.is_taken(name));
+        let known: Vec<&str> = own.iter().chain(&found).map(String::as_str).collect();
         let hint = nearest(name, &known).map_or_else(
             || {
+                let known = &known[..known.len().min(TOLD)];
                 format!(
-                    "known are {}; others by the absolute path of a diffusers directory, or from `imgctl pull`",
-                    quoted(&known)
+                    "known are {}; `imgctl models` lists all; others by the absolute path of a diffusers directory or a file, or from `imgctl pull`",
+                    quoted(known)
                 )
             },
             |near| format!("did you mean `{near}`? List all with `imgctl models`"),
@@ -134,6 +235,14 @@ impl Names {
         )
         .with_field("model")
         .with_hint(hint)
+    }
+}
+
+fn key(name: String, directory: PathBuf) -> ModelKey {
+    ModelKey {
+        place: Place::Directory(directory),
+        name,
+        precision: v1::Precision::Auto,
     }
 }
 
@@ -234,12 +343,7 @@ mod tests {
                 ("anime".to_owned(), PathBuf::from("/models/anime")),
             ]),
             default_model: "sdxl".to_owned(),
-            lora_dir: "/loras".into(),
-            control_dir: "/controls".into(),
-            wildcard_dir: "/wildcards".into(),
-            styles: [].into(),
-            embedding_dir: "/embeddings".into(),
-            hub: None,
+            ..Names::bare()
         }
     }
 
@@ -283,8 +387,29 @@ mod tests {
     }
 
     #[test]
+    fn the_default_must_be_known_and_need_not_be_pulled() {
+        let known = |name: &str| {
+            let default_model = name.to_owned();
+            Names {
+                default_model,
+                ..names()
+            }
+            .default_is_known()
+        };
+        for name in ["starter", "anime", "flux:schnell", "hf:org/model"] {
+            assert!(known(name), "{name}");
+        }
+        assert!(!known("animee") && !known("hf:org") && !known("sdxl/anime"));
+    }
+
+    #[test]
     fn the_default_is_listed_first() {
-        let listed: Vec<_> = names().list().into_iter().map(|key| key.name).collect();
+        let listed: Vec<_> = names()
+            .list()
+            .0
+            .into_iter()
+            .map(|model| model.key.name)
+            .collect();
         assert_eq!(listed, ["sdxl", "anime", "starter"]);
     }
 

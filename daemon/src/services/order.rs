@@ -10,7 +10,7 @@ use imgd_proto::{limits, v1};
 use super::{
     controls, embeddings, known, loras,
     names::{self, Names},
-    prompts,
+    parts, prompts,
 };
 use crate::{
     failure::Failure,
@@ -67,9 +67,13 @@ fn order(
     }
     let submission = prompts::expand(Submission::new(request, random_seed), names)?;
     let submission = submission.changed(|request| {
-        loras::find(request, &names.lora_dir)?;
-        embeddings::find(request, &names.embedding_dir)?;
-        controls::find(request, &names.control_dir)
+        let found = &names.found;
+        if let Some(common) = &mut request.generate {
+            parts::find(&mut common.model_parts, found)?;
+        }
+        loras::find(request, &names.lora_dir, found)?;
+        embeddings::find(request, &names.embedding_dir, found)?;
+        controls::find(request, &names.control_dir, found)
     })?;
     let common = submission.generate();
     Ok(Order {
@@ -107,15 +111,9 @@ mod tests {
 
     fn submit(private: Option<bool>, is_private: bool) -> Result<bool, Failure> {
         let names = Names {
-            starter: None,
             models: [("m".to_owned(), "/m".into())].into(),
             default_model: "m".to_owned(),
-            lora_dir: "/loras".into(),
-            control_dir: "/controls".into(),
-            wildcard_dir: "/wildcards".into(),
-            styles: [].into(),
-            embedding_dir: "/embeddings".into(),
-            hub: None,
+            ..Names::bare()
         };
         let request = v1::SubmitJobRequest {
             generate: Some(v1::GenerateRequest {

@@ -94,14 +94,8 @@ mod tests {
 
     fn names() -> Names {
         Names {
-            starter: None,
             models: [("m".to_owned(), "/m".into())].into(),
             default_model: "m".to_owned(),
-            lora_dir: "/loras".into(),
-            control_dir: "/controls".into(),
-            embedding_dir: "/embeddings".into(),
-            hub: None,
-            wildcard_dir: "/wildcards".into(),
             styles: [(
                 "oil".to_owned(),
                 Style {
@@ -110,6 +104,7 @@ mod tests {
                 },
             )]
             .into(),
+            ..Names::bare()
         }
     }
 

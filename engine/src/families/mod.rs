@@ -20,6 +20,7 @@ mod part_file;
 mod patches;
 mod preview;
 mod qwen_prompt;
+mod recognise;
 mod sd;
 mod sd3;
 mod sdxl;
@@ -29,7 +30,6 @@ mod z_image;
 
 use candle_core::Tensor;
 
-pub use self::files::Progress;
 pub(crate) use self::{
     autoencoder::{Autoencoder, LatentShape},
     clip_prompt::clip_skip_error,
@@ -38,6 +38,10 @@ pub(crate) use self::{
     files::ModelFiles,
     preview::PreviewMap,
     single_file::{Convention, Parts, SingleFile},
+};
+pub use self::{
+    files::Progress,
+    recognise::{Recognised, recognise},
 };
 use crate::{
     Error, Notice, Result,

@@ -18,15 +18,9 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
     let api = JobApi {
         scheduler: house.scheduler.clone(),
         names: Arc::new(Names {
-            starter: None,
             models: BTreeMap::from([("m".to_owned(), PathBuf::from("/m"))]),
             default_model: "m".to_owned(),
-            lora_dir: "/loras".into(),
-            control_dir: "/controls".into(),
-            wildcard_dir: "/wildcards".into(),
-            styles: [].into(),
-            embedding_dir: "/embeddings".into(),
-            hub: None,
+            ..Names::bare()
         }),
         is_private: false,
     };
