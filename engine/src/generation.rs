@@ -69,6 +69,22 @@ pub(crate) struct Fingerprint {
     pub(crate) instruction_set: String,
 }
 
+impl Fingerprint {
+    /// Why what was saved with `saved` cannot go on, if it cannot.
+    pub(crate) fn difference_from(&self, saved: &Self) -> Option<String> {
+        let reason = if saved.model_hash != self.model_hash {
+            "the model's weights have changed"
+        } else if saved.numerics != self.numerics {
+            "this version computes differently"
+        } else if saved.instruction_set != self.instruction_set {
+            "it was saved on a CPU with another instruction set"
+        } else {
+            return None;
+        };
+        Some(reason.to_owned())
+    }
+}
+
 impl Generation {
     /// What was asked for.
     pub fn request(&self) -> &Request {

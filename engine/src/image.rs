@@ -21,9 +21,12 @@ mod tests;
 mod thumbnail;
 
 pub use canny::canny;
+pub(crate) use encode::encode_with;
 pub use encode::{Format, encode, encode_preview_png};
-pub use metadata::{METADATA_VERSION, Metadata};
+pub use metadata::{METADATA_VERSION, Metadata, Texts};
+pub(crate) use open::read_with_alpha;
 pub use open::{INPUT_SIDE_LIMIT_PX, read_grey, read_rgb, size_of};
+pub(crate) use parameters::quoted;
 pub use read::{Found, TEXT_LIMIT_BYTES, read_metadata};
 pub use thumbnail::{THUMBNAIL_SIDE_PX, thumbnail};
 

@@ -48,6 +48,7 @@ mod request;
 mod resolve;
 pub mod sampling;
 pub mod text;
+mod upscale;
 pub mod vae;
 
 pub use error::{Error, ErrorKind, Result};
@@ -59,4 +60,8 @@ pub use request::{
     Borders, CannyThresholds, Control, EmbeddingWord, Guidance, HiresFix, InitImage, Lora, Notice,
     Precision, PromptSyntax, RefImage, Request, Settings, UsedControl, UsedEmbedding, UsedHiresFix,
     UsedLora, Variation,
+};
+pub use upscale::{
+    RestoredUpscaling, UPSCALED_PIXELS_LIMIT, UPSCALED_SIDE_LIMIT_PX, UpscaleRequest,
+    UpscaleSettings, Upscaled, Upscaler, UpscalerInfo, Upscaling, inspect_upscaler, plan_upscaling,
 };

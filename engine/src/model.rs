@@ -316,7 +316,7 @@ impl Model {
     pub fn restore(&self, bytes: &[u8]) -> Result<Restored> {
         let saved = Saved::read(bytes)?;
         let fingerprint = self.fingerprint();
-        if let Some(reason) = difference(&saved.fingerprint, &fingerprint) {
+        if let Some(reason) = fingerprint.difference_from(&saved.fingerprint) {
             return Ok(Restored {
                 generation: self.start(&saved.request)?,
                 restarted: Some(reason),
@@ -639,18 +639,4 @@ fn same_adapters(a: &Generation, b: &Generation) -> bool {
         (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.used == b.used,
         _ => false,
     }
-}
-
-/// Why a saved generation cannot go on, if it cannot.
-fn difference(saved: &Fingerprint, now: &Fingerprint) -> Option<String> {
-    let reason = if saved.model_hash != now.model_hash {
-        "the model's weights have changed"
-    } else if saved.numerics != now.numerics {
-        "this version computes differently"
-    } else if saved.instruction_set != now.instruction_set {
-        "it was saved on a CPU with another instruction set"
-    } else {
-        return None;
-    };
-    Some(reason.to_owned())
 }

@@ -1,5 +1,6 @@
 //! The three formats and their fixed settings.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use image::codecs::jpeg::JpegEncoder;
@@ -7,7 +8,7 @@ use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use png::text_metadata::{ITXtChunk, TEXtChunk};
 
-use super::{Metadata, Rgb8, exif};
+use super::{Metadata, Rgb8, Texts, exif};
 use crate::{Error, ErrorKind, Result};
 
 /// Keyword of the PNG text that holds A1111's settings text. Galleries and other programs look for it.
@@ -71,35 +72,63 @@ impl Format {
 ///
 /// Fails with `InvalidArgument` on a quality outside 1 to 100 and with `Internal` on sizes the format cannot hold.
 pub fn encode(picture: &Rgb8, format: Format, metadata: Option<&Metadata>) -> Result<Vec<u8>> {
+    let texts = metadata.map(Metadata::texts);
+    encode_with(picture, None, format, texts.as_ref())
+}
+
+/// The same with `alpha`, a byte for each pixel, which a JPEG has no place for.
+pub(crate) fn encode_with(
+    picture: &Rgb8,
+    alpha: Option<&[u8]>,
+    format: Format,
+    texts: Option<&Texts>,
+) -> Result<Vec<u8>> {
     match format {
-        Format::Png => png(picture, png::Compression::Fast, metadata),
-        Format::Jpeg { quality } => jpeg(picture, quality, metadata),
-        Format::WebpLossless => webp(picture, metadata),
+        Format::Png => png(picture, alpha, png::Compression::Fast, texts),
+        Format::Jpeg { quality } => jpeg(picture, quality, texts),
+        Format::WebpLossless => webp(picture, alpha, texts),
     }
 }
 
 /// A small picture as PNG in as little time as possible, without metadata.
 pub fn encode_preview_png(picture: &Rgb8) -> Result<Vec<u8>> {
-    png(picture, png::Compression::Fastest, None)
+    png(picture, None, png::Compression::Fastest, None)
+}
+
+/// The pixels, with alpha behind each where there is some.
+fn with_alpha<'a>(picture: &'a Rgb8, alpha: Option<&[u8]>) -> Cow<'a, [u8]> {
+    match alpha {
+        None => Cow::Borrowed(&picture.pixels),
+        Some(alpha) => {
+            let pixels = picture.pixels.chunks_exact(3).zip(alpha);
+            pixels
+                .flat_map(|(pixel, alpha)| [pixel[0], pixel[1], pixel[2], *alpha])
+                .collect()
+        }
+    }
 }
 
 fn png(
     picture: &Rgb8,
+    alpha: Option<&[u8]>,
     compression: png::Compression,
-    metadata: Option<&Metadata>,
+    texts: Option<&Texts>,
 ) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(picture.pixels.len() / 2 + 4096);
     let mut encoder = png::Encoder::new(&mut bytes, picture.width_px, picture.height_px);
-    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_color(match alpha {
+        None => png::ColorType::Rgb,
+        Some(_) => png::ColorType::Rgba,
+    });
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(compression);
     let mut writer = encoder.write_header().map_err(failed)?;
-    if let Some(metadata) = metadata {
+    if let Some(texts) = texts {
         for (keyword, text) in [
-            (PARAMETERS_KEYWORD, metadata.parameters()),
-            (RECORD_KEYWORD, metadata.to_json()),
+            (PARAMETERS_KEYWORD, &texts.parameters),
+            (RECORD_KEYWORD, &texts.record),
         ] {
-            if is_latin1(&text) {
+            if is_latin1(text) {
                 writer
                     .write_text_chunk(&TEXtChunk::new(keyword, text))
                     .map_err(failed)?;
@@ -110,12 +139,13 @@ fn png(
             }
         }
     }
-    writer.write_image_data(&picture.pixels).map_err(failed)?;
+    let pixels = with_alpha(picture, alpha);
+    writer.write_image_data(&pixels).map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(bytes)
 }
 
-fn jpeg(picture: &Rgb8, quality: u8, metadata: Option<&Metadata>) -> Result<Vec<u8>> {
+fn jpeg(picture: &Rgb8, quality: u8, texts: Option<&Texts>) -> Result<Vec<u8>> {
     if !(1..=100).contains(&quality) {
         return Err(Error::invalid(
             "format",
@@ -124,12 +154,8 @@ fn jpeg(picture: &Rgb8, quality: u8, metadata: Option<&Metadata>) -> Result<Vec<
     }
     let mut bytes = Vec::with_capacity(picture.pixels.len() / 4 + 4096);
     let mut encoder = JpegEncoder::new_with_quality(Cursor::new(&mut bytes), quality);
-    if let Some(metadata) = metadata {
-        let exif = exif::write_within(
-            &metadata.parameters(),
-            &metadata.to_json(),
-            exif::JPEG_LIMIT_BYTES,
-        );
+    if let Some(texts) = texts {
+        let exif = exif::write_within(&texts.parameters, &texts.record, exif::JPEG_LIMIT_BYTES);
         encoder.set_exif_metadata(exif).map_err(failed)?;
     }
     encoder
@@ -143,20 +169,23 @@ fn jpeg(picture: &Rgb8, quality: u8, metadata: Option<&Metadata>) -> Result<Vec<
     Ok(bytes)
 }
 
-fn webp(picture: &Rgb8, metadata: Option<&Metadata>) -> Result<Vec<u8>> {
+fn webp(picture: &Rgb8, alpha: Option<&[u8]>, texts: Option<&Texts>) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(picture.pixels.len() / 2 + 4096);
     let mut encoder = WebPEncoder::new_lossless(Cursor::new(&mut bytes));
-    if let Some(metadata) = metadata {
+    if let Some(texts) = texts {
         encoder
-            .set_exif_metadata(exif::write(&metadata.parameters(), &metadata.to_json()))
+            .set_exif_metadata(exif::write(&texts.parameters, &texts.record))
             .map_err(failed)?;
     }
     encoder
         .write_image(
-            &picture.pixels,
+            &with_alpha(picture, alpha),
             picture.width_px,
             picture.height_px,
-            ExtendedColorType::Rgb8,
+            match alpha {
+                None => ExtendedColorType::Rgb8,
+                Some(_) => ExtendedColorType::Rgba8,
+            },
         )
         .map_err(failed)?;
     Ok(bytes)

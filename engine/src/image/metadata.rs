@@ -115,24 +115,55 @@ impl Metadata {
 
     /// The record as JSON in ASCII: other characters are written as `\u` escapes, so that every container can hold it.
     pub fn to_json(&self) -> String {
-        let json = serde_json::to_string(self).expect("plain fields are always JSON");
-        let mut ascii = String::with_capacity(json.len());
-        for character in json.chars() {
-            // Characters beyond ASCII stand only inside strings. DEL is legal there, and not everywhere else.
-            if matches!(character, ' '..='~') {
-                ascii.push(character);
-            } else {
-                let mut units = [0; 2];
-                for unit in character.encode_utf16(&mut units) {
-                    ascii.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
+        ascii_json(self)
+    }
+
+    /// Both.
+    pub(super) fn texts(&self) -> Texts {
+        Texts {
+            parameters: self.parameters(),
+            record: self.to_json(),
         }
-        ascii
     }
 
     /// The record from its JSON; `None` when it is none.
     pub(super) fn from_json(json: &str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
+}
+
+/// What a picture's file says of how it was made, as texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts {
+    /// The settings text in A1111's manner.
+    pub parameters: String,
+    /// The record, JSON in ASCII.
+    pub record: String,
+}
+
+impl Texts {
+    /// `parameters` as every container can hold it, and `record` as JSON.
+    pub(crate) fn new(parameters: &str, record: &impl Serialize) -> Self {
+        Self {
+            parameters: parameters.replace('\0', "\u{fffd}"),
+            record: ascii_json(record),
+        }
+    }
+}
+
+fn ascii_json(record: &impl Serialize) -> String {
+    let json = serde_json::to_string(record).expect("plain fields are always JSON");
+    let mut ascii = String::with_capacity(json.len());
+    for character in json.chars() {
+        // Characters beyond ASCII stand only inside strings. DEL is legal there, and not everywhere else.
+        if matches!(character, ' '..='~') {
+            ascii.push(character);
+        } else {
+            let mut units = [0; 2];
+            for unit in character.encode_utf16(&mut units) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    ascii
 }

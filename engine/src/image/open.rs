@@ -52,6 +52,28 @@ pub fn read_rgb(bytes: &[u8], (width, height): (u32, u32), field: &'static str) 
     })
 }
 
+/// The picture in its own size, as it is shown, and how opaque its pixels are, a byte each, where not all are. Fails as
+/// [`size_of`] does.
+pub(crate) fn read_with_alpha(
+    bytes: &[u8],
+    field: &'static str,
+) -> Result<(Rgb8, Option<Vec<u8>>)> {
+    let picture = open(bytes, field)?.decode()?;
+    let alpha = picture.color().has_alpha().then(|| -> Vec<u8> {
+        let rgba = picture.to_rgba8();
+        rgba.pixels().map(|pixel| pixel.0[3]).collect()
+    });
+    let picture = picture.into_rgb8();
+    let (width_px, height_px) = picture.dimensions();
+    let picture = Rgb8 {
+        width_px,
+        height_px,
+        pixels: picture.into_raw(),
+    };
+    let is_opaque = |alpha: &Vec<u8>| alpha.iter().all(|alpha| *alpha == u8::MAX);
+    Ok((picture, alpha.filter(|alpha| !is_opaque(alpha))))
+}
+
 /// The picture's lightness in the given size, row by row from the top: `width * height` bytes. Fails as [`size_of`] does.
 ///
 /// Source of the weights: Pillow's conversion to `L`.

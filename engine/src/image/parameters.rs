@@ -214,7 +214,7 @@ fn their_name(table: &[(&str, &str)], ours: &str) -> String {
 }
 
 /// A value that has a separator in it stands in quotation marks, escaped as JSON.
-fn quoted(value: String) -> String {
+pub(crate) fn quoted(value: String) -> String {
     if value.contains([',', '\n', ':']) {
         serde_json::Value::String(value).to_string()
     } else {

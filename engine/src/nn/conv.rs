@@ -9,7 +9,9 @@ use super::{adapters, format};
 use crate::Result;
 use crate::checkpoint::{Held, LayerId, Loader};
 use crate::kernels::Activation;
-use crate::kernels::cpu::{self, ConvGeometry, ConvInput, Extras, Format, ImageBand, Panels};
+use crate::kernels::cpu::{
+    self, ConvGeometry, ConvInput, Extras, Format, ImageBand, Numbers, Panels,
+};
 
 /// Shape of a convolution with a square kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,10 @@ impl Conv2d {
         })
     }
 
+    pub(super) fn in_channels(&self) -> usize {
+        self.config.in_channels
+    }
+
     pub(super) fn geometry(&self) -> ConvGeometry {
         ConvGeometry {
             kernel: self.config.kernel,
@@ -110,6 +116,41 @@ impl Conv2d {
             padding_before: self.config.padding.0,
             padding_after: self.config.padding.1,
         }
+    }
+
+    /// The convolution of an image of which it sees the first `in_channels` of `pixel` numbers: `(1, h', w', out_channels)`.
+    pub(super) fn forward_first(
+        &self,
+        image: Numbers<'_>,
+        (height, width): (usize, usize),
+        pixel: usize,
+    ) -> Result<Tensor> {
+        let channels = self.config.in_channels;
+        let geometry = self.geometry();
+        let (to_height, to_width) = (geometry.output_size(height), geometry.output_size(width));
+        if channels > pixel || to_height == 0 || to_width == 0 {
+            return Err(internal(format!(
+                "an image of {height}x{width}x{pixel} is too small for its convolution"
+            )));
+        }
+        let input = ConvInput {
+            numbers: image,
+            elements: 1,
+            height,
+            width,
+            channels,
+            pixel,
+            seen_as: (height, width),
+            band: None,
+        };
+        let extras = Extras {
+            bias: Some(&self.bias),
+            ..Extras::NONE
+        };
+        tensor_of(
+            cpu::conv2d(&input, geometry, &self.weight, &extras, Format::F32),
+            &[1, to_height, to_width, self.config.out_channels],
+        )
     }
 
     /// `x`: `(b, h, w, in_channels)`; gives `(b, h', w', out_channels)`.
@@ -168,6 +209,7 @@ impl Conv2d {
             height,
             width,
             channels,
+            pixel: channels,
             seen_as,
             band: extras.band,
         };
@@ -249,6 +291,7 @@ impl DoublingConv2d {
             height,
             width,
             channels,
+            pixel: channels,
             seen_as: (2 * image_height, 2 * width),
             band,
         };

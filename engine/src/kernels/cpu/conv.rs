@@ -58,8 +58,10 @@ pub struct ConvInput<'a> {
     pub height: usize,
     /// Pixels of a row in memory.
     pub width: usize,
-    /// Numbers of a pixel.
+    /// Numbers of a pixel that are seen: its first ones.
     pub channels: usize,
+    /// Numbers of a pixel in memory.
+    pub pixel: usize,
     /// Height and width that the convolution sees; pixels are repeated as torch's `nearest` does.
     pub seen_as: (usize, usize),
     /// Which rows of a larger image are in memory, if not all are. Then rows are not repeated.
@@ -89,9 +91,10 @@ impl ConvInput<'_> {
     fn check(&self) {
         assert_eq!(
             self.numbers.len(),
-            self.elements * self.height * self.width * self.channels,
+            self.elements * self.height * self.width * self.pixel,
             "images of a convolution"
         );
+        assert!(self.channels <= self.pixel, "channels of a pixel");
     }
 
     /// Which rows of the result are made, of `height` in all.

@@ -25,6 +25,7 @@ mod conv;
 mod elementwise;
 mod epilogue;
 mod heads;
+mod leaky;
 mod math;
 mod matmul;
 mod norm;
@@ -49,6 +50,7 @@ pub use conv::{ConvGeometry, ConvInput, ImageBand, conv2d, conv2d_doubled, doubl
 pub use elementwise::{activate, add_gated, concat_channels, gate};
 pub use epilogue::Extras;
 pub use heads::{HeadsPart, HeadsShape, Pairs, Rotation, heads};
+pub use leaky::{leaky, place_leaky};
 pub use matmul::{GateExtras, MatmulShape, gated, matmul};
 pub use norm::{GroupNormShape, RowNorm, RowScales, group_norm, norm_rows};
 pub use operand::{Buffer, Numbers};

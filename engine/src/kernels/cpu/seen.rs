@@ -55,7 +55,7 @@ impl Seen {
     ) -> Option<usize> {
         let row = self.row(y)?;
         let pixel = self.pixels.get(x.checked_sub(self.padding_before)?)?;
-        Some(((element * input.height + row) * input.width + pixel) * input.channels)
+        Some(((element * input.height + row) * input.width + pixel) * input.pixel)
     }
 
     /// Pixel `(y, x)` of the padded image, filled up with zeros; zeros outside.
@@ -88,7 +88,9 @@ impl Seen {
         room: &mut [T],
     ) {
         let before = self.padding_before;
-        let is_plain = self.pixels.len() == input.width && channels == input.channels;
+        let is_plain = self.pixels.len() == input.width
+            && channels == input.channels
+            && channels == input.pixel;
         let rows = room.chunks_exact_mut(pitch * channels);
         for (y, row) in rows.enumerate().take(band.rows.len() + halo) {
             let y = band.rows.start + y;

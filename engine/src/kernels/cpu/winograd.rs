@@ -366,6 +366,7 @@ mod tests {
                 height,
                 width,
                 channels,
+                pixel: channels,
                 seen_as,
                 band: None,
             };
