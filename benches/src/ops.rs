@@ -420,6 +420,7 @@ fn input(x: &Buffer, elements: usize, side: usize, channels: usize, seen: usize)
         height: side,
         width: side,
         channels,
+        pixel: channels,
         seen_as: (seen, seen),
         band: None,
     }

@@ -62,7 +62,7 @@ impl Found {
     }
 
     /// Adds a folder, where it is one and is not there already.
-    fn add(&mut self, app: &'static str, kind: Kind, path: PathBuf) {
+    fn add(&mut self, app: &'static str, kind: Kind, path: &Path) {
         // `a/./b` and `a/b/` are `a/b`.
         let path: PathBuf = path.components().collect();
         let is_there = |known: &AppFolder| known.kind == kind && known.path == path;

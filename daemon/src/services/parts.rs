@@ -34,7 +34,11 @@ pub(super) fn find(parts: &mut [v1::ModelPart], found: &FoundModels) -> Result<(
                 .with_hint("give its path, as in `./file.safetensors`"));
         };
         // None of them is ours: all are looked at alike.
-        let folder = Folder::of_others(first, &[&[first.clone()], others].concat(), &KIND);
+        let folder = Folder::of_others(
+            first,
+            &[std::slice::from_ref(first), others].concat(),
+            &KIND,
+        );
         let path = folder.locate(&part.file, field)?;
         part.file = path
             .to_str()

@@ -72,7 +72,7 @@ pub(super) fn folders(file: &Path, home: Option<&Path>, found: &mut Found) {
                 );
                 found.troubles.push(why);
             } else {
-                found.add(APP, kind, path);
+                found.add(APP, kind, &path);
             }
         }
     }

@@ -109,7 +109,7 @@ pub(super) fn folders(root: &Path, is_named: bool, home: Option<&Path>, found: &
     }
     below(root, OTHER, COMFY_UI_MODELS, found);
     if found.folders.len() == before {
-        found.add(OTHER, Kind::Model, root.to_owned());
+        found.add(OTHER, Kind::Model, root);
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn kind(name: &str) -> Option<Kind> {
 
 fn below(root: &Path, app: &'static str, layout: Layout, found: &mut Found) {
     for (name, kind) in layout {
-        found.add(app, *kind, root.join(name));
+        found.add(app, *kind, &root.join(name));
     }
 }
 
@@ -145,7 +145,7 @@ fn invoke_ai(root: &Path, settings: &Path, found: &mut Found) {
     names.sort_unstable();
     if names.iter().any(|name| name.to_str().is_some_and(is_key)) {
         for kind in INVOKE_AI_KEYS {
-            found.add(INVOKE_AI, kind, models.clone());
+            found.add(INVOKE_AI, kind, &models);
         }
     }
     for name in names {

@@ -103,7 +103,8 @@ impl Walk {
                 path.extension()
                     .is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
             };
-            if !is_folder && !(metadata.is_file() && is_weights()) {
+            let is_candidate = is_folder || (metadata.is_file() && is_weights());
+            if !is_candidate {
                 continue;
             }
             if !self.seen.insert((metadata.dev(), metadata.ino())) {
