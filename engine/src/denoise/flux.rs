@@ -3,15 +3,14 @@
 //! Source: diffusers `FluxTransformer2DModel`.
 
 mod config;
-mod double;
 mod single;
 
 use candle_core::Tensor;
 
 pub use config::Config;
 
-use self::double::DoubleBlock;
 use self::single::SingleBlock;
+use super::double_block::{DoubleBlock, DoubleBlockConfig, StreamNames};
 use super::split::{parts, split_tokens};
 use crate::checkpoint::Loader;
 use crate::nn::{
@@ -67,6 +66,18 @@ impl FluxTransformer2DModel {
         let mlp = |name, from| EmbeddingMlp::load(&embed.pp(name), from, dim, true);
         let blocks = loader.pp("transformer_blocks");
         let single = loader.pp("single_transformer_blocks");
+        let double = DoubleBlockConfig {
+            heads: config.num_attention_heads,
+            head_dim: config.attention_head_dim,
+            picture: StreamNames {
+                modulation: "norm1.linear",
+                feed_forward: "ff",
+            },
+            text: StreamNames {
+                modulation: "norm1_context.linear",
+                feed_forward: "ff_context",
+            },
+        };
         Ok(Self {
             x_embedder: Linear::load(&loader.pp("x_embedder"), config.in_channels, dim)?,
             context_embedder: Linear::load(
@@ -81,7 +92,7 @@ impl FluxTransformer2DModel {
                 .transpose()?,
             text_embedder: mlp("text_embedder", config.pooled_projection_dim)?,
             transformer_blocks: (0..config.num_layers)
-                .map(|index| DoubleBlock::load(&blocks.pp(index), config))
+                .map(|index| DoubleBlock::load(&blocks.pp(index), double))
                 .collect::<Result<_>>()?,
             single_transformer_blocks: (0..config.num_single_layers)
                 .map(|index| SingleBlock::load(&single.pp(index), config))

@@ -1,6 +1,7 @@
 //! The networks: from latents, a time and conditioning to what the sampler is after.
 
 pub mod controlnet;
+mod double_block;
 pub mod flux;
 pub mod flux2;
 mod joint_attention;

@@ -1,15 +1,33 @@
 //! A block with a stream for the text and one for the picture, which meet in the attention.
 //!
-//! Source: diffusers `FluxTransformerBlock`.
+//! Source: diffusers `FluxTransformerBlock` and `QwenImageTransformerBlock`, which differ in names.
 
 use candle_core::Tensor;
 
-use super::{Config, EPSILON};
+use super::joint_attention::{JointAttention, JointAttentionConfig};
+use super::split::parts;
 use crate::Result;
 use crate::checkpoint::Loader;
-use crate::denoise::joint_attention::{JointAttention, JointAttentionConfig};
-use crate::denoise::split::parts;
 use crate::nn::{Activation, AdaLayerNorm, Linear, Modulation, Rope, add_gated};
+
+/// Of the layer norms; fixed in the references.
+const EPSILON: f64 = 1e-6;
+
+/// What a stream's layers are called in checkpoints: the modulation and the feed-forward network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StreamNames {
+    pub(super) modulation: &'static str,
+    pub(super) feed_forward: &'static str,
+}
+
+/// Shape of a block, and the names of its two streams.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DoubleBlockConfig {
+    pub(super) heads: usize,
+    pub(super) head_dim: usize,
+    pub(super) picture: StreamNames,
+    pub(super) text: StreamNames,
+}
 
 /// What a stream has of its own.
 #[derive(Debug, Clone)]
@@ -20,10 +38,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn load(loader: &Loader, dim: usize, norm: &str, ff: &str) -> Result<Self> {
-        let ff = loader.pp(ff).pp("net");
+    fn load(loader: &Loader, dim: usize, names: StreamNames) -> Result<Self> {
+        let ff = loader.pp(names.feed_forward).pp("net");
         Ok(Self {
-            modulation: Modulation::load(&loader.pp(norm).pp("linear"), dim, dim, 6, true)?,
+            modulation: Modulation::load(&loader.pp(names.modulation), dim, dim, 6, true)?,
             ff_in: Linear::load(&ff.pp("0.proj"), dim, 4 * dim)?,
             ff_out: Linear::load(&ff.pp(2), 4 * dim, dim)?,
         })
@@ -53,18 +71,18 @@ pub(super) struct DoubleBlock {
 }
 
 impl DoubleBlock {
-    pub(super) fn load(loader: &Loader, config: &Config) -> Result<Self> {
-        let dim = config.dim();
+    pub(super) fn load(loader: &Loader, config: DoubleBlockConfig) -> Result<Self> {
+        let dim = config.heads * config.head_dim;
         Ok(Self {
-            picture: Stream::load(loader, dim, "norm1", "ff")?,
-            text: Stream::load(loader, dim, "norm1_context", "ff_context")?,
+            picture: Stream::load(loader, dim, config.picture)?,
+            text: Stream::load(loader, dim, config.text)?,
             norm: AdaLayerNorm::new(loader, dim, EPSILON),
             attention: JointAttention::load(
                 &loader.pp("attn"),
                 JointAttentionConfig {
                     dim,
-                    heads: config.num_attention_heads,
-                    head_dim: config.attention_head_dim,
+                    heads: config.heads,
+                    head_dim: config.head_dim,
                     bias: true,
                     head_norms: true,
                     text_goes_on: true,
