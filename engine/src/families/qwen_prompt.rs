@@ -1,4 +1,4 @@
-//! A prompt as a message to Qwen3, and what its layers make of it: what the families with such a text encoder share.
+//! A prompt as a message to Qwen, and what its layers make of it: what the families with such a text encoder share.
 
 use candle_core::{Device, Tensor};
 
@@ -6,7 +6,7 @@ use super::{ModelFiles, t5_prompt::truncated};
 use crate::{
     Error, Notice, Precision, Result,
     text::{
-        json_tokenizer::JsonTokenizer,
+        json_tokenizer::{Encoded, JsonTokenizer},
         qwen3::{Config, Qwen3Model},
     },
 };
@@ -35,38 +35,32 @@ pub(super) struct QwenStates {
     pub(super) token_count: usize,
 }
 
-/// Layers of the encoder `part`.
-pub(super) fn layer_count(files: &ModelFiles, part: &str) -> Result<usize> {
-    let config: Config = files.config(part)?;
-    Ok(config.num_hidden_layers)
-}
-
 impl QwenPrompt {
-    /// Loads the layers that `layers` needs, and the tokenizer.
+    /// Loads the layers of an encoder of `config` that `layers` needs, and the tokenizer.
     pub(super) fn open(
         files: &ModelFiles,
+        config: &Config,
         layers: &[usize],
         device: &Device,
         precision: Precision,
     ) -> Result<Self> {
-        let config: Config = files.config("text_encoder")?;
         let deepest = layers
             .iter()
             .copied()
             .max()
             .ok_or_else(|| Error::internal("a text encoder that nobody reads"))?;
         Ok(Self {
-            tokenizer: JsonTokenizer::open(files.source(), "tokenizer", PADDING)?,
+            tokenizer: JsonTokenizer::open_qwen(files.source(), "tokenizer", PADDING)?,
             encoder: Qwen3Model::load(
                 &files.loader("text_encoder", device, precision)?,
-                &config,
+                config,
                 deepest,
             )?,
             layers: layers.to_vec(),
         })
     }
 
-    /// Encodes `prompt` as a user's message, cut and filled up to `positions` tokens. Says in `notices` what did not fit.
+    /// Encodes `prompt` as a user's message to Qwen3, cut and filled up to `positions` tokens. Says in `notices` what did not fit.
     pub(super) fn encode(
         &self,
         prompt: &str,
@@ -77,18 +71,30 @@ impl QwenPrompt {
     ) -> Result<QwenStates> {
         let after = if thinking { "" } else { NO_THINKING };
         let text = format!("{BEFORE}{prompt}{AFTER}{after}");
-        let encoded = self
-            .tokenizer
-            .encode(&text, positions)
-            .map_err(|error| error.with_field(field))?;
+        let encoded = self.tokens(&text, field, positions)?;
         if encoded.is_truncated {
             notices.push(truncated(field, positions));
         }
         Ok(QwenStates {
-            states: self
-                .encoder
-                .forward(&encoded.ids, encoded.token_count, &self.layers)?,
+            states: self.states(&encoded.ids, encoded.token_count)?,
             token_count: encoded.token_count,
         })
+    }
+
+    /// A whole message as tokens, cut and filled up to `positions` of them.
+    pub(super) fn tokens(
+        &self,
+        text: &str,
+        field: &'static str,
+        positions: usize,
+    ) -> Result<Encoded> {
+        let encoded = self.tokenizer.encode(text, positions);
+        encoded.map_err(|error| error.with_field(field))
+    }
+
+    /// Hidden states of the layers that are read, `(1, positions, hidden_size)` each, of tokens of which the first `seen` are no
+    /// padding.
+    pub(super) fn states(&self, ids: &[u32], seen: usize) -> Result<Vec<Tensor>> {
+        self.encoder.forward(ids, seen, &self.layers)
     }
 }

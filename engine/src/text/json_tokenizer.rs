@@ -5,6 +5,7 @@
 
 mod charsmap;
 mod check;
+mod qwen2;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -43,8 +44,30 @@ impl JsonTokenizer {
     /// Fails with `NotFound` without `tokenizer.json`, and with `ModelInvalid` when it asks for what is not supported.
     pub fn open(source: &Source, dir: &str, padding: &str) -> Result<Self> {
         let path = format!("{dir}/tokenizer.json");
-        let mut file: Value = source.read_json(&path)?;
-        check::check(&path, &file)?;
+        Self::of_file(source, dir, &path, source.read_json(&path)?, padding)
+    }
+
+    /// The same for Qwen, some of whose models have `vocab.json` and `merges.txt` in place of `tokenizer.json`: what that would
+    /// say beside them is the same for all.
+    pub fn open_qwen(source: &Source, dir: &str, padding: &str) -> Result<Self> {
+        let path = format!("{dir}/tokenizer.json");
+        let vocab = format!("{dir}/vocab.json");
+        if source.contains(&path) || !source.contains(&vocab) {
+            return Self::open(source, dir, padding);
+        }
+        let file = qwen2::tokenizer_json(source, dir)?;
+        Self::of_file(source, dir, &vocab, file, padding)
+    }
+
+    /// `path`: where `file`, a `tokenizer.json`, comes from, for messages.
+    fn of_file(
+        source: &Source,
+        dir: &str,
+        path: &str,
+        mut file: Value,
+        padding: &str,
+    ) -> Result<Self> {
+        check::check(path, &file)?;
         // How long prompts are is the pipeline's to say.
         file["truncation"] = Value::Null;
         file["padding"] = Value::Null;

@@ -4,6 +4,7 @@ pub mod clip;
 pub mod embeddings;
 pub mod emphasis;
 pub mod json_tokenizer;
+pub mod qwen2_5_vl;
 pub mod qwen3;
 pub mod t5;
 pub mod tokenizer;

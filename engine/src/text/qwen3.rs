@@ -1,6 +1,8 @@
-//! Qwen3's decoder as a text encoder: token ids to the hidden states of some of its layers.
+//! Qwen3's decoder as a text encoder: token ids to the hidden states of some of its layers. Qwen2.5's is the same but for
+//! [`Projections`].
 //!
-//! Source: transformers `Qwen3Model`. Nothing is generated, so there is neither a cache nor the head that names tokens.
+//! Source: transformers `Qwen3Model`, `Qwen2_5_VLTextModel`. Nothing is generated, so there is neither a cache nor the head that
+//! names tokens.
 
 mod config;
 mod layer;
@@ -9,13 +11,16 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-pub use config::Config;
+pub use config::{Config, Projections};
 
 use self::layer::DecoderLayer;
 use super::t5::embed;
 use crate::checkpoint::{Loader, Rows};
 use crate::nn::{Pairs, RmsNorm, Rope};
 use crate::{Error, Result};
+
+/// What stands before the names in checkpoints: of a text model, of one that sees pictures as well, of parts by themselves.
+const PREFIXES: [&str; 3] = ["model", "model.language_model", "language_model"];
 
 /// The layers that are asked for, with their weights.
 #[derive(Debug, Clone)]
@@ -29,7 +34,7 @@ pub struct Qwen3Model {
 
 impl Qwen3Model {
     /// Loads the layers up to hidden state `deepest`, counted as transformers does: 0 is the embeddings, `n` the result of
-    /// `n` layers, and the last one is normalised. Names in the weights may begin with `model.` or not.
+    /// `n` layers, and the last one is normalised.
     ///
     /// Fails when the config asks for something that is not supported, has fewer layers, or does not fit the weights.
     pub fn load(loader: &Loader, config: &Config, deepest: usize) -> Result<Self> {
@@ -40,12 +45,11 @@ impl Qwen3Model {
                 config.num_hidden_layers
             )));
         }
-        let prefixed = loader.pp("model");
-        let model = if prefixed.contains("embed_tokens.weight") {
-            prefixed
-        } else {
-            loader.clone()
-        };
+        let model = PREFIXES
+            .into_iter()
+            .map(|prefix| loader.pp(prefix))
+            .find(|place| place.contains("embed_tokens.weight"))
+            .unwrap_or_else(|| loader.clone());
         let norm = || RmsNorm::load(&model.pp("norm"), config.hidden_size, config.rms_norm_eps);
         Ok(Self {
             embed_tokens: model.pp("embed_tokens").rows(

@@ -106,7 +106,13 @@ fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box
         )));
     }
     Ok(Box::new(Flux2Klein {
-        text: QwenPrompt::open(files, &LAYERS, device, precision)?,
+        text: QwenPrompt::open(
+            files,
+            &files.config("text_encoder")?,
+            &LAYERS,
+            device,
+            precision,
+        )?,
         transformer: Flux2Transformer2DModel::load(
             &files.loader("transformer", device, precision)?,
             &config,

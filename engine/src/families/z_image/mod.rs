@@ -12,13 +12,14 @@ use super::{
     defaults::{Course, with_course},
     groups::{self, Patching},
     patches::Patches,
-    qwen_prompt::{self, QwenPrompt},
+    qwen_prompt::QwenPrompt,
 };
 use crate::{
     Error, Notice, Result,
     denoise::z_image::{Config, ZImageTransformer2DModel},
     request::{Guidance, Precision},
     sampling::{DynamicShift, Flow, FlowLevels, SchedulerConfig},
+    text::qwen3,
 };
 
 pub(super) const ENTRY: FamilyEntry = FamilyEntry {
@@ -96,9 +97,10 @@ fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Box
         )));
     }
     // The last layer but one.
-    let layer = qwen_prompt::layer_count(files, "text_encoder")?.saturating_sub(1);
+    let text: qwen3::Config = files.config("text_encoder")?;
+    let layer = text.num_hidden_layers.saturating_sub(1);
     Ok(Box::new(ZImage {
-        text: QwenPrompt::open(files, &[layer], device, precision)?,
+        text: QwenPrompt::open(files, &text, &[layer], device, precision)?,
         transformer: ZImageTransformer2DModel::load(
             &files.loader("transformer", device, precision)?,
             &config,

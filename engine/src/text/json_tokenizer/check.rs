@@ -14,7 +14,7 @@ const NORMALIZERS: &[&str] = &["NFC", "NFKC", "NFD", "NFKD", "Lowercase", "Strip
 const PRE_TOKENIZERS: &[&str] = &["Metaspace", "WhitespaceSplit", "ByteLevel"];
 const POST_PROCESSORS: &[&str] = &["TemplateProcessing", "ByteLevel"];
 /// The pattern by which Qwen's and GPT's successors cut text into words.
-const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(super) const WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// What T5's files replace: runs of spaces by one.
 const SPACES: &str = " {2,}";
 /// Tokens that a template puts around a text.

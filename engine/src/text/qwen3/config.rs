@@ -1,4 +1,4 @@
-//! `config.json` of a Qwen3 text encoder.
+//! `config.json` of a Qwen3 text encoder, and what Qwen2.5 has otherwise.
 
 use serde::Deserialize;
 
@@ -26,6 +26,18 @@ pub struct Config {
     pub(super) rope_parameters: Option<RopeParameters>,
     pub attention_bias: bool,
     pub use_sliding_window: bool,
+    #[serde(skip)]
+    pub projections: Projections,
+}
+
+/// What queries, keys and values have beside their weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Projections {
+    /// Queries and keys have norms of their heads: Qwen3.
+    #[default]
+    Normed,
+    /// All three have biases: Qwen2.5.
+    Biased,
 }
 
 /// Where newer files keep what belongs to the positions.
@@ -52,6 +64,7 @@ impl Default for Config {
             rope_parameters: None,
             attention_bias: false,
             use_sliding_window: false,
+            projections: Projections::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::config::Config;
+use super::config::{Config, Projections};
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::nn::{
@@ -35,8 +35,13 @@ impl DecoderLayer {
         let (heads, key_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let attention = loader.pp("self_attn");
         let norm = |name| RmsNorm::load(&loader.pp(name), dim, config.rms_norm_eps);
+        let has_bias = config.projections == Projections::Biased;
         let projection =
-            |name, heads| Linear::load_no_bias(&attention.pp(name), dim, heads * head_dim);
+            |name, heads| Linear::load_with(&attention.pp(name), dim, heads * head_dim, has_bias);
+        let head_norm = |name| match config.projections {
+            Projections::Normed => HeadNorm::load(&attention.pp(name), head_dim),
+            Projections::Biased => Ok(HeadNorm::none()),
+        };
         let mlp = loader.pp("mlp");
         let of = |heads| Heads::new(loader, heads, head_dim, config.rms_norm_eps);
         Ok(Self {
@@ -45,8 +50,8 @@ impl DecoderLayer {
             k_proj: projection("k_proj", key_heads)?,
             v_proj: projection("v_proj", key_heads)?,
             o_proj: Linear::load_no_bias(&attention.pp("o_proj"), heads * head_dim, dim)?,
-            q_norm: HeadNorm::load(&attention.pp("q_norm"), head_dim)?,
-            k_norm: HeadNorm::load(&attention.pp("k_norm"), head_dim)?,
+            q_norm: head_norm("q_norm")?,
+            k_norm: head_norm("k_norm")?,
             post_attention_layernorm: norm("post_attention_layernorm")?,
             gate_up: GatedLinear::load_pair(
                 [&mlp.pp("up_proj"), &mlp.pp("gate_proj")],
