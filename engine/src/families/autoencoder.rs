@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     Decoding, ModelFiles, PreviewMap,
@@ -16,7 +17,11 @@ use crate::{
     image::Rgb8,
     kernels,
     latent_resize::bilinear,
-    vae::autoencoder_kl::{self, AutoencoderKL},
+    vae::{
+        AutoencoderNetwork,
+        autoencoder_kl::{self, AutoencoderKL},
+        autoencoder_kl_qwen_image::{self, AutoencoderKLQwenImage},
+    },
 };
 
 /// Shape of one picture's latents.
@@ -35,7 +40,7 @@ impl LatentShape {
 }
 
 /// Keys of `vae/config.json` that the pipeline reads, not the network. Source: diffusers `AutoencoderKL`,
-/// `AutoencoderKLFlux2`.
+/// `AutoencoderKLFlux2`, `AutoencoderKLQwenImage`.
 #[derive(Debug, Clone, Deserialize)]
 struct PipelineConfig {
     block_out_channels: Vec<usize>,
@@ -54,6 +59,48 @@ struct PipelineConfig {
     batch_norm_eps: Option<f64>,
     #[serde(default)]
     patch_size: Option<[usize; 2]>,
+}
+
+impl PipelineConfig {
+    /// Of an autoencoder of any kind.
+    fn read(files: &ModelFiles) -> Result<Self> {
+        let Some(videos) = of_videos(files)? else {
+            return files.config("vae");
+        };
+        Ok(Self {
+            block_out_channels: videos.channels(),
+            latent_channels: videos.z_dim,
+            scaling_factor: 1.0,
+            shift_factor: None,
+            latents_mean: Some(videos.latents_mean),
+            latents_std: Some(videos.latents_std),
+            batch_norm_eps: None,
+            patch_size: None,
+        })
+    }
+}
+
+/// The configuration of an autoencoder of videos, checked; `None` where it is one of images.
+fn of_videos(files: &ModelFiles) -> Result<Option<autoencoder_kl_qwen_image::Config>> {
+    let config: Value = files.config("vae")?;
+    if config.get("z_dim").is_none() {
+        return Ok(None);
+    }
+    let config: autoencoder_kl_qwen_image::Config = files.config("vae")?;
+    config.check()?;
+    Ok(Some(config))
+}
+
+/// Loads the half that decodes.
+fn network(
+    files: &ModelFiles,
+    loader: &crate::checkpoint::Loader,
+) -> Result<Box<dyn AutoencoderNetwork>> {
+    if let Some(config) = of_videos(files)? {
+        return Ok(Box::new(AutoencoderKLQwenImage::load(loader, &config)?));
+    }
+    let config: autoencoder_kl::Config = files.config("vae")?;
+    Ok(Box::new(AutoencoderKL::load(loader, &config)?))
 }
 
 fn four() -> usize {
@@ -89,7 +136,7 @@ const DECODER_QUARTER_MAPS: u64 = 5;
 
 /// Reads the sizes.
 pub(crate) fn sizes(files: &ModelFiles) -> Result<Sizes> {
-    let config: PipelineConfig = files.config("vae")?;
+    let config = PipelineConfig::read(files)?;
     let levels = config.block_out_channels.len();
     if !(1..=8).contains(&levels) {
         return Err(Error::model(format!(
@@ -147,7 +194,7 @@ enum Normalisation {
 
 /// A loaded autoencoder.
 pub(crate) struct Autoencoder {
-    vae: AutoencoderKL,
+    vae: Box<dyn AutoencoderNetwork>,
     normalisation: Normalisation,
     sizes: Sizes,
     noted_preview: Option<PreviewMap>,
@@ -158,8 +205,7 @@ pub(crate) struct Autoencoder {
 impl Autoencoder {
     /// Loads the autoencoder.
     pub(crate) fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Self> {
-        let config: PipelineConfig = files.config("vae")?;
-        let network: autoencoder_kl::Config = files.config("vae")?;
+        let config = PipelineConfig::read(files)?;
         let loader = files.loader("vae", device, precision)?;
         let normalisation = normalisation(&config, &loader)?;
         let channels = match &normalisation {
@@ -168,10 +214,10 @@ impl Autoencoder {
         };
         let noted = ModelNotes::read(files.source())?.preview;
         let preview = noted
-            .or_else(|| known_preview(config.scaling_factor))
+            .or_else(|| known_preview(config.scaling_factor, config.latents_mean.as_deref()))
             .filter(|map| map.channels() == channels);
         Ok(Self {
-            vae: AutoencoderKL::load(&loader, &network)?,
+            vae: network(files, &loader)?,
             normalisation,
             sizes: sizes(files)?,
             noted_preview: preview,

@@ -1,6 +1,6 @@
 //! How far a picture's decoding is, between two pieces of it.
 
-use crate::{image::Rgb8, vae::autoencoder_kl::Hidden};
+use crate::{image::Rgb8, vae::Hidden};
 
 /// A picture that is being decoded.
 pub(crate) enum Decoding {

@@ -1,8 +1,10 @@
-//! Preview maps of the autoencoders that most models have, told apart by their scaling factors.
+//! Preview maps of the autoencoders that most models have, told apart by their scaling factors, and that of Wan 2.1 and
+//! Qwen-Image by the means of its latents.
 //!
 //! Source: ComfyUI `latent_formats`.
 
 use super::PreviewMap;
+use crate::vae::autoencoder_kl_qwen_image::LATENTS_MEAN;
 
 /// An autoencoder's scaling factor, a row of (red, green, blue) for each of its channels, and what is added.
 type Known = (f64, &'static [[f32; 3]], [f32; 3]);
@@ -63,8 +65,36 @@ const KNOWN: &[Known] = &[
     ], [-0.0329, -0.0718, -0.0851]),
 ];
 
-/// The map of the autoencoder with this scaling factor, if it is known.
-pub(super) fn known_preview(scaling_factor: f64) -> Option<PreviewMap> {
+// `latent_formats.Wan21`
+#[rustfmt::skip]
+const WAN_21: (&[[f32; 3]], [f32; 3]) = (&[
+    [-0.1299, -0.1692, 0.2932],
+    [0.0671, 0.0406, 0.0442],
+    [0.3568, 0.2548, 0.1747],
+    [0.0372, 0.2344, 0.1420],
+    [0.0313, 0.0189, -0.0328],
+    [0.0296, -0.0956, -0.0665],
+    [-0.3477, -0.4059, -0.2925],
+    [0.0166, 0.1902, 0.1975],
+    [-0.0412, 0.0267, -0.1364],
+    [-0.1293, 0.0740, 0.1636],
+    [0.0680, 0.3019, 0.1128],
+    [0.0032, 0.0581, 0.0639],
+    [-0.1251, 0.0927, 0.1699],
+    [0.0060, -0.0633, 0.0005],
+    [0.3477, 0.2275, 0.2950],
+    [0.1984, 0.0913, 0.1861],
+], [-0.1835, -0.0868, -0.3360]);
+
+/// The map of the autoencoder with this scaling factor and these means of its latents, if it is known.
+pub(super) fn known_preview(
+    scaling_factor: f64,
+    latents_mean: Option<&[f32]>,
+) -> Option<PreviewMap> {
+    if latents_mean == Some(&LATENTS_MEAN) {
+        let (factors, bias) = WAN_21;
+        return Some(PreviewMap::new(factors.to_vec(), bias));
+    }
     let known = KNOWN
         .iter()
         .find(|(known, ..)| (scaling_factor - known).abs() < 1e-9)?;

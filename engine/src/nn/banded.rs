@@ -41,6 +41,11 @@ impl BandedImage {
         }
     }
 
+    /// An image of the same size, of which no row is there yet.
+    pub(super) fn empty(&self) -> Self {
+        Self::new(self.height, self.width, self.band_pixels)
+    }
+
     /// `(1, height, width, channels)`, which is not copied.
     pub fn from_tensor(image: &Tensor, band_pixels: usize) -> Result<Self> {
         let (elements, height, width, _) = image_dims(image)?;

@@ -89,11 +89,37 @@ impl Conv2d {
             kernel,
             ..
         } = config;
-        let bias = weight(&loader.get(&[out_channels], "bias")?)?;
         let numbers = weight(&loader.get(&[out_channels, in_channels, kernel, kernel], "weight")?)?;
+        Self::of_numbers(loader, config, &numbers)
+    }
+
+    /// Reads a convolution over time as well, `weight (out_channels, in_channels, frames, kernel, kernel)`, which sees the frames
+    /// before one and no later ones: of a single image it sees that with its last frame, and nothing with the others.
+    pub fn load_last_frame(loader: &Loader, config: Conv2dConfig, frames: usize) -> Result<Self> {
+        let Conv2dConfig {
+            in_channels,
+            out_channels,
+            kernel,
+            ..
+        } = config;
+        let shape = [out_channels, in_channels, frames, kernel, kernel];
+        let all = loader.get(&shape, "weight")?;
+        let last = all.narrow(2, frames.saturating_sub(1), 1)?;
+        Self::of_numbers(loader, config, &weight(&last)?)
+    }
+
+    /// `numbers`: `(out_channels, in_channels, kernel, kernel)`. Reads the bias.
+    fn of_numbers(loader: &Loader, config: Conv2dConfig, numbers: &[f32]) -> Result<Self> {
+        let Conv2dConfig {
+            in_channels,
+            out_channels,
+            kernel,
+            ..
+        } = config;
+        let bias = weight(&loader.get(&[out_channels], "bias")?)?;
         Ok(Self {
             weight: Panels::from_conv2d(
-                &numbers,
+                numbers,
                 out_channels,
                 in_channels,
                 kernel,

@@ -98,6 +98,11 @@ impl Linear {
         Self::load_weight(loader, &[out_dim, in_dim, 1, 1], true)
     }
 
+    /// Reads a convolution of one pixel of one frame, `weight (out_dim, in_dim, 1, 1, 1)` and `bias (out_dim)`, likewise.
+    pub fn load_conv1x1x1(loader: &Loader, in_dim: usize, out_dim: usize) -> Result<Self> {
+        Self::load_weight(loader, &[out_dim, in_dim, 1, 1, 1], true)
+    }
+
     /// Reads some rows of `weight (all_rows, in_dim)`, without bias: one of several layers that are stored as one.
     pub fn load_rows(
         loader: &Loader,

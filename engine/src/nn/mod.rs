@@ -23,6 +23,7 @@ mod linear;
 mod memory;
 mod modulation;
 mod norm;
+mod pixel_resnet;
 mod resnet;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,8 @@ pub use heads::{HeadNorm, Heads, Pairs, Rope};
 pub use leaky::LeakyRelu;
 pub use linear::{Linear, LinearExtras};
 pub use modulation::{EmbeddingMlp, Modulation};
-pub use norm::{AdaLayerNorm, GroupNorm, LayerNorm, RmsNorm};
+pub use norm::{AdaLayerNorm, GroupNorm, LayerNorm, PixelNorm, RmsNorm};
+pub use pixel_resnet::{PixelNormedConv, PixelResnet};
 pub use resnet::{BegunResnet, Double2D, Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 
 pub use crate::kernels::Activation;

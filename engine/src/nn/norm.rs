@@ -125,6 +125,10 @@ struct TokenNorm {
 
 impl TokenNorm {
     fn forward(&self, x: &Tensor, to: Format) -> Result<Tensor> {
+        self.run(x, self.norm, to)
+    }
+
+    fn run(&self, x: &Tensor, norm: RowNorm, to: Format) -> Result<Tensor> {
         let channels = self.weight.len();
         check_channels(x, channels, "norm")?;
         let scales = RowScales {
@@ -134,7 +138,7 @@ impl TokenNorm {
         let sizes = [1, channels];
         let x_numbers = numbers(x)?;
         tensor_of(
-            cpu::norm_rows(&x_numbers, sizes, self.norm, self.epsilon, scales, to),
+            cpu::norm_rows(&x_numbers, sizes, norm, self.epsilon, scales, to),
             x.dims(),
         )
     }
@@ -214,6 +218,40 @@ impl RmsNorm {
             cpu::norm_rows(&x_numbers, sizes, RowNorm::Rms, epsilon, scales, to),
             x.dims(),
         )
+    }
+}
+
+/// Normalisation of each pixel's channels to mean square 1, with a weight for each channel, and nothing that keeps the smallest
+/// from being enlarged. Source: diffusers `QwenImageRMS_norm`.
+#[derive(Debug, Clone)]
+pub struct PixelNorm(TokenNorm);
+
+/// Added to a pixel's mean square: what is divided by is never 0. The reference has a least length of 1e-12.
+const PIXEL_EPSILON: f64 = 1e-26;
+
+impl PixelNorm {
+    /// Reads `gamma (channels, 1, …)`; `dimensions`: how many dimensions of one follow.
+    pub fn load(loader: &Loader, channels: usize, dimensions: usize) -> Result<Self> {
+        let mut shape = vec![channels];
+        shape.resize(1 + dimensions, 1);
+        let gamma = loader.get(&shape, "gamma")?;
+        Ok(Self(TokenNorm {
+            norm: RowNorm::Rms,
+            weight: weight(&gamma)?,
+            bias: None,
+            epsilon: PIXEL_EPSILON,
+            products: format::of_products(loader, channels),
+        }))
+    }
+
+    /// `x`: `(b, ..., channels)`; gives the same shape, in the format of products.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.forward(x, self.0.products)
+    }
+
+    /// As [`Self::forward`], then SiLU.
+    pub fn forward_silu(&self, x: &Tensor) -> Result<Tensor> {
+        self.0.run(x, RowNorm::RmsSilu, self.0.products)
     }
 }
 

@@ -279,8 +279,13 @@ pub struct Double2D {
 impl Double2D {
     /// Reads `conv`.
     pub fn load(loader: &Loader, channels: usize) -> Result<Self> {
+        Self::load_conv(&loader.pp("conv"), channels, channels)
+    }
+
+    /// Reads the convolution at `loader`'s own place, which may change the channels.
+    pub fn load_conv(loader: &Loader, in_channels: usize, out_channels: usize) -> Result<Self> {
         Ok(Self {
-            conv: DoublingConv2d::load(&loader.pp("conv"), channels, channels)?,
+            conv: DoublingConv2d::load(loader, in_channels, out_channels)?,
         })
     }
 

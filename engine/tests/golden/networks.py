@@ -8,7 +8,7 @@ import os
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, UNet2DConditionModel
 from diffusers.models.embeddings import get_timestep_embedding
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
@@ -81,6 +81,24 @@ def vae(directory, latent, rename=None, **config):
     q = model.encode(x).latent_dist
     out = {"latents": z, "decoded": model.decode(z).sample, "pixels": x, "mean": q.mean, "logvar": q.logvar}
     expect(directory, {k: last(v) for k, v in out.items()})
+
+
+def vae_of_videos(directory):
+    """One frame is a picture. Norms have no biases, and their weights stand in more dimensions than one."""
+    model = AutoencoderKLQwenImage(base_dim=4, z_dim=3, dim_mult=[1, 2, 2], num_res_blocks=1, temperal_downsample=[True, False],
+                                   latents_mean=[0.1, -0.2, 0.3], latents_std=[1.5, 2.0, 0.5])
+    for name, p in model.named_parameters():
+        if name.endswith("gamma"):
+            p.copy_(1 + torch.randn_like(p) * 0.1)
+    model = save(model, directory)
+    z, x = torch.randn(2, 3, 1, 3, 5), torch.rand(2, 3, 1, 12, 20) * 2 - 1
+    q = model.encode(x).latent_dist
+    # Undone is the clamping, which pictures get in any case.
+    model.clear_cache()
+    decoded = model.decoder(model.post_quant_conv(z), feat_cache=model._feat_map, feat_idx=[0])
+    assert torch.equal(decoded.clamp(-1, 1), model.decode(z).sample)
+    out = {"latents": z, "decoded": decoded, "pixels": x, "mean": q.mean, "logvar": q.logvar}
+    expect(directory, {k: last(v[:, :, 0]) for k, v in out.items()})
 
 
 def old_names(key, tensor):
@@ -169,3 +187,4 @@ clip("sd/text_encoder", CLIPTextModel, 2, "quick_gelu", prefix)
 clip("xl/text_encoder", CLIPTextModel, 39, "quick_gelu", lambda k, v: (k.removeprefix("text_model."), v))
 clip("xl/text_encoder_2", CLIPTextModelWithProjection, 39, "gelu")
 layers()
+vae_of_videos("qwen/vae")

@@ -276,6 +276,8 @@ pub enum RowNorm {
     Layer,
     /// To mean square 1 (Zhang and Sennrich 2019).
     Rms,
+    /// Likewise, and after scaling SiLU; nothing is added between.
+    RmsSilu,
 }
 
 /// What normalised rows are multiplied by, and what is then added.
@@ -327,6 +329,10 @@ pub fn norm_rows(
         "rows of a norm"
     );
     scales.check(elements, channels);
+    assert!(
+        norm != RowNorm::RmsSilu || scales.bias.is_none(),
+        "nothing is added before SiLU"
+    );
     let rows = RowsToNorm {
         x,
         elements,
@@ -370,6 +376,9 @@ impl RowsToNorm<'_> {
                             normalise_rows(&x[range], self.epsilon, weight, bias, to);
                         }
                         RowNorm::Rms => rms_rows(&x[range], self.epsilon, weight, bias, to),
+                        RowNorm::RmsSilu => {
+                            rms_silu_rows(&x[range], self.epsilon, weight, to);
+                        }
                     }
                 });
             })
@@ -399,6 +408,20 @@ for_each_instruction_set! {
             let square = math::sum(row, |x| x * x) / channels as f64;
             let factor = (1.0 / (square + epsilon).sqrt()) as f32;
             scale_row(row, 0.0, factor, weight, bias, to);
+        }
+    }
+}
+
+for_each_instruction_set! {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "channels are far below 2^24; f32 is wanted")]
+    fn rms_silu_rows<U: Operand>(rows: &[f32], epsilon: f64, weight: &[f32], to: &mut [U]) {
+        let channels = weight.len();
+        for (row, to) in rows.chunks_exact(channels).zip(to.chunks_exact_mut(channels)) {
+            let square = math::sum(row, |x| x * x) / channels as f64;
+            let factor = (1.0 / (square + epsilon).sqrt()) as f32;
+            for ((x, weight), to) in row.iter().zip(weight).zip(to) {
+                *to = U::from_f32(U::silu(x * factor * weight));
+            }
         }
     }
 }

@@ -13,58 +13,11 @@ use candle_core::Tensor;
 use super::blocks::{Attention, MidBlock};
 use super::config::Config;
 use super::encoder::{Head, resnets};
+use crate::Result;
 use crate::checkpoint::Loader;
-use crate::nn::{
-    BandedImage, BegunResnet, ChannelSums, Conv2d, Conv2dConfig, Double2D, Linear, ResnetBlock2D,
-};
-use crate::{Error, Result};
-
-/// How feature maps are kept.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Keeping {
-    /// About how many pixels a band has. Fewer take less memory, more keep more threads busy.
-    pub(super) band_pixels: usize,
-    /// Bytes from which an enlargement is made twice instead of kept.
-    pub(super) most_bytes: usize,
-}
-
-impl Keeping {
-    /// Bands with enough work for all threads; pictures below about 700x700 take no more time than in one piece.
-    pub(super) fn usual() -> Self {
-        let threads = rayon::current_num_threads();
-        Self {
-            band_pixels: 8 * 1024 * threads.max(2),
-            most_bytes: 512 << 20,
-        }
-    }
-}
-
-/// What one piece of the decoder hands to the next.
-pub struct Hidden(State);
-
-enum State {
-    Image(BandedImage),
-    /// The enlargement of an image, of which only the sums are there.
-    Enlarged {
-        of: BandedImage,
-        sums: ChannelSums,
-    },
-    Begun(Box<BegunResnet>),
-}
-
-impl Hidden {
-    /// `(1, h, w, c)`. Fails after a piece whose result is no image.
-    pub fn into_tensor(self) -> Result<Tensor> {
-        match self.0 {
-            State::Image(image) => image.into_tensor(),
-            State::Enlarged { .. } | State::Begun(_) => Err(out_of_order()),
-        }
-    }
-}
-
-fn out_of_order() -> Error {
-    Error::internal("a piece of the decoder was given what is another's")
-}
+use crate::nn::{BandedImage, Conv2d, Conv2dConfig, Double2D, Linear, ResnetBlock2D};
+use crate::vae::hidden::{Hidden, State, no_such_piece, out_of_order};
+use crate::vae::keeping::Keeping;
 
 /// Latents to pixels, piece by piece.
 #[derive(Debug, Clone)]
@@ -183,7 +136,7 @@ impl Decoder {
     pub(super) fn forward_stage(&self, index: usize, x: Hidden) -> Result<Hidden> {
         let stage = self.stages.get(index);
         stage
-            .ok_or_else(|| Error::internal("a piece that the decoder does not have"))?
+            .ok_or_else(no_such_piece)?
             .forward(x.0, self.keeping)
             .map(Hidden)
     }
