@@ -237,10 +237,12 @@ impl Model {
                 }
                 let text = outputs.next().ok_or_else(missing)?;
                 let scale = generation.settings.guidance_scale;
-                Ok(match generation.settings.guidance {
+                let mut guided = match generation.settings.guidance {
                     Guidance::FromPrompt => sampling::guidance::from_prompt(first, &text, scale),
                     _ => sampling::guidance::classifier_free(first, &text, scale),
-                })
+                };
+                self.family.after_guidance(shape, &mut guided, &text);
+                Ok(guided)
             })
             .collect()
     }

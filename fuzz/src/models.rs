@@ -21,7 +21,7 @@ pub struct Files {
 pub fn one_of_each() -> BTreeMap<String, Files> {
     let tests = tests();
     let mut models = BTreeMap::new();
-    for list in ["cases.json", "more_cases.json"] {
+    for list in ["cases.json", "more_cases.json", "qwen_image_cases.json"] {
         let list: Value = read_json(&tests.join(list));
         for case in list["cases"].as_array().expect("a list of cases") {
             let class = case["model_index"]["_class_name"].as_str().expect("a name");

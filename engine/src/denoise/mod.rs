@@ -5,6 +5,7 @@ mod double_block;
 pub mod flux;
 pub mod flux2;
 mod joint_attention;
+pub mod qwen_image;
 pub mod sd3;
 mod sizes;
 mod split;

@@ -19,6 +19,7 @@ mod latent_diffusion;
 mod part_file;
 mod patches;
 mod preview;
+mod qwen_image;
 mod qwen_prompt;
 mod recognise;
 mod sd;
@@ -62,6 +63,7 @@ const FAMILIES: &[FamilyEntry] = &[
     flux::ENTRY,
     flux2_klein::ENTRY,
     z_image::ENTRY,
+    qwen_image::ENTRY,
 ];
 
 /// One line of the list.
@@ -140,6 +142,10 @@ pub(crate) trait Family: Send + Sync {
     fn controlled(&self) -> Option<&unet_2d_condition::Config> {
         None
     }
+
+    /// What the pipeline does to the answer `guided` that became of those with and without the prompt; `conditional` is the
+    /// former.
+    fn after_guidance(&self, _shape: LatentShape, _guided: &mut [f32], _conditional: &[f32]) {}
 
     /// One evaluation of the network for several inputs of one latent shape; one output for each, in order.
     fn evaluate(&self, shape: LatentShape, inputs: &[NetworkInput<'_>]) -> Result<Vec<Vec<f32>>>;

@@ -29,6 +29,34 @@ pub(super) fn unpack(tokens: &[f32], shape: LatentShape, patch: usize, order: Pa
     latents
 }
 
+/// Gives every patch of `latents` the length, the root of the sum of squares, that it has in `like`; both channels last.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the reference computes in single precision"
+)]
+pub(super) fn keep_lengths(latents: &mut [f32], like: &[f32], shape: LatentShape, patch: usize) {
+    let across = shape.width / patch;
+    let patch_of = |index: usize| {
+        let at = index / shape.channels;
+        at / shape.width / patch * across + at % shape.width / patch
+    };
+    let squares = |latents: &[f32]| {
+        let mut squares = vec![0_f64; shape.height / patch * across];
+        for (index, value) in latents.iter().enumerate() {
+            squares[patch_of(index)] += f64::from(*value).powi(2);
+        }
+        squares
+    };
+    let factors: Vec<f32> = squares(like)
+        .into_iter()
+        .zip(squares(latents))
+        .map(|(wanted, found)| (wanted.sqrt() / found.sqrt()) as f32)
+        .collect();
+    for (index, value) in latents.iter_mut().enumerate() {
+        *value *= factors[patch_of(index)];
+    }
+}
+
 /// Calls `with(place in the latents, place in the tokens)` for every number.
 fn for_each_place(
     shape: LatentShape,

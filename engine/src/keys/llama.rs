@@ -1,4 +1,4 @@
-//! Text encoders as llama.cpp calls their layers in GGUF files: T5's encoder and Qwen3.
+//! Text encoders as llama.cpp calls their layers in GGUF files: T5's encoder, Qwen3 and Qwen2.5-VL's language model.
 //!
 //! Source: `gguf-py`'s `tensor_mapping.py`.
 
@@ -23,8 +23,8 @@ const T5_BLOCK: &[(&str, &str)] = &[
     ("ffn_up", "layer.1.DenseReluDense.wi_1"),
     ("ffn_down", "layer.1.DenseReluDense.wo"),
 ];
-/// Of a layer of Qwen3.
-const QWEN3_LAYER: &[(&str, &str)] = &[
+/// Of a layer of Qwen3, or of Qwen2.5, which has biases in place of the norms of heads.
+const QWEN_LAYER: &[(&str, &str)] = &[
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),
@@ -51,7 +51,7 @@ pub(crate) fn rename(weights: &Weights) -> Option<Weights> {
     } else {
         to.take(TOKENS, "embed_tokens.weight");
         to.layer("output_norm", "norm");
-        blocks(&mut to, weights, "blk", "layers", QWEN3_LAYER);
+        blocks(&mut to, weights, "blk", "layers", QWEN_LAYER);
     }
     Some(to.finish())
 }

@@ -8,6 +8,7 @@ pub(crate) mod controlnet;
 pub(crate) mod llama;
 pub(crate) mod unet;
 pub(crate) mod vae;
+pub(crate) mod video_vae;
 
 use crate::adapters::Original;
 

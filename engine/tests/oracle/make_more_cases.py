@@ -314,8 +314,8 @@ def draw(name, spec, parts, out):
         pipe = spec["adapt"](pipe)
     prompt = base.PROMPTS[spec["prompt"]] if isinstance(spec["prompt"], int) else spec["prompt"]
     width, height = spec["size"]
-    arguments = dict(prompt=prompt, num_inference_steps=spec["steps"], guidance_scale=spec["guidance"], width=width, height=height,
-                     generator=torch.Generator("cpu").manual_seed(spec["seed"]))
+    arguments = dict(prompt=prompt, num_inference_steps=spec["steps"], width=width, height=height,
+                     generator=torch.Generator("cpu").manual_seed(spec["seed"]), **{spec.get("guided_by", "guidance_scale"): spec["guidance"]})
     pipe.scheduler.generator = arguments["generator"]
     if spec["negative"] is not None:
         arguments["negative_prompt"] = spec["negative"]

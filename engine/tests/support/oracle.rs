@@ -182,6 +182,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "embedding_cases.json",
         "reference_cases.json",
         "hires_cases.json",
+        "qwen_image_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {
