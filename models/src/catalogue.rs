@@ -35,6 +35,8 @@ const FILES: &[&str] = &[
     include_str!("../flux2/klein-base-4b.toml"),
     include_str!("../z-image/turbo.toml"),
     include_str!("../z-image/base.toml"),
+    include_str!("../qwen-image/base.toml"),
+    include_str!("../qwen-image/2512.toml"),
 ];
 
 /// A model that has a name.
@@ -211,7 +213,7 @@ mod tests {
             );
             for side in [defaults.width_px, defaults.height_px] {
                 assert!(
-                    side.is_multiple_of(64) && (512..=1024).contains(&side),
+                    side.is_multiple_of(16) && (512..=1328).contains(&side),
                     "{}",
                     entry.name
                 );
