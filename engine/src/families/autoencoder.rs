@@ -10,7 +10,7 @@ use super::{
     Decoding, ModelFiles, PreviewMap,
     defaults::ModelNotes,
     known_preview::known_preview,
-    patches::{Patches, pack, unpack},
+    normalisation::{self, Normalisation},
 };
 use crate::{
     Error, Precision, Result,
@@ -46,19 +46,6 @@ struct PipelineConfig {
     block_out_channels: Vec<usize>,
     #[serde(default = "four")]
     latent_channels: usize,
-    #[serde(default = "sd_scaling_factor")]
-    scaling_factor: f64,
-    #[serde(default)]
-    shift_factor: Option<f64>,
-    #[serde(default)]
-    latents_mean: Option<Vec<f32>>,
-    #[serde(default)]
-    latents_std: Option<Vec<f32>>,
-    /// There when latents are normalised patch by patch.
-    #[serde(default)]
-    batch_norm_eps: Option<f64>,
-    #[serde(default)]
-    patch_size: Option<[usize; 2]>,
 }
 
 impl PipelineConfig {
@@ -70,12 +57,6 @@ impl PipelineConfig {
         Ok(Self {
             block_out_channels: videos.channels(),
             latent_channels: videos.z_dim,
-            scaling_factor: 1.0,
-            shift_factor: None,
-            latents_mean: Some(videos.latents_mean),
-            latents_std: Some(videos.latents_std),
-            batch_norm_eps: None,
-            patch_size: None,
         })
     }
 }
@@ -89,6 +70,17 @@ fn of_videos(files: &ModelFiles) -> Result<Option<autoencoder_kl_qwen_image::Con
     let config: autoencoder_kl_qwen_image::Config = files.config("vae")?;
     config.check()?;
     Ok(Some(config))
+}
+
+/// What says how the sampler's latents differ.
+fn between(files: &ModelFiles) -> Result<normalisation::Config> {
+    match of_videos(files)? {
+        Some(videos) => Ok(normalisation::Config::per_channel(
+            videos.latents_mean,
+            videos.latents_std,
+        )),
+        None => files.config("vae"),
+    }
 }
 
 /// Loads the half that decodes.
@@ -107,10 +99,6 @@ fn four() -> usize {
     4
 }
 
-fn sd_scaling_factor() -> f64 {
-    0.18215
-}
-
 /// Sizes that follow from the configuration alone.
 pub(crate) struct Sizes {
     /// Pixels a latent of the autoencoder stands for, on a side.
@@ -123,9 +111,6 @@ pub(crate) struct Sizes {
 
 /// Most channels of an autoencoder's latents; real ones have 4 to 128.
 const MOST_LATENT_CHANNELS: usize = 256;
-/// Most channels of a patch of them; real ones have 128.
-const MOST_PATCH_CHANNELS: usize = 1024;
-
 /// Pixels of a picture that takes so much memory that it is given back at once.
 const LARGE_PX: usize = 768 * 768;
 
@@ -174,24 +159,6 @@ fn widest_map(block_out_channels: &[usize]) -> u64 {
         .unwrap_or(1)
 }
 
-/// How a sampler's latents differ from the autoencoder's.
-enum Normalisation {
-    /// `(x - shift) * scale`.
-    Scaled { scale: f32, shift: f32 },
-    /// `(x - mean) / std * scale`, channel by channel.
-    PerChannel {
-        mean: Vec<f32>,
-        std: Vec<f32>,
-        scale: f32,
-    },
-    /// Patches of the autoencoder's latents as channels, then `(x - mean) / std`.
-    Patched {
-        mean: Vec<f32>,
-        std: Vec<f32>,
-        patch: usize,
-    },
-}
-
 /// A loaded autoencoder.
 pub(crate) struct Autoencoder {
     vae: Box<dyn AutoencoderNetwork>,
@@ -207,14 +174,13 @@ impl Autoencoder {
     pub(crate) fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Self> {
         let config = PipelineConfig::read(files)?;
         let loader = files.loader("vae", device, precision)?;
-        let normalisation = normalisation(&config, &loader)?;
-        let channels = match &normalisation {
-            Normalisation::Patched { mean, .. } => mean.len(),
-            _ => config.latent_channels,
-        };
+        let between = between(files)?;
+        let normalisation = Normalisation::read(&between, config.latent_channels, &loader)?;
+        let patch = normalisation.patch();
+        let channels = config.latent_channels * patch * patch;
         let noted = ModelNotes::read(files.source())?.preview;
         let preview = noted
-            .or_else(|| known_preview(config.scaling_factor, config.latents_mean.as_deref()))
+            .or_else(|| known_preview(between.scaling_factor, between.latents_mean.as_deref()))
             .filter(|map| map.channels() == channels);
         Ok(Self {
             vae: network(files, &loader)?,
@@ -226,17 +192,9 @@ impl Autoencoder {
         })
     }
 
-    /// Latents of the autoencoder on a side of a patch that is one of the sampler's.
-    fn patch(&self) -> usize {
-        match &self.normalisation {
-            Normalisation::Patched { patch, .. } => *patch,
-            _ => 1,
-        }
-    }
-
     /// Shape of the sampler's latents of a picture.
     pub(crate) fn latent_shape(&self, width_px: u32, height_px: u32) -> LatentShape {
-        let patch = self.patch();
+        let patch = self.normalisation.patch();
         let side = |pixels: u32| (pixels / self.sizes.scale_factor) as usize / patch;
         LatentShape {
             height: side(height_px),
@@ -286,7 +244,7 @@ impl Autoencoder {
 
     /// Pixels of a picture of these latents.
     fn pixel_count(&self, shape: LatentShape) -> usize {
-        let scale = self.sizes.scale_factor as usize * self.patch();
+        let scale = self.sizes.scale_factor as usize * self.normalisation.patch();
         shape.height * shape.width * scale * scale
     }
 
@@ -305,71 +263,35 @@ impl Autoencoder {
         give_memory_back(height * width);
         let (_, rows, columns, channels) = mean.dims4()?;
         let mut latents: Vec<f32> = mean.flatten_all()?.to_vec1()?;
-        match &self.normalisation {
-            Normalisation::Patched { mean, std, patch } => {
-                let shape = LatentShape {
-                    height: rows,
-                    width: columns,
-                    channels,
-                };
-                let mut packed = pack(&latents, shape, *patch, Patches::ChannelsOutside);
-                for patch in packed.chunks_exact_mut(mean.len()) {
-                    for ((value, mean), std) in patch.iter_mut().zip(mean).zip(std) {
-                        *value = (*value - mean) / std;
-                    }
-                }
-                return Ok(packed);
-            }
-            Normalisation::Scaled { .. } | Normalisation::PerChannel { .. } => {
-                let log_variance: Vec<f32> = log_variance.flatten_all()?.to_vec1()?;
-                for ((value, log), noise) in latents.iter_mut().zip(log_variance).zip(noise()) {
-                    *value += (0.5 * log).exp() * noise;
-                }
+        if !self.normalisation.is_patched() {
+            let log_variance: Vec<f32> = log_variance.flatten_all()?.to_vec1()?;
+            for ((value, log), noise) in latents.iter_mut().zip(log_variance).zip(noise()) {
+                *value += (0.5 * log).exp() * noise;
             }
         }
-        match &self.normalisation {
-            Normalisation::Scaled { scale, shift } => latents
-                .iter_mut()
-                .for_each(|value| *value = (*value - shift) * scale),
-            Normalisation::PerChannel { mean, std, scale } => {
-                for latent in latents.chunks_exact_mut(mean.len()) {
-                    for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
-                        *value = (*value - mean) * scale / std;
-                    }
-                }
-            }
-            Normalisation::Patched { .. } => {}
-        }
-        Ok(latents)
+        let shape = LatentShape {
+            height: rows,
+            width: columns,
+            channels,
+        };
+        Ok(self.normalisation.apply(shape, latents))
     }
 
     /// The sampler's latents at a larger size. Patches are taken apart first: what is enlarged is the autoencoder's
     /// latents.
     pub(crate) fn enlarged(&self, latents: &[f32], from: LatentShape, to: LatentShape) -> Vec<f32> {
-        let Normalisation::Patched { mean, std, patch } = &self.normalisation else {
+        if !self.normalisation.is_patched() {
             return bilinear(latents, from, to);
-        };
-        let inside = |shape: LatentShape| LatentShape {
-            height: shape.height * patch,
-            width: shape.width * patch,
-            channels: self.sizes.latent_channels,
-        };
-        let (from, to) = (inside(from), inside(to));
-        let mut latents = latents.to_vec();
-        for latent in latents.chunks_exact_mut(mean.len()) {
-            for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
-                *value = *value * std + mean;
-            }
         }
-        let latents = unpack(&latents, from, *patch, Patches::ChannelsOutside);
-        let latents = bilinear(&latents, from, to);
-        let mut latents = pack(&latents, to, *patch, Patches::ChannelsOutside);
-        for latent in latents.chunks_exact_mut(mean.len()) {
-            for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
-                *value = (*value - mean) / std;
-            }
-        }
-        latents
+        let (_, inside) = self.normalisation.undo(from, latents);
+        let [from, to] = [from, to].map(|shape| self.normalisation.inside(shape));
+        self.normalisation.apply(to, bilinear(&inside, from, to))
+    }
+
+    /// Channels of the sampler's latents.
+    fn channels(&self) -> usize {
+        let patch = self.normalisation.patch();
+        self.sizes.latent_channels * patch * patch
     }
 
     /// The map for previews: noted or known, else fitted to the autoencoder when it is first asked for.
@@ -381,7 +303,7 @@ impl Autoencoder {
         {
             return Ok(map);
         }
-        let channels = self.sizes.latent_channels * self.patch() * self.patch();
+        let channels = self.channels();
         let fitted = PreviewMap::fit(channels, |side, latents| {
             let shape = LatentShape {
                 height: side,
@@ -395,98 +317,9 @@ impl Autoencoder {
 
     /// The sampler's latents to those that the decoder takes: `(1, height, width, channels)`.
     fn to_decoder(&self, shape: LatentShape, latents: &[f32]) -> Result<Tensor> {
-        let mut latents = latents.to_vec();
-        let mut shape = shape;
-        match &self.normalisation {
-            Normalisation::Scaled { scale, shift } => latents
-                .iter_mut()
-                .for_each(|value| *value = *value / scale + shift),
-            Normalisation::PerChannel { mean, std, scale } => {
-                for latent in latents.chunks_exact_mut(mean.len()) {
-                    for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
-                        *value = *value * std / scale + mean;
-                    }
-                }
-            }
-            Normalisation::Patched { mean, std, patch } => {
-                for latent in latents.chunks_exact_mut(mean.len()) {
-                    for ((value, mean), std) in latent.iter_mut().zip(mean).zip(std) {
-                        *value = *value * std + mean;
-                    }
-                }
-                shape = LatentShape {
-                    height: shape.height * patch,
-                    width: shape.width * patch,
-                    channels: self.sizes.latent_channels,
-                };
-                latents = unpack(&latents, shape, *patch, Patches::ChannelsOutside);
-            }
-        }
+        let (shape, latents) = self.normalisation.undo(shape, latents);
         let shape = (1, shape.height, shape.width, shape.channels);
         Ok(Tensor::from_vec(latents, shape, &self.device)?)
-    }
-}
-
-fn normalisation(
-    config: &PipelineConfig,
-    loader: &crate::checkpoint::Loader,
-) -> Result<Normalisation> {
-    if let Some(epsilon) = config.batch_norm_eps {
-        let [patch, other] = config.patch_size.unwrap_or([2, 2]);
-        if patch != other || !(1..=8).contains(&patch) {
-            return Err(Error::model(format!(
-                "vae/config.json: `patch_size` [{patch}, {other}] is not supported"
-            )));
-        }
-        let channels = config.latent_channels * patch * patch;
-        if channels > MOST_PATCH_CHANNELS {
-            return Err(Error::model(format!(
-                "vae/config.json: patches of {patch}x{patch} latents have {channels} channels, more than {MOST_PATCH_CHANNELS}"
-            )));
-        }
-        let read =
-            |name| -> Result<Vec<f32>> { Ok(loader.pp("bn").get(&[channels], name)?.to_vec1()?) };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "torch adds it to a float32 tensor"
-        )]
-        let epsilon = epsilon as f32;
-        let variance = read("running_var")?;
-        return Ok(Normalisation::Patched {
-            mean: read("running_mean")?,
-            std: variance.into_iter().map(|v| (v + epsilon).sqrt()).collect(),
-            patch,
-        });
-    }
-    if !(config.scaling_factor.is_finite() && config.scaling_factor != 0.0) {
-        return Err(Error::model(
-            "vae/config.json: `scaling_factor` must be a number other than 0",
-        ));
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "torch divides a float32 tensor by it"
-    )]
-    let (scale, shift) = (
-        config.scaling_factor as f32,
-        config.shift_factor.unwrap_or(0.0) as f32,
-    );
-    match (&config.latents_mean, &config.latents_std) {
-        (Some(mean), Some(std)) if mean.len() == std.len() && !mean.is_empty() => {
-            if mean.len() != config.latent_channels {
-                return Err(Error::model(format!(
-                    "vae/config.json: `latents_mean` has {} values, but there are {} latent channels",
-                    mean.len(),
-                    config.latent_channels
-                )));
-            }
-            Ok(Normalisation::PerChannel {
-                mean: mean.clone(),
-                std: std.clone(),
-                scale,
-            })
-        }
-        _ => Ok(Normalisation::Scaled { scale, shift }),
     }
 }
 

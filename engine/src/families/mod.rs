@@ -16,6 +16,7 @@ mod flux2_klein;
 mod groups;
 mod known_preview;
 mod latent_diffusion;
+mod normalisation;
 mod part_file;
 mod patches;
 mod preview;
