@@ -27,7 +27,7 @@ pub(crate) struct PictureArgs {
     /// A part's weights from a file of its own, safetensors or GGUF, or the name of one that another program has: vae=FILE, transformer=FILE, text_encoder_2=NAME…; may be repeated
     #[arg(long = "part", value_name = "PART=NAME|FILE", value_parser = part)]
     pub(crate) parts: Vec<ModelPart>,
-    /// The autoencoder's weights from a file of its own; short for --part vae=FILE
+    /// The autoencoder's weights from a file of its own, TAESD's as well; short for --part vae=FILE
     #[arg(long, value_name = "NAME|FILE")]
     pub(crate) vae: Option<String>,
     /// What to avoid; "" is an empty text, which for some models is not the same as none

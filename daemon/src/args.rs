@@ -100,6 +100,9 @@ pub(crate) struct Args {
     /// Where embeddings lie that prompts name.
     #[arg(long, value_name = "DIR")]
     embedding_dir: Option<String>,
+    /// Where tiny autoencoders lie that make previews.
+    #[arg(long, value_name = "DIR")]
+    vae_approx_dir: Option<String>,
     /// Where the Hugging Face cache is.
     #[arg(long, value_name = "DIR")]
     hub_cache: Option<String>,
@@ -114,11 +117,15 @@ pub(crate) struct Args {
 }
 
 /// What else the program can be.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Command {
     /// The process that owns a device; started by the daemon alone.
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// Where tiny autoencoders lie that make previews.
+        #[arg(long)]
+        vae_approx_dir: Option<PathBuf>,
+    },
 }
 
 impl Args {
@@ -152,6 +159,10 @@ impl Args {
             ("control_dir", self.control_dir.as_deref().map(absolute)),
             ("wildcard_dir", self.wildcard_dir.as_deref().map(absolute)),
             ("embedding_dir", self.embedding_dir.as_deref().map(absolute)),
+            (
+                "vae_approx_dir",
+                self.vae_approx_dir.as_deref().map(absolute),
+            ),
             ("hub_cache", self.hub_cache.as_deref().map(absolute)),
             ("model_dirs", self.model_dirs.as_deref().map(absolutes)),
         ]

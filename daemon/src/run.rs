@@ -47,8 +47,10 @@ const PATIENCE: Duration = if cfg!(feature = "faults") {
 pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
     let started = Instant::now();
     let args = Args::parse();
-    let result = match args.command {
-        Some(Command::Worker) => return crate::worker::main(starter),
+    let result = match args.command.clone() {
+        Some(Command::Worker { vae_approx_dir }) => {
+            return crate::worker::main(starter, vae_approx_dir);
+        }
         None if args.print_config => print_config(),
         None => serve(&args, !starter.is_empty(), started),
     };
@@ -101,7 +103,9 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     let threads = settings
         .threads
         .map(|threads| u32::try_from(threads).unwrap_or(u32::MAX));
-    let program = Program::worker(environment.for_worker(), threads)
+    let places = (&settings, &environment);
+    let vae_approx_dir = folder(settings.vae_approx_dir.as_ref(), "vae_approx", places)?;
+    let program = Program::worker(environment.for_worker(), threads, &vae_approx_dir)
         .map_err(|error| internal("find the program's own file", &error))?;
     let spawning =
         spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
@@ -111,7 +115,6 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
-    let places = (&settings, &environment);
     let home = environment.home().map(Path::to_owned);
     let names = Names {
         starter: starter::find(has_starter, settings.starter_dir.as_deref()),

@@ -16,7 +16,7 @@ use std::{
     io::{self, IoSliceMut},
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -62,10 +62,12 @@ impl Program {
     /// `imgd worker`: this program as it was when it started, even if its file is replaced meanwhile (Linux).
     ///
     /// Of `environment`, what [`ENVIRONMENT`] lists is kept. `threads` is how many the engine computes with, by
-    /// default one a physical core: hyper-threads share the units that inference keeps busy.
+    /// default one a physical core: hyper-threads share the units that inference keeps busy. `vae_approx_dir`: where tiny
+    /// autoencoders lie that make previews.
     pub(crate) fn worker(
         environment: impl Iterator<Item = (OsString, OsString)>,
         threads: Option<u32>,
+        vae_approx_dir: &Path,
     ) -> io::Result<Self> {
         let path = if cfg!(target_os = "linux") {
             "/proc/self/exe".into()
@@ -78,7 +80,11 @@ impl Program {
         environment.push((THREADS.into(), threads.into()));
         Ok(Self {
             path,
-            arguments: vec!["worker".into()],
+            arguments: vec![
+                "worker".into(),
+                "--vae-approx-dir".into(),
+                vae_approx_dir.into(),
+            ],
             environment,
         })
     }

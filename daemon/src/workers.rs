@@ -136,7 +136,13 @@ impl Engine for Worker {
 
     fn preview(&self, generation: GenerationId) -> Answer<v1::Preview> {
         ask(self, async move |worker: Self| {
-            Ok(worker.preview(generation.0).await?.value)
+            let wire::Previewed { preview, notice } = worker.preview(generation.0).await?.value;
+            if let Some(notice) = notice {
+                let failure = Failure::from(notice);
+                let hint = failure.hint.as_deref().unwrap_or_default();
+                tracing::warn!("previews are made without a tiny autoencoder: {failure}. {hint}");
+            }
+            Ok(preview)
         })
     }
 

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 
 use crate::Precision;
-use crate::checkpoint::{Loader, Source};
+use crate::checkpoint::{Loader, Source, Weights};
 
 /// A folder of `tests/golden/networks`.
 pub(crate) struct Golden {
     source: Source,
+    root: PathBuf,
     folder: PathBuf,
     tensors: HashMap<String, Tensor>,
 }
@@ -27,7 +28,8 @@ impl Golden {
             candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu)
                 .unwrap();
         Self {
-            source: Source::Directory(root),
+            source: Source::Directory(root.clone()),
+            root,
             folder: component.into(),
             tensors,
         }
@@ -40,10 +42,18 @@ impl Golden {
     }
 
     pub(crate) fn loader(&self) -> Loader {
+        self.weights().loader(&Device::Cpu, None)
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.root.join(&self.folder)
+    }
+
+    pub(crate) fn weights(&self) -> Weights {
         self.source
             .open_weights(self.folder.to_str().unwrap())
             .unwrap()
-            .loader(&Device::Cpu, None)
     }
 
     /// For layers of either precision.

@@ -28,6 +28,7 @@ pub(crate) use open::read_with_alpha;
 pub use open::{INPUT_SIDE_LIMIT_PX, read_grey, read_rgb, size_of};
 pub(crate) use parameters::quoted;
 pub use read::{Found, TEXT_LIMIT_BYTES, read_metadata};
+pub(crate) use thumbnail::shrunk;
 pub use thumbnail::{THUMBNAIL_SIDE_PX, thumbnail};
 
 use sha2::{Digest as _, Sha256};

@@ -159,7 +159,9 @@ pub(crate) fn begin(
         Some(beside(&repainted, &kept, shape.channels))
     } else {
         // The pipeline encodes it all the same, and draws for it.
-        noise.next();
+        if autoencoder.is_sampled() {
+            noise.next();
+        }
         None
     };
     let first = match &latents {

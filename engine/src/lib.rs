@@ -55,7 +55,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use families::{Recognised, recognise};
 pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
-pub use model::{Model, NUMERICS, OpenOptions, Picture, Progress, Restored};
+pub use model::{Model, NUMERICS, OpenOptions, Picture, Preview, Progress, Restored};
 pub use request::{
     Borders, CannyThresholds, Control, EmbeddingWord, Guidance, HiresFix, InitImage, Lora, Notice,
     Precision, PromptSyntax, RefImage, Request, Settings, UsedControl, UsedEmbedding, UsedHiresFix,

@@ -4,14 +4,17 @@
 //! network evaluation, [`Model::finish`] makes the picture. Progress, cancelling, pausing, batching and resuming all
 //! follow from that.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Generation, Guidance, InitImage, ModelInfo, Notice, Precision, Request,
     Result, Settings, adapters,
     checkpoint::Source,
     controls, embeddings,
-    families::{Conditioning, Decoding, Family, LatentShape, ModelFiles, NetworkInput, PromptPair},
+    families::{
+        Conditioning, Decoding, Family, LatentShape, ModelFiles, NetworkInput, PreviewDecoder,
+        PromptPair,
+    },
     generation::{Fingerprint, Saved},
     hires::SecondPass,
     image::{self, Format, METADATA_VERSION, Metadata, Rgb8},
@@ -57,6 +60,14 @@ impl Picture {
     }
 }
 
+/// A small picture of a generation's state.
+pub struct Preview {
+    /// The pixels.
+    pub image: Rgb8,
+    /// Why a tiny autoencoder that is there did not make it; said once for each file.
+    pub notice: Option<Error>,
+}
+
 /// What [`Model::restore`] gives.
 pub struct Restored {
     /// The generation, ready to go on.
@@ -74,6 +85,7 @@ pub struct Model {
     adapters: adapters::Cache,
     controls: controls::Cache,
     embeddings: embeddings::Cache,
+    preview_decoder: Option<PreviewDecoder>,
 }
 
 impl Model {
@@ -86,6 +98,9 @@ impl Model {
         let device = candle_core::Device::Cpu;
         let scheduler_config = (family.scheduler)(&files)?;
         let originals = family.originals;
+        let preview_decoder = family
+            .preview_decoder
+            .map(|name| PreviewDecoder::new(name, options.precision));
         let (family, hash) = rayon::join(
             || (family.open)(&files, &device, options.precision),
             || files.hash(),
@@ -103,6 +118,7 @@ impl Model {
             adapters: adapters::Cache::new(layers, originals),
             controls,
             embeddings: embeddings::Cache::default(),
+            preview_decoder,
         })
     }
 
@@ -247,13 +263,28 @@ impl Model {
             .collect()
     }
 
-    /// A small picture of the generation's state, one pixel for each latent.
-    pub fn preview(&self, generation: &Generation) -> Result<Rgb8> {
+    /// A small picture of the generation's state.
+    ///
+    /// Where the folder `vae_approx` has the tiny autoencoder of the model's latents, that makes it, with sides of at most
+    /// [`image::THUMBNAIL_SIDE_PX`]; else it has one pixel for each latent.
+    pub fn preview(&self, generation: &Generation, vae_approx: Option<&Path>) -> Result<Preview> {
         let latents = generation.sampler.denoised().unwrap_or(&generation.latents);
-        self.family
-            .autoencoder()
-            .preview_map()?
-            .apply(generation.shape, latents)
+        let (shape, autoencoder) = (generation.shape, self.family.autoencoder());
+        let decoded = vae_approx
+            .zip(self.preview_decoder.as_ref())
+            .map(|(folder, decoder)| decoder.decode(folder, autoencoder, shape, latents));
+        let notice = match decoded {
+            Some(Ok(Some(image))) => {
+                return Ok(Preview {
+                    image,
+                    notice: None,
+                });
+            }
+            Some(Err(error)) => Some(error),
+            Some(Ok(None)) | None => None,
+        };
+        let image = autoencoder.preview_map()?.apply(shape, latents)?;
+        Ok(Preview { image, notice })
     }
 
     /// Makes one piece of a finished generation's decoding: a block or so of the autoencoder, so that other work can

@@ -41,6 +41,9 @@ const CASES: &[&str] = &[
     "hires-heun",
     "hires-xl-sde",
     "hires-sd3",
+    "tiny-vae-sd15-inpaint",
+    "tiny-vae-sd3-img2img",
+    "tiny-vae-klein",
 ];
 
 fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {
@@ -48,13 +51,12 @@ fn each(precision: Precision, law: impl Fn(&Case, &Path, &Model)) {
     for name in CASES {
         let case = all.iter().find(|case| case.name == *name).unwrap();
         let root = tempfile::tempdir().unwrap();
-        case.write_model(root.path());
         let options = OpenOptions {
             name: case.name.clone(),
             precision,
             progress: None,
         };
-        let source = Source::directory(root.path()).unwrap();
+        let source = case.write_model(root.path());
         law(case, root.path(), &Model::open(&source, &options).unwrap());
     }
 }

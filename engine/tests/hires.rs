@@ -162,7 +162,7 @@ fn evaluations_steps_and_previews_go_on_into_the_second_pass() {
     let mut seen = Vec::new();
     while !generation.is_done() {
         step(&model, &mut [&mut generation]);
-        let preview = model.preview(&generation).unwrap();
+        let preview = model.preview(&generation, None).unwrap().image;
         seen.push((
             generation.evaluations_done(),
             generation.inference_step(),

@@ -263,7 +263,7 @@ fn a_damaged_save_is_refused() {
 fn a_preview_is_one_pixel_for_each_latent() {
     let mut generation = [STARTER.start(&request(1)).unwrap()];
     run(&STARTER, &mut generation);
-    let preview = STARTER.preview(&generation[0]).unwrap();
+    let preview = STARTER.preview(&generation[0], None).unwrap().image;
     assert_eq!((preview.width_px, preview.height_px), (9, 7));
 }
 

@@ -5,7 +5,6 @@
 
 mod support;
 
-use imgd_engine::checkpoint::Source;
 use imgd_engine::{Model, OpenOptions, Precision, Request};
 use rayon::prelude::*;
 use support::oracle::{Case, cases};
@@ -18,13 +17,12 @@ const MEAN_DIFFERENCE: f64 = 0.1;
 /// How far a case's worst picture is from diffusers'.
 fn difference(case: &Case) -> Result<(u8, f64), String> {
     let root = tempfile::tempdir().unwrap();
-    case.write_model(root.path());
     let options = OpenOptions {
         name: case.name.clone(),
         precision: Precision::F32,
         progress: None,
     };
-    let source = Source::directory(root.path()).map_err(|error| error.to_string())?;
+    let source = case.write_model(root.path());
     let model = Model::open(&source, &options).map_err(|error| error.to_string())?;
     let mut worst = (0, 0.0);
     for number in 0..case.expected.len() {

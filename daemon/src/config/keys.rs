@@ -269,6 +269,14 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "vae_approx_dir",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.vae_approx_dir = unless_auto(value, path)?;
+            Some(())
+        },
+    },
+    Key {
         name: "hub_cache",
         expected: "an absolute path or \"auto\"",
         apply: |settings, value| {

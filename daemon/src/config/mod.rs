@@ -103,6 +103,8 @@ pub struct Settings {
     pub styles: BTreeMap<String, Style>,
     /// Where embeddings lie that prompts name; "auto" is `embeddings` in the data directory.
     pub embedding_dir: Option<PathBuf>,
+    /// Where tiny autoencoders lie that make previews; "auto" is `vae_approx` in the data directory.
+    pub vae_approx_dir: Option<PathBuf>,
     /// Where the Hugging Face cache is; [`Environment::hub_cache`] says where "auto" is.
     pub hub_cache: Option<PathBuf>,
     /// Where other programs and their models are looked for; [`Environment::model_dirs`] says where "auto" is.
@@ -139,6 +141,7 @@ impl Default for Settings {
             wildcard_dir: None,
             styles: BTreeMap::new(),
             embedding_dir: None,
+            vae_approx_dir: None,
             hub_cache: None,
             model_dirs: vec![ModelDir::Usual],
             models: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -49,7 +50,7 @@ fn program() -> Program {
     let environment = environment
         .map(|(name, value)| (name.into(), value.into()))
         .into_iter();
-    let mut program = Program::worker(environment, Some(1)).unwrap();
+    let mut program = Program::worker(environment, Some(1), Path::new("/vae_approx")).unwrap();
     program.arguments = ["--exact", "worker::tests::be_a_worker", "--nocapture"]
         .map(Into::into)
         .into();

@@ -1,6 +1,11 @@
 //! What the worker can do: the engine's models and generations, by the names the supervisor gave them.
 
-use std::{collections::BTreeMap, ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 
 use imgd_engine::{
     Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, Generation, HiresFix, InitImage,
@@ -15,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     process::{Backend, Progress},
     wire::{
-        Empty, Finish, Finished, Loaded, ModelKey, Outcome, Planned, Restore, Start, Started,
-        Stats, StepResult, Stepped, Verb,
+        Empty, Finish, Finished, Loaded, ModelKey, Outcome, Planned, Previewed, Restore, Start,
+        Started, Stats, StepResult, Stepped, Verb,
     },
 };
 use crate::{
@@ -27,6 +32,8 @@ use crate::{
 /// Models in memory, and the generations of each.
 pub(crate) struct Models {
     starter: &'static [EmbeddedFile],
+    /// Where tiny autoencoders lie that make previews.
+    vae_approx_dir: Option<PathBuf>,
     models: BTreeMap<ModelKey, Model>,
     generations: BTreeMap<u64, Held>,
 }
@@ -45,8 +52,17 @@ impl Models {
     pub(crate) fn new(starter: &'static [EmbeddedFile]) -> Self {
         Self {
             starter,
+            vae_approx_dir: None,
             models: BTreeMap::new(),
             generations: BTreeMap::new(),
+        }
+    }
+
+    /// The same with previews by the tiny autoencoders of a folder.
+    pub(crate) fn with_vae_approx(self, directory: Option<PathBuf>) -> Self {
+        Self {
+            vae_approx_dir: directory,
+            ..self
         }
     }
 }
@@ -236,16 +252,23 @@ impl Models {
         })
     }
 
-    fn preview(&self, id: u64) -> Result<v1::Preview, Failure> {
+    fn preview(&self, id: u64) -> Result<Previewed, Failure> {
         let Held {
             model, generation, ..
         } = self.held(id)?;
-        let picture = self.model(model)?.preview(generation).map_err(failure)?;
+        let preview = self
+            .model(model)?
+            .preview(generation, self.vae_approx_dir.as_deref())
+            .map_err(failure)?;
+        let picture = preview.image;
         let png = encode_preview_png(&picture).map_err(failure)?.into();
-        Ok(v1::Preview {
-            png,
-            width_px: picture.width_px,
-            height_px: picture.height_px,
+        Ok(Previewed {
+            preview: v1::Preview {
+                png,
+                width_px: picture.width_px,
+                height_px: picture.height_px,
+            },
+            notice: preview.notice.map(|error| failure(error).into()),
         })
     }
 

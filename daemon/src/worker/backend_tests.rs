@@ -116,6 +116,7 @@ fn a_picture_is_the_same_alone_in_a_batch_and_restored() {
     let Outcome::Previewed(preview) = ask(&mut models, Verb::Preview(1)).unwrap() else {
         panic!()
     };
+    let preview = preview.preview;
     assert!(preview.png.starts_with(b"\x89PNG") && preview.width_px > 0);
     // 1 is decoded piece by piece, 3 in part, the others by finish alone.
     let mut pieces = 1;

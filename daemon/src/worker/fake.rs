@@ -7,7 +7,10 @@ use imgd_proto::{Failure, Reason, v1};
 
 use super::{
     process::{Backend, Progress},
-    wire::{Empty, Finished, Loaded, Outcome, Planned, Started, Stats, StepResult, Stepped, Verb},
+    wire::{
+        Empty, Finished, Loaded, Outcome, Planned, Previewed, Started, Stats, StepResult, Stepped,
+        Verb,
+    },
 };
 
 /// Evaluations of every generation.
@@ -108,7 +111,7 @@ impl Backend for Fake {
                     results: results.collect(),
                 }))
             }
-            Verb::Preview(_) => Ok(Outcome::Previewed(v1::Preview::default())),
+            Verb::Preview(_) => Ok(Outcome::Previewed(Previewed::default())),
             Verb::Finish(finish) => {
                 self.generations.remove(&finish.generation);
                 let bytes = vec![7; 3_000_000].into();

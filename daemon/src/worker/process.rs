@@ -5,6 +5,7 @@ use std::{
     io,
     os::{fd::AsFd as _, unix::net::UnixStream},
     panic::{self, AssertUnwindSafe},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -32,16 +33,17 @@ pub(crate) trait Backend {
 /// Told the share of a call that is done, 0 to 1.
 pub(crate) type Progress = Arc<dyn Fn(f64) + Send + Sync>;
 
-/// `imgd worker`: serves on the socket that is its standard input. `starter` is the model inside the program, empty where it has none.
+/// `imgd worker`: serves on the socket that is its standard input. `starter` is the model inside the program, empty where it has none;
+/// `vae_approx_dir` the folder of tiny autoencoders for previews.
 ///
 /// Run by the spawner alone: started by hand it finds no socket and says so.
-pub(crate) fn main(starter: &'static [EmbeddedFile]) -> ExitCode {
+pub(crate) fn main(starter: &'static [EmbeddedFile], vae_approx_dir: Option<PathBuf>) -> ExitCode {
     match take_socket() {
         Ok(stream) => {
             harden();
             #[cfg(feature = "faults")]
             tracing::warn!("this program was built for tests: prompts can make it fail");
-            serve(stream, Models::new(starter))
+            serve(stream, Models::new(starter).with_vae_approx(vae_approx_dir))
         }
         Err(error) => {
             tracing::error!("the worker is started by the daemon alone: {error}");

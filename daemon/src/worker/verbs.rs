@@ -7,8 +7,8 @@ use tokio::sync::watch;
 use super::{
     handle::{Timed, Worker},
     wire::{
-        Empty, Finish, Finished, Generations, Loaded, ModelKey, Outcome, Planned, Restore, Start,
-        Started, Stats, Stepped, Verb,
+        Empty, Finish, Finished, Generations, Loaded, ModelKey, Outcome, Planned, Previewed,
+        Restore, Start, Started, Stats, Stepped, Verb,
     },
 };
 
@@ -59,7 +59,7 @@ impl Worker {
     }
 
     /// A small picture of a generation's state.
-    pub(crate) async fn preview(&self, generation: u64) -> Result<Timed<v1::Preview>, Failure> {
+    pub(crate) async fn preview(&self, generation: u64) -> Result<Timed<Previewed>, Failure> {
         self.ask(Verb::Preview(generation), None, |outcome| match outcome {
             Outcome::Previewed(preview) => Some(preview),
             _ => None,

@@ -236,7 +236,7 @@ pub(crate) enum Outcome {
     #[prost(message, tag = "9")]
     Stepped(Stepped),
     #[prost(message, tag = "10")]
-    Previewed(v1::Preview),
+    Previewed(Previewed),
     #[prost(message, tag = "11")]
     Finished(Finished),
     #[prost(bytes = "bytes", tag = "12")]
@@ -398,6 +398,15 @@ pub(crate) struct Finished {
     /// A small JPEG of it.
     #[prost(bytes = "bytes", tag = "3")]
     pub(crate) thumbnail: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Previewed {
+    #[prost(message, required, tag = "1")]
+    pub(crate) preview: v1::Preview,
+    /// Why a tiny autoencoder that is there did not make it; said once for each file.
+    #[prost(message, optional, tag = "31")]
+    pub(crate) notice: Option<Failed>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -11,6 +11,7 @@ use super::{
     defaults::ModelNotes,
     known_preview::known_preview,
     normalisation::{self, Normalisation},
+    tiny_autoencoder,
 };
 use crate::{
     Error, Precision, Result,
@@ -18,7 +19,7 @@ use crate::{
     kernels,
     latent_resize::bilinear,
     vae::{
-        AutoencoderNetwork,
+        AutoencoderNetwork, Encoded,
         autoencoder_kl::{self, AutoencoderKL},
         autoencoder_kl_qwen_image::{self, AutoencoderKLQwenImage},
     },
@@ -99,7 +100,7 @@ fn four() -> usize {
     4
 }
 
-/// Sizes that follow from the configuration alone.
+/// Sizes that follow from the configuration alone, or from the headers of the weights.
 pub(crate) struct Sizes {
     /// Pixels a latent of the autoencoder stands for, on a side.
     pub(crate) scale_factor: u32,
@@ -121,6 +122,9 @@ const DECODER_QUARTER_MAPS: u64 = 5;
 
 /// Reads the sizes.
 pub(crate) fn sizes(files: &ModelFiles) -> Result<Sizes> {
+    if let Some(tiny) = tiny_autoencoder::sizes(files)? {
+        return Ok(tiny);
+    }
     let config = PipelineConfig::read(files)?;
     let levels = config.block_out_channels.len();
     if !(1..=8).contains(&levels) {
@@ -172,20 +176,29 @@ pub(crate) struct Autoencoder {
 impl Autoencoder {
     /// Loads the autoencoder.
     pub(crate) fn open(files: &ModelFiles, device: &Device, precision: Precision) -> Result<Self> {
-        let config = PipelineConfig::read(files)?;
         let loader = files.loader("vae", device, precision)?;
+        let sizes = sizes(files)?;
         let between = between(files)?;
-        let normalisation = Normalisation::read(&between, config.latent_channels, &loader)?;
+        let (vae, normalisation) = match tiny_autoencoder::open(files, &loader, &between)? {
+            Some((vae, normalisation)) => {
+                let vae: Box<dyn AutoencoderNetwork> = Box::new(vae);
+                (vae, normalisation)
+            }
+            None => {
+                let normalisation = Normalisation::read(&between, sizes.latent_channels, &loader)?;
+                (network(files, &loader)?, normalisation)
+            }
+        };
         let patch = normalisation.patch();
-        let channels = config.latent_channels * patch * patch;
+        let channels = sizes.latent_channels * patch * patch;
         let noted = ModelNotes::read(files.source())?.preview;
         let preview = noted
             .or_else(|| known_preview(between.scaling_factor, between.latents_mean.as_deref()))
             .filter(|map| map.channels() == channels);
         Ok(Self {
-            vae: network(files, &loader)?,
+            vae,
             normalisation,
-            sizes: sizes(files)?,
+            sizes,
             noted_preview: preview,
             fitted_preview: OnceLock::new(),
             device: device.clone(),
@@ -248,6 +261,11 @@ impl Autoencoder {
         shape.height * shape.width * scale * scale
     }
 
+    /// Whether a picture is a distribution of latents, of which a pipeline takes a sample.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.vae.is_sampled()
+    }
+
     /// The latents of a picture, channels last.
     ///
     /// `pixels`: `(height, width, 3)` in `[-1, 1]`, of a size that the model can draw. `noise`: called once where the
@@ -259,11 +277,14 @@ impl Autoencoder {
         noise: &mut dyn FnMut() -> Vec<f32>,
     ) -> Result<Vec<f32>> {
         let pixels = Tensor::from_slice(pixels, (1, height, width, 3), &self.device)?;
-        let (mean, log_variance) = self.vae.encode(&pixels)?;
+        let (mean, log_variance) = match self.vae.to_latents(&pixels)? {
+            Encoded::Distribution(mean, log_variance) => (mean, Some(log_variance)),
+            Encoded::Latents(latents) => (latents, None),
+        };
         give_memory_back(height * width);
         let (_, rows, columns, channels) = mean.dims4()?;
         let mut latents: Vec<f32> = mean.flatten_all()?.to_vec1()?;
-        if !self.normalisation.is_patched() {
+        if let Some(log_variance) = log_variance.filter(|_| !self.normalisation.is_patched()) {
             let log_variance: Vec<f32> = log_variance.flatten_all()?.to_vec1()?;
             for ((value, log), noise) in latents.iter_mut().zip(log_variance).zip(noise()) {
                 *value += (0.5 * log).exp() * noise;
@@ -313,6 +334,18 @@ impl Autoencoder {
             self.vae.decode(&self.to_decoder(shape, latents)?)
         })?;
         Ok(self.fitted_preview.get_or_init(|| fitted))
+    }
+
+    /// The sampler's latents as a tiny autoencoder takes them: `(1, height, width, channels)`.
+    pub(crate) fn to_tiny(&self, shape: LatentShape, latents: &[f32]) -> Result<Tensor> {
+        let (shape, latents) = self.normalisation.apart(shape, latents);
+        let shape = (1, shape.height, shape.width, shape.channels);
+        Ok(Tensor::from_vec(latents, shape, &self.device)?)
+    }
+
+    /// Channels of the autoencoder's latents.
+    pub(crate) fn latent_channels(&self) -> usize {
+        self.sizes.latent_channels
     }
 
     /// The sampler's latents to those that the decoder takes: `(1, height, width, channels)`.

@@ -199,6 +199,11 @@ impl ModelFiles {
         Ok(loader.with_precision(precision))
     }
 
+    /// A part's tensors, if the model has the part.
+    pub(crate) fn weights(&self, part: &str) -> Option<&Weights> {
+        self.weights.get(part)
+    }
+
     /// The layers that were loaded so far.
     pub(crate) fn layers(&self) -> &Layers {
         &self.layers

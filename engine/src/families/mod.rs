@@ -28,6 +28,8 @@ mod sd3;
 mod sdxl;
 mod single_file;
 mod t5_prompt;
+mod tiny_autoencoder;
+mod tiny_preview;
 mod z_image;
 
 use candle_core::Tensor;
@@ -40,6 +42,7 @@ pub(crate) use self::{
     files::ModelFiles,
     preview::PreviewMap,
     single_file::{Convention, Parts, SingleFile},
+    tiny_preview::PreviewDecoder,
 };
 pub use self::{
     files::Progress,
@@ -79,6 +82,9 @@ pub(crate) struct FamilyEntry {
     pub(crate) optional_parts: &'static [&'static str],
     /// Pictures that a model of it looks at beside the prompt, at most.
     pub(crate) ref_images: u32,
+    /// The name that the tiny autoencoder of its latents goes by, as in ComfyUI's `taesd_decoder.safetensors`; `None` where there is
+    /// none.
+    pub(crate) preview_decoder: Option<&'static str>,
     /// How single files of the family are read; `None` where they are not.
     pub(crate) single_file: Option<SingleFile>,
     /// What single files and their adapters call the layers of the network; gets the names that the checkpoint has.

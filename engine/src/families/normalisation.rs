@@ -72,19 +72,7 @@ impl Normalisation {
                 patch,
             });
         }
-        if !(config.scaling_factor.is_finite() && config.scaling_factor != 0.0) {
-            return Err(Error::model(
-                "vae/config.json: `scaling_factor` must be a number other than 0",
-            ));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "torch divides a float32 tensor by it"
-        )]
-        let (scale, shift) = (
-            config.scaling_factor as f32,
-            config.shift_factor.unwrap_or(0.0) as f32,
-        );
+        let (scale, shift) = factors(config.scaling_factor, config.shift_factor)?;
         match (&config.latents_mean, &config.latents_std) {
             (Some(mean), Some(std)) if mean.len() == std.len() && !mean.is_empty() => {
                 if mean.len() != channels {
@@ -101,6 +89,30 @@ impl Normalisation {
             }
             _ => Ok(Self::Scaled { scale, shift }),
         }
+    }
+
+    /// The same for all numbers. Fails where nothing could be undone.
+    pub(super) fn scaled(scaling_factor: f64, shift_factor: f64) -> Result<Self> {
+        let (scale, shift) = factors(scaling_factor, Some(shift_factor))?;
+        Ok(Self::Scaled { scale, shift })
+    }
+
+    /// Of a tiny autoencoder, which works on the sampler's latents but for their being patches. `config`: of the
+    /// autoencoder that it stands for, or its own.
+    pub(super) fn of_tiny(config: &Config, channels: usize) -> Result<Self> {
+        if config.batch_norm_eps.is_none() {
+            return Ok(Self::Scaled {
+                scale: 1.0,
+                shift: 0.0,
+            });
+        }
+        let patch = config.patch()?;
+        let channels = patch_channels(channels, patch)?;
+        Ok(Self::Patched {
+            mean: vec![0.0; channels],
+            std: vec![1.0; channels],
+            patch,
+        })
     }
 
     /// Whether the sampler's latents are patches.
@@ -153,6 +165,18 @@ impl Normalisation {
         (inside, latents)
     }
 
+    /// The sampler's latents with patches taken apart, and no more: what a tiny autoencoder takes.
+    pub(super) fn apart(&self, shape: LatentShape, latents: &[f32]) -> (LatentShape, Vec<f32>) {
+        let inside = self.inside(shape);
+        let latents = match self {
+            Self::Patched { patch, .. } => {
+                unpack(latents, inside, *patch, Patches::ChannelsOutside)
+            }
+            _ => latents.to_vec(),
+        };
+        (inside, latents)
+    }
+
     /// The autoencoder's latents, which have `shape`, to the sampler's.
     pub(super) fn apply(&self, shape: LatentShape, mut latents: Vec<f32>) -> Vec<f32> {
         match self {
@@ -201,6 +225,21 @@ impl Config {
             ))),
         }
     }
+}
+
+/// What latents are multiplied by, once something is taken off.
+fn factors(scaling_factor: f64, shift_factor: Option<f64>) -> Result<(f32, f32)> {
+    if !(scaling_factor.is_finite() && scaling_factor != 0.0) {
+        return Err(Error::model(
+            "vae/config.json: `scaling_factor` must be a number other than 0",
+        ));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "torch divides a float32 tensor by it"
+    )]
+    let factors = (scaling_factor as f32, shift_factor.unwrap_or(0.0) as f32);
+    Ok(factors)
 }
 
 /// Channels of a patch.

@@ -4,7 +4,7 @@ use super::FamilyEntry;
 use crate::{
     Result,
     checkpoint::{Renaming, Weights},
-    keys::{llama, vae, video_vae},
+    keys::{llama, tiny, vae, video_vae},
 };
 
 /// What autoencoders in files of their own stand below.
@@ -18,6 +18,9 @@ const UNREAD: [&str; 3] = ["visual.", "model.visual.", "lm_head."];
 /// `weights` of the family's part `part` under the names that the networks know; as they are where those are theirs.
 pub(super) fn renamed(family: &FamilyEntry, part: &str, weights: Weights) -> Result<Weights> {
     if part == VAE {
+        if let Some(renamed) = tiny::rename(&weights) {
+            return Ok(renamed);
+        }
         let of_videos = VAE_PREFIXES
             .into_iter()
             .find(|prefix| video_vae::is_below(&weights, prefix));

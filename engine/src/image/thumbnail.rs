@@ -1,5 +1,7 @@
 //! Small pictures for lists of many.
 
+use std::borrow::Cow;
+
 use image::{RgbImage, imageops};
 
 use super::{Format, Rgb8, encode};
@@ -14,22 +16,29 @@ const QUALITY: u8 = 85;
 /// A JPEG of the picture with its sides in proportion, neither longer than [`THUMBNAIL_SIDE_PX`]: a smaller picture
 /// keeps its size. Without metadata. The same picture gives the same bytes.
 pub fn thumbnail(picture: &Rgb8) -> Result<Vec<u8>> {
-    let format = Format::Jpeg { quality: QUALITY };
+    encode(
+        shrunk(picture)?.as_ref(),
+        Format::Jpeg { quality: QUALITY },
+        None,
+    )
+}
+
+/// The picture with its sides in proportion, neither longer than [`THUMBNAIL_SIDE_PX`].
+pub(crate) fn shrunk(picture: &Rgb8) -> Result<Cow<'_, Rgb8>> {
     let (width_px, height_px) = within(picture.width_px, picture.height_px);
     if (width_px, height_px) == (picture.width_px, picture.height_px) {
-        return encode(picture, format, None);
+        return Ok(Cow::Borrowed(picture));
     }
     let pixels = picture.pixels.clone();
     let whole = RgbImage::from_raw(picture.width_px, picture.height_px, pixels)
         .ok_or_else(|| Error::internal("a picture without all its pixels"))?;
     // Lanczos: keeps edges sharp, and takes every pixel of the original in.
     let small = imageops::resize(&whole, width_px, height_px, imageops::FilterType::Lanczos3);
-    let small = Rgb8 {
+    Ok(Cow::Owned(Rgb8 {
         width_px,
         height_px,
         pixels: small.into_raw(),
-    };
-    encode(&small, format, None)
+    }))
 }
 
 /// The largest sides in the same proportion, to the nearest pixel and at least one.

@@ -9,6 +9,8 @@ pub mod cpu;
 pub enum Activation {
     /// The number itself.
     Identity,
+    /// `max(x, 0)`.
+    Relu,
     /// `x * sigmoid(x)`, also called swish.
     Silu,
     /// `x * Phi(x)` with the exact normal distribution (erf), not its tanh approximation.

@@ -6,6 +6,7 @@
 pub(crate) mod clip;
 pub(crate) mod controlnet;
 pub(crate) mod llama;
+pub(crate) mod tiny;
 pub(crate) mod unet;
 pub(crate) mod vae;
 pub(crate) mod video_vae;

@@ -66,6 +66,13 @@ pub struct Conv2d {
     layer: Option<LayerId>,
 }
 
+fn bias_or_zeros(loader: &Loader, channels: usize, bias: bool) -> Result<Vec<f32>> {
+    if bias {
+        return weight(&loader.get(&[channels], "bias")?);
+    }
+    Ok(vec![0.0; channels])
+}
+
 /// Notes a convolution for adapters.
 fn note(loader: &Loader, rows: usize, channels: usize, kernel: usize) -> Option<LayerId> {
     let layers = loader.layers()?;
@@ -83,6 +90,11 @@ fn note(loader: &Loader, rows: usize, channels: usize, kernel: usize) -> Option<
 impl Conv2d {
     /// Reads `weight (out_channels, in_channels, kernel, kernel)` and `bias (out_channels)`.
     pub fn load(loader: &Loader, config: Conv2dConfig) -> Result<Self> {
+        Self::load_with(loader, config, true)
+    }
+
+    /// As [`Self::load`]; without `bias`, nothing is added.
+    pub fn load_with(loader: &Loader, config: Conv2dConfig, bias: bool) -> Result<Self> {
         let Conv2dConfig {
             in_channels,
             out_channels,
@@ -90,7 +102,7 @@ impl Conv2d {
             ..
         } = config;
         let numbers = weight(&loader.get(&[out_channels, in_channels, kernel, kernel], "weight")?)?;
-        Self::of_numbers(loader, config, &numbers)
+        Self::of_numbers(loader, config, &numbers, bias)
     }
 
     /// Reads a convolution over time as well, `weight (out_channels, in_channels, frames, kernel, kernel)`, which sees the frames
@@ -105,18 +117,23 @@ impl Conv2d {
         let shape = [out_channels, in_channels, frames, kernel, kernel];
         let all = loader.get(&shape, "weight")?;
         let last = all.narrow(2, frames.saturating_sub(1), 1)?;
-        Self::of_numbers(loader, config, &weight(&last)?)
+        Self::of_numbers(loader, config, &weight(&last)?, true)
     }
 
-    /// `numbers`: `(out_channels, in_channels, kernel, kernel)`. Reads the bias.
-    fn of_numbers(loader: &Loader, config: Conv2dConfig, numbers: &[f32]) -> Result<Self> {
+    /// `numbers`: `(out_channels, in_channels, kernel, kernel)`. Reads the bias, if there is one.
+    fn of_numbers(
+        loader: &Loader,
+        config: Conv2dConfig,
+        numbers: &[f32],
+        bias: bool,
+    ) -> Result<Self> {
         let Conv2dConfig {
             in_channels,
             out_channels,
             kernel,
             ..
         } = config;
-        let bias = weight(&loader.get(&[out_channels], "bias")?)?;
+        let bias = bias_or_zeros(loader, out_channels, bias)?;
         Ok(Self {
             weight: Panels::from_conv2d(
                 numbers,
@@ -277,7 +294,17 @@ pub struct DoublingConv2d {
 impl DoublingConv2d {
     /// Reads `weight (out_channels, in_channels, 3, 3)` and `bias (out_channels)`.
     pub fn load(loader: &Loader, in_channels: usize, out_channels: usize) -> Result<Self> {
-        let bias = weight(&loader.get(&[out_channels], "bias")?)?;
+        Self::load_with(loader, in_channels, out_channels, true)
+    }
+
+    /// As [`Self::load`]; without `bias`, nothing is added.
+    pub fn load_with(
+        loader: &Loader,
+        in_channels: usize,
+        out_channels: usize,
+        bias: bool,
+    ) -> Result<Self> {
+        let bias = bias_or_zeros(loader, out_channels, bias)?;
         let numbers = weight(&loader.get(&[out_channels, in_channels, 3, 3], "weight")?)?;
         let format = format::of_products(loader, in_channels);
         Ok(Self {

@@ -24,6 +24,7 @@ mod memory;
 mod modulation;
 mod norm;
 mod pixel_resnet;
+mod relu_block;
 mod resnet;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use linear::{Linear, LinearExtras};
 pub use modulation::{EmbeddingMlp, Modulation};
 pub use norm::{AdaLayerNorm, GroupNorm, LayerNorm, PixelNorm, RmsNorm};
 pub use pixel_resnet::{PixelNormedConv, PixelResnet};
+pub use relu_block::{ReluBlock2D, activate_banded};
 pub use resnet::{BegunResnet, Double2D, Downsample2D, ResnetBlock2D, ResnetConfig, Upsample2D};
 
 pub use crate::kernels::Activation;

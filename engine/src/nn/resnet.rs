@@ -289,6 +289,11 @@ impl Double2D {
         })
     }
 
+    /// Of a convolution that is read already.
+    pub fn of(conv: DoublingConv2d) -> Self {
+        Self { conv }
+    }
+
     /// `(b, h, w, c)` to `(b, 2 h, 2 w, c)`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.conv.forward(x)

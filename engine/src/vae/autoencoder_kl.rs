@@ -16,7 +16,7 @@ use candle_core::Tensor;
 use self::decoder::Decoder;
 use self::encoder::Encoder;
 use super::keeping::Keeping;
-use super::{AutoencoderNetwork, Hidden, distribution, each};
+use super::{AutoencoderNetwork, Encoded, Hidden, distribution, each};
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::nn::Linear;
@@ -52,6 +52,22 @@ impl AutoencoderKL {
         })
     }
 
+    /// Pixels to the distribution of their latents: mean and logarithm of the variance (within -30 to 20).
+    ///
+    /// `pixels`: `(b, height, width, in_channels)` in `[-1, 1]`. Gives two tensors
+    /// `(b, height / f, width / f, latent_channels)`, neither shifted nor scaled.
+    pub fn encode(&self, pixels: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (encoder, quant_conv) = self.encoder()?;
+        let moments = each(pixels, |pixels| {
+            encoder.forward(&pixels.contiguous()?, self.keeping.band_pixels)
+        })?;
+        let moments = match quant_conv {
+            Some(conv) => conv.forward(&moments)?,
+            None => moments,
+        };
+        distribution(&moments, self.config.latent_channels)
+    }
+
     fn encoder(&self) -> Result<&(Encoder, Option<Linear>)> {
         if let Some(encoder) = self.encoder.get() {
             return Ok(encoder);
@@ -78,15 +94,8 @@ impl AutoencoderNetwork for AutoencoderKL {
         self.decoder.forward_stage(stage, hidden)
     }
 
-    fn encode(&self, pixels: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (encoder, quant_conv) = self.encoder()?;
-        let moments = each(pixels, |pixels| {
-            encoder.forward(&pixels.contiguous()?, self.keeping.band_pixels)
-        })?;
-        let moments = match quant_conv {
-            Some(conv) => conv.forward(&moments)?,
-            None => moments,
-        };
-        distribution(&moments, self.config.latent_channels)
+    fn to_latents(&self, pixels: &Tensor) -> Result<Encoded> {
+        let (mean, log_variance) = self.encode(pixels)?;
+        Ok(Encoded::Distribution(mean, log_variance))
     }
 }

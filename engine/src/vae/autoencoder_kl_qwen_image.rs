@@ -21,7 +21,7 @@ pub use config::{Config, LATENTS_MEAN};
 use self::decoder::Decoder;
 use self::encoder::Encoder;
 use super::keeping::Keeping;
-use super::{AutoencoderNetwork, Hidden, distribution, each};
+use super::{AutoencoderNetwork, Encoded, Hidden, distribution, each};
 use crate::Result;
 use crate::checkpoint::Loader;
 use crate::nn::Linear;
@@ -59,6 +59,18 @@ impl AutoencoderKLQwenImage {
         })
     }
 
+    /// Pixels to the distribution of their latents: mean and logarithm of the variance (within -30 to 20).
+    ///
+    /// `pixels`: `(b, height, width, in_channels)` in `[-1, 1]`. Gives two tensors
+    /// `(b, height / f, width / f, latent_channels)`, neither shifted nor scaled.
+    pub fn encode(&self, pixels: &Tensor) -> Result<(Tensor, Tensor)> {
+        let (encoder, quant_conv) = self.encoder()?;
+        let moments = each(pixels, |pixels| {
+            encoder.forward(&pixels.contiguous()?, self.band_pixels)
+        })?;
+        distribution(&quant_conv.forward(&moments)?, self.config.z_dim)
+    }
+
     fn encoder(&self) -> Result<&(Encoder, Linear)> {
         if let Some(encoder) = self.encoder.get() {
             return Ok(encoder);
@@ -84,11 +96,8 @@ impl AutoencoderNetwork for AutoencoderKLQwenImage {
         self.decoder.forward_stage(stage, hidden)
     }
 
-    fn encode(&self, pixels: &Tensor) -> Result<(Tensor, Tensor)> {
-        let (encoder, quant_conv) = self.encoder()?;
-        let moments = each(pixels, |pixels| {
-            encoder.forward(&pixels.contiguous()?, self.band_pixels)
-        })?;
-        distribution(&quant_conv.forward(&moments)?, self.config.z_dim)
+    fn to_latents(&self, pixels: &Tensor) -> Result<Encoded> {
+        let (mean, log_variance) = self.encode(pixels)?;
+        Ok(Encoded::Distribution(mean, log_variance))
     }
 }

@@ -4,6 +4,7 @@ pub mod autoencoder_kl;
 pub mod autoencoder_kl_qwen_image;
 mod hidden;
 mod keeping;
+pub mod tiny;
 
 use candle_core::Tensor;
 
@@ -22,11 +23,15 @@ pub trait AutoencoderNetwork: Send + Sync {
     /// nominally in `[-1, 1]`.
     fn decode_stage(&self, stage: usize, hidden: Hidden) -> Result<Hidden>;
 
-    /// Pixels to the distribution of their latents: mean and logarithm of the variance (within -30 to 20).
+    /// Pixels to what they are to the network.
     ///
-    /// `pixels`: `(b, height, width, in_channels)` in `[-1, 1]`. Gives two tensors
-    /// `(b, height / f, width / f, latent_channels)`, neither shifted nor scaled.
-    fn encode(&self, pixels: &Tensor) -> Result<(Tensor, Tensor)>;
+    /// `pixels`: `(b, height, width, in_channels)` in `[-1, 1]`.
+    fn to_latents(&self, pixels: &Tensor) -> Result<Encoded>;
+
+    /// Whether a picture is a distribution of latents, of which a pipeline takes a sample.
+    fn is_sampled(&self) -> bool {
+        true
+    }
 
     /// Latents to pixels, all pieces of them.
     ///
@@ -40,6 +45,14 @@ pub trait AutoencoderNetwork: Send + Sync {
             hidden.into_tensor()
         })
     }
+}
+
+/// What a picture is to the network; each `(b, height / f, width / f, latent_channels)`, neither shifted nor scaled.
+pub enum Encoded {
+    /// Mean and logarithm of the variance (within -30 to 20).
+    Distribution(Tensor, Tensor),
+    /// The latents themselves.
+    Latents(Tensor),
 }
 
 /// Runs `task` for each element of a batch, one after the other: their maps are not there at the same time.

@@ -1,8 +1,10 @@
 //! The cases of `tests/oracle`: model directories made from `parts` and seeds, and what diffusers draws with them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imgd_engine::checkpoint::Source;
 use imgd_engine::sampling::noise::Generator;
 use imgd_engine::{
     CannyThresholds, Control, EmbeddingWord, HiresFix, InitImage, Lora, PromptSyntax, RefImage,
@@ -17,13 +19,16 @@ use sha2::{Digest, Sha256};
 pub(crate) struct Case {
     pub(crate) name: String,
     /// Folder of the model, and the folder of `parts` that is put there.
-    parts: std::collections::BTreeMap<String, String>,
+    parts: BTreeMap<String, String>,
     model_index: Value,
     /// The file's text; diffusers writes infinities in it, which are no JSON.
     scheduler_config: String,
     pub(crate) request: CaseRequest,
     /// Files in `expected`, from consecutive seeds.
     pub(crate) expected: Vec<String>,
+    /// Parts in files of their own, and the folder of `parts` that each is.
+    #[serde(default)]
+    own_parts: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +171,10 @@ impl CaseRequest {
     }
 }
 
+/// Where parts with files of their own are, and the name of the file.
+const OWN: &str = "own";
+const OWN_FILE: &str = "diffusion_pytorch_model.safetensors";
+
 /// All cases, in the order of the program that made them.
 pub(crate) fn cases() -> Vec<Case> {
     #[derive(Deserialize)]
@@ -183,6 +192,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "reference_cases.json",
         "hires_cases.json",
         "qwen_image_cases.json",
+        "tiny_vae_cases.json",
     ]
     .into_iter()
     .flat_map(|name| {
@@ -217,7 +227,7 @@ impl Case {
     }
 
     /// Writes the model as diffusers would save it.
-    pub(crate) fn write_model(&self, root: &Path) {
+    pub(crate) fn write_model(&self, root: &Path) -> Source {
         fs::create_dir_all(root.join("scheduler")).unwrap();
         fs::write(root.join("model_index.json"), self.model_index.to_string()).unwrap();
         fs::write(
@@ -227,6 +237,9 @@ impl Case {
         .unwrap();
         for (folder, part) in &self.parts {
             write_part(part, &root.join(folder));
+        }
+        for part in self.own_parts.values() {
+            write_part(part, &root.join(OWN).join(part));
         }
         for control in &self.request.controls {
             write_part(&control.part, &root.join(&control.part));
@@ -242,6 +255,13 @@ impl Case {
             let weights: Weights = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
             fs::write(root.join(&weights.file), weights.safetensors()).unwrap();
         }
+        let file = |(name, part): (&String, &String)| {
+            let file = root.join(OWN).join(part).join(OWN_FILE);
+            (name.clone(), file)
+        };
+        Source::directory(root)
+            .and_then(|source| source.with_parts(self.own_parts.iter().map(file).collect()))
+            .unwrap()
     }
 }
 
@@ -267,6 +287,9 @@ struct Weights {
     sha256: String,
     tensors: Vec<(String, Vec<usize>)>,
     file: String,
+    /// Tensors whose numbers were multiplied and added to.
+    #[serde(default)]
+    changed: BTreeMap<String, (f32, f32)>,
 }
 
 impl Weights {
@@ -277,8 +300,9 @@ impl Weights {
         let mut data = Vec::new();
         for (name, shape) in &self.tensors {
             let start = data.len();
+            let (scale, shift) = self.changed.get(name).copied().unwrap_or((1.0, 0.0));
             for value in draw(&mut generator, name, shape) {
-                data.extend(value.to_le_bytes());
+                data.extend((value * scale + shift).to_le_bytes());
             }
             let entry =
                 json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});

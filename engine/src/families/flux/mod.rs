@@ -28,6 +28,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "text_encoder_2", "transformer", "vae"],
     optional_parts: &[],
     ref_images: 0,
+    preview_decoder: Some("taef1"),
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,

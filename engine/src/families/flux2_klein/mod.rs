@@ -28,6 +28,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
     ref_images: REF_IMAGES,
+    preview_decoder: Some("taef2"),
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,

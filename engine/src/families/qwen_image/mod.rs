@@ -30,6 +30,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "transformer", "vae"],
     optional_parts: &[],
     ref_images: 0,
+    preview_decoder: None,
     single_file: Some(single_file::SINGLE_FILE),
     // The names of adapters are the checkpoint's own.
     originals: |_| Vec::new(),

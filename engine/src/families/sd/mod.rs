@@ -33,6 +33,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "unet", "vae"],
     optional_parts: &[],
     ref_images: 0,
+    preview_decoder: Some("taesd"),
     single_file: Some(single_file::SINGLE_FILE),
     originals: unet::originals,
     describe,

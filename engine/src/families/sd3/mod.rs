@@ -35,6 +35,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     ],
     optional_parts: &["text_encoder_3"],
     ref_images: 0,
+    preview_decoder: Some("taesd3"),
     single_file: Some(single_file::SINGLE_FILE),
     originals: single_file::originals,
     describe,

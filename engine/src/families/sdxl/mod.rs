@@ -32,6 +32,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
     weighted_parts: &["text_encoder", "text_encoder_2", "unet", "vae"],
     optional_parts: &[],
     ref_images: 0,
+    preview_decoder: Some("taesdxl"),
     single_file: Some(single_file::SINGLE_FILE),
     originals: unet::originals,
     describe,

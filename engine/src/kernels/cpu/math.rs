@@ -152,11 +152,18 @@ pub(super) fn gelu_tanh(x: f32) -> f32 {
     x / (1.0 + exp(-inner))
 }
 
+/// As torch: what is not a number stays so.
+#[inline(always)]
+pub(super) fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 /// Applies `activation` to every number of `values`.
 #[inline(always)]
 pub(super) fn activate_slice(values: &mut [f32], activation: Activation) {
     match activation {
         Activation::Identity => {}
+        Activation::Relu => values.iter_mut().for_each(|v| *v = relu(*v)),
         Activation::Silu => values.iter_mut().for_each(|v| *v = silu(*v)),
         Activation::Gelu => values.iter_mut().for_each(|v| *v = gelu(*v)),
         Activation::QuickGelu => values.iter_mut().for_each(|v| *v = quick_gelu(*v)),

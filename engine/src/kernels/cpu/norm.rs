@@ -244,6 +244,7 @@ for_each_instruction_set! {
     fn scale_and_activate<U: Operand>(pixels: &[f32], scale: &[f32], shift: &[f32], to: &mut [U], activation: Activation) {
         match activation {
             Activation::Identity => each(pixels, scale, shift, to, |x| x),
+            Activation::Relu => each(pixels, scale, shift, to, math::relu),
             Activation::Silu => each(pixels, scale, shift, to, U::silu),
             Activation::Gelu => each(pixels, scale, shift, to, U::gelu),
             Activation::QuickGelu => each(pixels, scale, shift, to, math::quick_gelu),
