@@ -8,7 +8,7 @@ mod support;
 use std::path::Path;
 
 use imgd_engine::checkpoint::Source;
-use imgd_engine::{Generation, Model, OpenOptions, Precision, Request};
+use imgd_engine::{ErrorKind, Generation, Model, OpenOptions, Precision, Request};
 use support::oracle::{Case, cases};
 
 /// One of each family, and of each task.
@@ -190,4 +190,27 @@ fn channels_of_latents_are_bounded_before_they_are_multiplied() {
             assert!(message.contains("latent_channels"), "{name}: {message}");
         }
     }
+}
+
+/// Files of two families in one directory are told when it is opened, not when it draws.
+#[test]
+fn a_network_of_another_family_is_refused_by_its_configuration() {
+    let all = cases();
+    let case = all
+        .iter()
+        .find(|case| case.name == "control-xl-two")
+        .unwrap();
+    let root = tempfile::tempdir().unwrap();
+    case.write_model(root.path());
+    let path = root.path().join("model_index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    index["_class_name"] = "StableDiffusionPipeline".into();
+    std::fs::write(&path, index.to_string()).unwrap();
+    let source = Source::Directory(root.path().to_owned());
+    let error = imgd_engine::inspect(&source, "model", Precision::F32).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ModelInvalid);
+    let message = error.to_string();
+    assert!(message.contains("unet/config.json"), "{message}");
+    assert!(message.contains("addition_embed_type"), "{message}");
 }

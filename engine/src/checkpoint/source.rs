@@ -108,6 +108,8 @@ impl Source {
     }
 
     /// The model at `path`: a diffusers directory, or a single file with `config` for what it lacks.
+    ///
+    /// Fails with `NotFound` when there is neither, and as [`Source::directory`] and [`Source::single_file`] do.
     pub fn at(
         path: impl Into<PathBuf>,
         config: Option<PathBuf>,
@@ -116,6 +118,12 @@ impl Source {
         let path = path.into();
         if path.is_file() {
             return Self::single_file(path, config, assets);
+        }
+        if !path.exists() {
+            let message = format!("there is no file or directory `{}`", path.display());
+            return Err(Error::new(ErrorKind::NotFound, message).with_hint(
+                "give the path of a safetensors or GGUF file, or of a diffusers directory, the one that holds `model_index.json`",
+            ));
         }
         Self::directory(path)
     }

@@ -610,3 +610,15 @@ fn load_times() {
         );
     }
 }
+
+#[test]
+fn a_path_with_nothing_there_may_have_been_either() {
+    let error = Source::at("/nonexistent/model.safetensors", None, &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let message = error.to_string();
+    assert!(
+        message.contains("no file or directory `/nonexistent/model.safetensors`"),
+        "{message}"
+    );
+    assert!(error.hint().unwrap().contains("model_index.json"));
+}

@@ -15,7 +15,7 @@ use super::{
     latent_diffusion::{self, LatentDiffusion},
 };
 use crate::{
-    Result,
+    Error, Result,
     denoise::unet_2d_condition,
     embeddings::Slot,
     keys::unet,
@@ -45,6 +45,7 @@ pub(super) const ENTRY: FamilyEntry = FamilyEntry {
 const DEFAULT_CLIP_SKIP: u32 = 1;
 
 fn describe(files: &ModelFiles) -> Result<Description> {
+    check_unet(files)?;
     let sizes = latent_diffusion::sizes(files, true)?;
     let clip = clip_prompt::describe(files, "tokenizer", "text_encoder")?;
     Ok(Description {
@@ -59,6 +60,19 @@ fn describe(files: &ModelFiles) -> Result<Description> {
         clip_layers: clip.layers,
         working_bytes_per_pixel: sizes.working_bytes_per_pixel,
     })
+}
+
+/// Fails where the network takes more than a text: it belongs to a pipeline of another class.
+fn check_unet(files: &ModelFiles) -> Result<()> {
+    let unet: unet_2d_condition::Config = files.config("unet")?;
+    let Some(added) = unet.addition_embed_type else {
+        return Ok(());
+    };
+    let class = files.pipeline_class();
+    Err(Error::model(format!(
+        "unet/config.json: the network takes `{added}` beside the text (`addition_embed_type`), which a {class} has none of"
+    ))
+    .with_hint("this network is another family's: take the whole of one model, or name its own class in `model_index.json`"))
 }
 
 /// Early files of these models were wrong, so the pipeline corrects them when it is put together.
