@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use imgd_engine::checkpoint::{EmbeddedFile, Source};
-use imgd_engine::{ErrorKind, Model, OpenOptions, Precision, Request};
+use imgd_engine::{ErrorKind, Model, OpenOptions, Precision, Request, recognise};
 use recipes::{Recipe, models, single};
 use safetensors::{Tensors, write};
 use serde::Deserialize;
@@ -70,7 +70,12 @@ fn a_file_draws_what_its_directory_draws() {
         fs::write(&file, write(&single(root.path(), &recipe))).unwrap();
         let config = Some(root.path().to_owned());
         let source = Source::single_file(&file, config, &[]).unwrap();
-        assert!(draw(&open(&source), &request) == expected, "{name}");
+        let model = open(&source);
+        assert!(draw(&model, &request) == expected, "{name}");
+        for path in [file.as_path(), root.path()] {
+            let recognised = recognise(path).unwrap().unwrap();
+            assert_eq!(recognised.family, model.info().family, "{name}");
+        }
     }
 }
 
@@ -151,6 +156,11 @@ fn a_file_with_conventional_constants_needs_nothing_beside_it() {
         let model = open(&Source::single_file(&file, None, ASSETS).unwrap());
         assert_eq!(model.info().family, kind);
         assert!(draw(&model, &request) == expected, "{kind}");
+        let recognised = recognise(&file).unwrap().unwrap();
+        assert_eq!(
+            (recognised.family, recognised.lacks),
+            (kind.as_str(), vec![])
+        );
         // Without the built-in tokenizer it says what is missing.
         let bare = Source::single_file(&file, None, &[]).unwrap();
         let error = imgd_engine::inspect(&bare, "bare", Precision::F32).unwrap_err();
@@ -171,6 +181,7 @@ fn files_that_are_no_model_are_refused_with_what_to_do() {
     let error = imgd_engine::inspect(&source, "lora", Precision::F32).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ModelInvalid);
     assert!(error.hint().unwrap().contains("LoRA"), "{error}");
+    assert_eq!(recognise(&path).unwrap(), None);
     let missing = Source::single_file(root.path().join("none.safetensors"), None, &[]);
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
     let pickle = root.path().join("model.ckpt");
