@@ -46,6 +46,7 @@ fn models_are_listed_and_described() {
         run(&daemon, "models show xl"),
         "model       xl\n\
          path        /models/xl\n\
+         also        big\n\
          family      sdxl (StableDiffusionXLPipeline)\n\
          parameters  3.47B\n\
          weights     6.9 GB on disk\n\
@@ -61,6 +62,21 @@ fn models_are_listed_and_described() {
     assert_eq!(shown["components"][0]["dtype"], "f16");
     assert_eq!(shown["defaults"]["sampler"], "dpmpp_2m");
     assert_eq!(objects(&daemon, "models list")[0]["is_default"], true);
+    assert_eq!(
+        run(
+            &daemon,
+            "models add /models/dream.safetensors --name dream --alias d"
+        ),
+        "added `dream`, also `d`: /models/dream.safetensors\n"
+    );
+    assert_eq!(
+        objects(&daemon, "models add /x --name y")[0]["origin"],
+        "added"
+    );
+    assert_eq!(
+        run(&daemon, "models rm dream"),
+        "`dream` is no name any more; /models/dream.safetensors stays where it is\n"
+    );
 }
 
 #[test]

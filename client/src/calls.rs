@@ -57,11 +57,37 @@ impl Client {
     pub async fn model(&self, model: Option<&str>) -> Result<v1::Model> {
         let request = GetModelRequest {
             model: model.unwrap_or_default().to_owned(),
+            ..GetModelRequest::default()
         };
+        self.describe_model(request).await
+    }
+
+    /// Describes a model with files from elsewhere, as [`GenerateRequest`] names them.
+    pub async fn describe_model(&self, request: GetModelRequest) -> Result<v1::Model> {
         let answer = self.model_service().get_model(request).await?.into_inner();
         answer
             .model
             .ok_or(Error::Contract("a model came without its description"))
+    }
+
+    /// Gives a model at its place a name, which it keeps.
+    pub async fn add_model(&self, request: v1::AddModelRequest) -> Result<v1::ModelSummary> {
+        let answer = self.model_service().add_model(request).await?.into_inner();
+        answer
+            .model
+            .ok_or(Error::Contract("a model was added and is not told"))
+    }
+
+    /// Forgets a name that [`Client::add_model`] gave.
+    pub async fn remove_model(&self, model: &str) -> Result<v1::RemoveModelResponse> {
+        let request = v1::RemoveModelRequest {
+            model: model.to_owned(),
+        };
+        Ok(self
+            .model_service()
+            .remove_model(request)
+            .await?
+            .into_inner())
     }
 
     /// Loads a model (`None`: the default) and keeps it resident. `model_config` and `model_parts`: as in [`GenerateRequest`].

@@ -24,7 +24,10 @@ use crate::{
     logging, machine, scheduler,
     server::{self, Limits, ListenError, Running},
     service_manager,
-    services::{FoundModels, Identity, Names},
+    services::{
+        FoundModels, Identity, Names,
+        added::{self, Added},
+    },
     spawner::{self, Program, Spawner},
     starter, sys,
     workers::Workers,
@@ -115,11 +118,16 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
+    // The lock of the journal is that of the whole folder: nobody else changes what was added.
+    let (journal, recovered) = open_journal(&settings, &environment)?;
     let home = environment.home().map(Path::to_owned);
+    let file = folder(None, added::FILE, places)?;
+    let added = config::read_added(&file).map_err(|error| config_failure(&error))?;
     let names = Names {
         starter: starter::find(has_starter, settings.starter_dir.as_deref()),
         hub: environment.hub_cache(&settings).map(HubCache::new),
         models: settings.models.clone(),
+        added: Added::new(file, added),
         default_model: settings.default_model.clone(),
         lora_dir: folder(settings.lora_dir.as_ref(), "loras", places)?,
         control_dir: folder(settings.control_dir.as_ref(), "controlnets", places)?,
@@ -132,7 +140,6 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         let name = settings.default_model;
         return Err(config_failure(&ConfigError::DefaultModel { name }));
     }
-    let (journal, recovered) = open_journal(&settings, &environment)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
     let runtime = tokio::runtime::Builder::new_multi_thread()

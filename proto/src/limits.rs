@@ -8,9 +8,9 @@ use std::{fmt::Write as _, time::Duration};
 use crate::{
     errors::{Failure, Reason},
     v1::{
-        Control, ControlPreprocess, GenerateRequest, HiresFix, ImageFormat, ImageInput,
-        LoadModelRequest, Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage,
-        SubmitJobRequest,
+        AddModelRequest, Control, ControlPreprocess, GenerateRequest, GetModelRequest, HiresFix,
+        ImageFormat, ImageInput, LoadModelRequest, Lora, ModelPart, Precision, Priority,
+        PromptSyntax, ReferenceImage, SubmitJobRequest,
     },
 };
 
@@ -671,6 +671,53 @@ pub fn validate_model(model: &str) -> Result<(), FieldError> {
         }
     }
     Ok(())
+}
+
+/// Checks a model to add: its path, its names and its configuration. Says nothing of whether they exist or are taken.
+pub fn validate_add_model(request: &AddModelRequest) -> Result<(), FieldError> {
+    let AddModelRequest {
+        path,
+        name,
+        aliases,
+        model_config,
+    } = request;
+    let wrong = |field, why: String, hint: &str| {
+        Err(FieldError::new(field, why).with_hint(hint.to_owned()))
+    };
+    if text(&MODEL, path).is_err() || !path.starts_with('/') || path.contains('\0') {
+        let why = format!("path {path:?} is no absolute path");
+        return wrong(
+            "path",
+            why,
+            "give that of a diffusers directory, or of a safetensors or GGUF file",
+        );
+    }
+    for own in aliases.iter().chain((!name.is_empty()).then_some(name)) {
+        if own.is_empty() || own.contains('/') || own.len() > 80 || validate_model(own).is_err() {
+            let field = if own == name { "name" } else { "aliases" };
+            let why = format!("{own:?} is no name for a model");
+            return wrong(
+                field,
+                why,
+                "a name has 1 to 80 bytes and no `/`, and begins with a letter or a digit",
+            );
+        }
+    }
+    if aliases.len() > 16 {
+        let why = format!(
+            "aliases has {} names; a model has at most 16",
+            aliases.len()
+        );
+        return wrong("aliases", why, "leave some out");
+    }
+    validate_model_config(model_config)
+}
+
+/// Checks a request for a model's description.
+pub fn validate_get_model(request: &GetModelRequest) -> Result<(), FieldError> {
+    validate_model(&request.model)?;
+    validate_model_config(&request.model_config)?;
+    validate_model_parts(&request.model_parts)
 }
 
 /// Checks the path of a directory with what a single file lacks; empty is none.

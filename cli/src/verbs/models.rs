@@ -1,11 +1,12 @@
 //! `imgctl models`: what can be drawn with.
 
+mod add;
 mod known;
 mod remove;
 mod verify;
 
 use clap::{Args, Subcommand};
-use imgd_client::{Client, v1};
+use imgd_client::{Client, ModelPart, v1};
 use imgd_models::HubCache;
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::{
     Context,
     failure::{Failure, exit},
     json,
-    picture_args::model_name,
+    picture_args::{absolute, model_name, part},
     table,
 };
 
@@ -33,7 +34,15 @@ enum Action {
         /// A name from `imgctl models`, or a diffusers folder [default: the daemon's default]
         #[arg(value_name = "NAME|PATH")]
         model: Option<String>,
+        /// Diffusers folder with what a single file lacks
+        #[arg(long, value_name = "DIR", requires = "model")]
+        config: Option<String>,
+        /// A part's weights from a file of its own: vae=FILE, transformer=NAME…; may be repeated
+        #[arg(long = "part", value_name = "PART=NAME|FILE", value_parser = part)]
+        parts: Vec<ModelPart>,
     },
+    /// Give a model at its place a name; nothing is copied
+    Add(add::Add),
     /// List the models that `imgctl pull` takes by name
     Known,
     /// Say what one of them may be used for
@@ -49,13 +58,13 @@ enum Action {
         #[arg(value_name = "NAME|hf:ORG/REPO")]
         model: String,
     },
-    /// Delete a pulled model from the cache
+    /// Take a name back that `models add` gave, or delete a pulled model from the cache
     #[command(name = "rm")]
     Remove {
-        /// As `imgctl pull` takes it
+        /// A name that was added, or as `imgctl pull` takes it
         #[arg(value_name = "NAME|hf:ORG/REPO")]
         model: String,
-        /// Delete it; else it is said what would go
+        /// Delete a pulled model; else it is said what would go
         #[arg(long, short)]
         yes: bool,
     },
@@ -66,16 +75,35 @@ impl Models {
         let connect = || Client::connect(context.connect.clone());
         match self.action {
             None | Some(Action::List) => list(&connect().await?, context).await,
-            Some(Action::Show { model }) => {
-                let name = model.as_deref().map(model_name);
-                show(&connect().await?.model(name.as_deref()).await?, context)
+            Some(Action::Show {
+                model,
+                config,
+                parts,
+            }) => {
+                let request = v1::GetModelRequest {
+                    model: model.as_deref().map(model_name).unwrap_or_default(),
+                    model_config: config.as_deref().map(absolute).unwrap_or_default(),
+                    model_parts: parts,
+                };
+                show(&connect().await?.describe_model(request).await?, context)
             }
+            Some(Action::Add(add)) => add.run(&connect().await?, context).await,
             Some(Action::Known) => known::list(context),
             Some(Action::Licence { model }) => known::licence(&model, context),
             Some(Action::Verify { model }) => verify::verify(&model, context),
-            Some(Action::Remove { model, yes }) => remove::remove(&model, yes, context),
+            Some(Action::Remove { model, yes }) if is_pulled_by(&model) => {
+                remove::remove(&model, yes, context)
+            }
+            Some(Action::Remove { model, .. }) => {
+                add::remove(&model, &connect().await?, context).await
+            }
         }
     }
+}
+
+/// Whether `imgctl pull` takes the name: no other model may be called so by `models add`.
+fn is_pulled_by(name: &str) -> bool {
+    name.starts_with("hf:") || imgd_models::entry(name).is_some()
 }
 
 /// A model that the cache does not have.
@@ -97,6 +125,7 @@ async fn list(client: &Client, context: &Context) -> Result<(), Failure> {
                 "origin": model.origin,
                 "family": model.family,
                 "lacks": model.lacks,
+                "aliases": model.aliases,
             });
             context
                 .terminal
@@ -152,6 +181,9 @@ fn show(model: &v1::Model, context: &Context) -> Result<(), Failure> {
         let fields = json!({
             "name": model.name,
             "path": model.path,
+            "aliases": model.aliases,
+            "config": model.model_config,
+            "negative_prompt": model.negative_prompt,
             "family": model.family,
             "pipeline_class": model.pipeline_class,
             "parameter_count": model.parameter_count,
@@ -172,9 +204,18 @@ fn show(model: &v1::Model, context: &Context) -> Result<(), Failure> {
         &model.path
     };
     let steps = format!("{} of {}", defaults.num_inference_steps, defaults.sampler);
+    let or_none = |text: String| Some(text).filter(|text| !text.is_empty());
     let rows = [
-        ("model", model.name.clone()),
-        ("path", path.to_owned()),
+        ("model", Some(model.name.clone())),
+        ("path", Some(path.to_owned())),
+        ("also", or_none(model.aliases.join(", "))),
+        ("config", or_none(model.model_config.clone())),
+        ("avoids", model.negative_prompt.clone()),
+    ];
+    let rows = rows
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    let rows = rows.chain([
         (
             "family",
             format!("{} ({})", model.family, model.pipeline_class),
@@ -212,8 +253,11 @@ fn show(model: &v1::Model, context: &Context) -> Result<(), Failure> {
             "prompt",
             format!("up to {} tokens", model.prompt_positions.saturating_sub(2)),
         ),
-    ];
-    let mut lines = table::lines(&rows.map(|(name, value)| vec![name.to_owned(), value]));
+    ]);
+    let rows: Vec<_> = rows
+        .map(|(name, value)| vec![name.to_owned(), value])
+        .collect();
+    let mut lines = table::lines(&rows);
     let parts: Vec<_> = model
         .components
         .iter()

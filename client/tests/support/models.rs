@@ -82,8 +82,34 @@ impl ModelService for Service {
                 parameter_count: 2_570_000_000,
                 dtype: "f16".into(),
             }],
+            aliases: vec!["big".into()],
+            ..v1::Model::default()
         };
         Ok(Response::new(v1::GetModelResponse { model: Some(model) }))
+    }
+
+    async fn add_model(
+        &self,
+        request: Request<v1::AddModelRequest>,
+    ) -> Result<Response<v1::AddModelResponse>, Status> {
+        let request = request.into_inner();
+        let model = v1::ModelSummary {
+            name: request.name,
+            path: request.path,
+            origin: "added".into(),
+            aliases: request.aliases,
+            ..v1::ModelSummary::default()
+        };
+        Ok(Response::new(v1::AddModelResponse { model: Some(model) }))
+    }
+
+    async fn remove_model(
+        &self,
+        request: Request<v1::RemoveModelRequest>,
+    ) -> Result<Response<v1::RemoveModelResponse>, Status> {
+        let name = request.into_inner().model;
+        let path = format!("/models/{name}.safetensors");
+        Ok(Response::new(v1::RemoveModelResponse { name, path }))
     }
 
     async fn load_model(

@@ -1,9 +1,6 @@
 //! The config file: TOML with two tables.
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, io::Read as _, path::Path};
 
 use toml::{
     Spanned,
@@ -13,8 +10,9 @@ use toml::{
 use super::{
     ConfigError, Environment, KEYS, Settings,
     keys::{LIST, LISTS},
+    models,
 };
-use crate::services::styles::Style;
+use crate::services::{own::OwnModel, styles::Style};
 
 /// Larger files are no config files.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -50,7 +48,12 @@ pub(super) fn apply(
         let place = format!("{}:{line}", path.display());
         let name = key.get_ref().as_ref();
         if name == "models" {
-            models(settings, value, text, path, environment)?;
+            let place = models::Place {
+                text,
+                path,
+                environment,
+            };
+            settings.models = models::read(value, &place)?;
         } else if name == "styles" {
             styles(settings, value, text, path)?;
         } else if let Some(known) = KEYS.iter().find(|known| known.name == name) {
@@ -76,55 +79,15 @@ pub(super) fn apply(
     Ok(())
 }
 
-fn models(
-    settings: &mut Settings,
-    value: &Spanned<DeValue<'_>>,
-    text: &str,
+/// The models of a file that has nothing but them.
+pub(super) fn added(
     path: &Path,
+    text: &str,
     environment: &Environment,
-) -> Result<(), ConfigError> {
-    let wrong = |offset: usize, key: &str, message: String| ConfigError::Value {
-        place: format!("{}:{}", path.display(), line_of(text, offset)),
-        key: key.to_owned(),
-        message,
-    };
-    let DeValue::Table(table) = value.get_ref() else {
-        return Err(wrong(
-            value.span().start,
-            "models",
-            "must be a table of names and paths".to_owned(),
-        ));
-    };
-    for (key, value) in table {
-        let name = key.get_ref().as_ref();
-        let start = key.span().start;
-        let shown = format!("models.{name}");
-        if name == "starter" {
-            return Err(wrong(
-                start,
-                &shown,
-                "is taken by the starter model".to_owned(),
-            ));
-        }
-        if name.is_empty() || name.contains('/') || name.len() > 80 {
-            let message = "must be 1 to 80 bytes long and hold no `/`".to_owned();
-            return Err(wrong(start, &shown, message));
-        }
-        let DeValue::String(directory) = value.get_ref() else {
-            return Err(wrong(
-                start,
-                &shown,
-                "must be the path of a directory".to_owned(),
-            ));
-        };
-        let directory: PathBuf = environment.expand_home(directory);
-        if !directory.is_absolute() {
-            let message = format!("must be an absolute path, found `{}`", directory.display());
-            return Err(wrong(start, &shown, message));
-        }
-        settings.models.insert(name.to_owned(), directory);
-    }
-    Ok(())
+) -> Result<BTreeMap<String, OwnModel>, ConfigError> {
+    let mut settings = Settings::default();
+    apply(&mut settings, path, text, environment)?;
+    Ok(settings.models)
 }
 
 /// What a style must be.
@@ -195,7 +158,7 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn line_of(text: &str, offset: usize) -> usize {
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes()
         .iter()
         .take(offset)

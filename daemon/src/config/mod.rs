@@ -6,6 +6,7 @@
 mod environment;
 mod file;
 mod keys;
+mod models;
 mod size;
 
 use std::{
@@ -14,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{courtesy, keep_alive::KeepAlive, services::styles::Style};
+use crate::{
+    courtesy,
+    keep_alive::KeepAlive,
+    services::{own::OwnModel, styles::Style},
+};
 
 pub use environment::Environment;
 pub use keys::KEYS;
@@ -51,7 +56,7 @@ pub enum ModelDir {
 }
 
 /// Everything that can be set. `None` is "auto", for limits of what is kept "unlimited".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The socket to serve.
     pub socket: Option<PathBuf>,
@@ -109,8 +114,8 @@ pub struct Settings {
     pub hub_cache: Option<PathBuf>,
     /// Where other programs and their models are looked for; [`Environment::model_dirs`] says where "auto" is.
     pub model_dirs: Vec<ModelDir>,
-    /// Models by name; each an absolute path of a diffusers directory.
-    pub models: BTreeMap<String, PathBuf>,
+    /// Models by name.
+    pub models: BTreeMap<String, OwnModel>,
 }
 
 impl Default for Settings {
@@ -243,6 +248,14 @@ pub fn read(
         }
     }
     Ok(settings)
+}
+
+/// The models that were added, from the file of the data directory that they are kept in; none where it is not there.
+pub fn read_added(file: &Path) -> Result<BTreeMap<String, OwnModel>, ConfigError> {
+    if !file.exists() {
+        return Ok(BTreeMap::new());
+    }
+    file::added(file, &file::read(file)?, &Environment::default())
 }
 
 #[cfg(test)]

@@ -215,7 +215,7 @@ fn styles_have_a_template_for_each_prompt() {
 #[test]
 fn a_home_is_put_before_a_models_path() {
     let settings = from_file("[models]\nsdxl = \"~/sdxl\"\n").unwrap();
-    assert_eq!(settings.models["sdxl"], Path::new("/home/ann/sdxl"));
+    assert_eq!(settings.models["sdxl"], "/home/ann/sdxl".into());
 }
 
 #[test]
@@ -291,4 +291,65 @@ fn a_named_file_must_exist() {
     )
     .unwrap_err();
     assert!(matches!(error, ConfigError::Read { .. }), "{error}");
+}
+
+#[test]
+fn a_model_has_other_names_and_settings_within_the_limits_of_requests() {
+    let settings = from_file(
+        "[models]\nplain = \"/p\"\nxl = { path = \"~/xl.gguf\", config = \"/c\", alias = [\"x\", \"big\"], sampler = \"euler\", steps = 9, guidance = 2, width = 512 }\nstarter = { alias = \"apple\", guidance = 1.5 }\n",
+    )
+    .unwrap();
+    let xl = &settings.models["xl"];
+    assert_eq!(xl.path.as_deref(), Some(Path::new("/home/ann/xl.gguf")));
+    assert_eq!(xl.config.as_deref(), Some(Path::new("/c")));
+    assert_eq!(xl.aliases, ["x", "big"]);
+    assert_eq!(xl.preset.sampler.as_deref(), Some("euler"));
+    assert_eq!(xl.preset.num_inference_steps, Some(9));
+    assert_eq!(xl.preset.guidance_scale, Some(2.0));
+    assert_eq!((xl.preset.width_px, xl.preset.height_px), (Some(512), None));
+    assert_eq!(settings.models["starter"].aliases, ["apple"]);
+    for (line, expected) in [
+        (
+            "steps = 1001",
+            "`models.m.steps` must be 1 to 1,000, found `1001`",
+        ),
+        (
+            "steps = 2.5",
+            "`models.m.steps` must be 1 to 1,000, found `2.5`",
+        ),
+        (
+            "width = 12",
+            "`models.m.width` must be 8 to 4,096, a multiple of 8, found `12`",
+        ),
+        (
+            "guidance = nan",
+            "`models.m.guidance` must be 0 to 100, found `nan`",
+        ),
+        ("schedule = \"best\"", "`models.m.schedule` must be one of "),
+        (
+            "alias = [\"a/b\"]",
+            "`models.m.alias` names `a/b`, which must be 1 to 80 bytes long",
+        ),
+        (
+            "path = \"x\"",
+            "`models.m.path` must be an absolute path, found `x`",
+        ),
+        (
+            "config = \"/c\"",
+            "`models.m` has a `config`, which is for a single file",
+        ),
+        ("style = \"x\"", "`models.m.style` is no setting of a model"),
+    ] {
+        let error = from_file(&format!("[models.m]\n{line}\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{line}: {error}");
+    }
+    let twice = "[models]\na = { path = \"/a\", alias = [\"b\"] }\nb = \"/b\"\n";
+    assert!(
+        from_file(twice)
+            .unwrap_err()
+            .to_string()
+            .contains("names `b`, which another model is called")
+    );
 }

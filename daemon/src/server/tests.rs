@@ -57,7 +57,10 @@ impl House {
         .unwrap();
         let engines = FakeFactory::new(Duration::from_millis(5));
         let record = Arc::clone(&engines.record);
-        let model = |name: &str| (name.to_owned(), PathBuf::from("/nonexistent").join(name));
+        let model = |name: &str| {
+            let path = PathBuf::from("/nonexistent").join(name);
+            (name.to_owned(), path.into())
+        };
         let (journal, recovered) =
             Journal::open(&directory.path().join("data"), journal::Limits::default()).unwrap();
         let mut running = Running {
@@ -410,7 +413,10 @@ async fn status_models_and_samplers_are_told() {
         .models;
     assert!(models[0].is_default && models[0].is_loaded && models[0].name == "m");
     let model = client
-        .get_model(v1::GetModelRequest { model: "m".into() })
+        .get_model(v1::GetModelRequest {
+            model: "m".into(),
+            ..v1::GetModelRequest::default()
+        })
         .await
         .unwrap()
         .into_inner();

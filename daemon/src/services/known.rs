@@ -7,8 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use imgd_models::{Defaults, HubCache, RepoId, Source};
-use imgd_proto::v1;
+use imgd_models::{HubCache, RepoId, Source};
 
 use crate::failure::{Failure, Reason};
 
@@ -85,41 +84,13 @@ fn repo_of(folder: &str) -> Option<RepoId> {
     RepoId::parse(&repo).ok()
 }
 
-/// Fills in what a request does not say. A sampler and its schedule are one; a size follows from a
-/// picture to begin from, to be steered by or to look at.
-pub(super) fn fill(request: &mut v1::GenerateRequest, defaults: &Defaults) {
-    let steps = defaults.num_inference_steps;
-    request.num_inference_steps.get_or_insert(steps);
-    request
-        .guidance_scale
-        .get_or_insert(defaults.guidance_scale);
-    if request.sampler.is_empty() && request.schedule.is_empty() {
-        request.sampler = defaults.sampler.clone().unwrap_or_default();
-        request.schedule = defaults.schedule.clone().unwrap_or_default();
-    }
-    let begins = |input: &v1::ImageInput| !input.init_image.is_empty();
-    let has_others = !request.controls.is_empty() || !request.ref_images.is_empty();
-    if !request.input.as_ref().is_some_and(begins) && !has_others {
-        request.width_px.get_or_insert(defaults.width_px);
-        request.height_px.get_or_insert(defaults.height_px);
-    }
-}
-
-/// Puts the catalogue's settings in the place of the model's own, for those who ask what a request would get.
-pub(super) fn show(settings: &mut v1::Settings, defaults: &Defaults) {
-    settings.num_inference_steps = defaults.num_inference_steps;
-    settings.guidance_scale = defaults.guidance_scale;
-    (settings.width_px, settings.height_px) = (defaults.width_px, defaults.height_px);
-    if let Some(sampler) = &defaults.sampler {
-        settings.sampler.clone_from(sampler);
-        settings.schedule = defaults.schedule.clone().unwrap_or_default();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::Place, services::Names};
+    use crate::{
+        engine::Place,
+        services::{Names, preset::Preset},
+    };
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -186,50 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogue_fills_in_what_a_request_does_not_say() {
-        let entry = imgd_models::entry("sdxl").unwrap();
-        let filled = |request: v1::GenerateRequest| {
-            let mut request = request;
-            fill(&mut request, &entry.defaults);
-            request
-        };
-        let silent = filled(v1::GenerateRequest::default());
-        assert_eq!(silent.num_inference_steps, Some(30));
-        assert_eq!(
-            (silent.width_px, silent.height_px),
-            (Some(1024), Some(1024))
-        );
-        assert_eq!(
-            (silent.sampler.as_str(), silent.schedule.as_str()),
-            ("dpmpp_2m", "karras")
-        );
-        let said = v1::GenerateRequest {
-            sampler: "ddim".to_owned(),
-            num_inference_steps: Some(3),
-            guidance_scale: Some(1.5),
-            width_px: Some(64),
-            height_px: Some(64),
-            ..v1::GenerateRequest::default()
-        };
-        assert_eq!(filled(said.clone()), said);
-        let begun = filled(v1::GenerateRequest {
-            input: Some(v1::ImageInput {
-                init_image: vec![1].into(),
-                ..v1::ImageInput::default()
-            }),
-            ..v1::GenerateRequest::default()
-        });
-        assert_eq!((begun.width_px, begun.height_px), (None, None));
-    }
-
-    #[test]
     fn a_model_of_the_users_own_keeps_its_own_settings() {
         let (_folder, mut names) = cache();
         names.models.insert("sdxl".to_owned(), "/own".into());
         let own = names.model("sdxl").unwrap();
         assert_eq!(own.name, "sdxl");
-        assert!(names.entry(&own).is_none());
-        let schnell = names.model("schnell").unwrap();
-        assert_eq!(names.entry(&schnell).unwrap().name, "flux:schnell");
+        assert_eq!(names.resolve("sdxl").unwrap().preset, Preset::default());
+        let schnell = names.resolve("schnell").unwrap();
+        assert_eq!(schnell.preset.num_inference_steps, Some(4));
     }
 }

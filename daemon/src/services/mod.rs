@@ -1,5 +1,7 @@
 //! The contract's services: checking what comes in, handing it to the scheduler, telling what comes out.
 
+pub mod added;
+mod adding;
 mod choices;
 mod client;
 mod controls;
@@ -15,7 +17,9 @@ mod loras;
 mod model;
 pub mod names;
 mod order;
+pub mod own;
 mod parts;
+pub mod preset;
 mod prompts;
 pub mod pump;
 mod samplers;

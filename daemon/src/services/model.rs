@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{
-    client, deadline, known,
-    names::{Names, with_files},
+    adding, client, deadline,
+    names::{ADDED, Names, with_files},
     order::keep_alive,
     parts, pump, samplers,
 };
 use crate::{
-    engine::ModelKey,
+    engine::{ModelKey, Place},
     failure::{Failure, Reason},
     scheduler::{Lifetime, Order, Scheduler, Work},
 };
@@ -45,13 +45,7 @@ impl ModelService for ModelApi {
             .map(|model| model.name.as_str())
             .collect();
         let names = Arc::clone(&self.names);
-        let listing = tokio::task::spawn_blocking(move || names.list()).await;
-        let (listed, troubles) = listing.map_err(|error| {
-            Failure::new(
-                Reason::Internal,
-                format!("the list of models was not made: {error}"),
-            )
-        })?;
+        let (listed, troubles) = blocking(move || Ok(names.list())).await?;
         let models = listed.into_iter().map(|model| v1::ModelSummary {
             path: path(&model.key),
             is_default: model.is_default,
@@ -60,6 +54,7 @@ impl ModelService for ModelApi {
             origin: model.origin.to_owned(),
             family: model.family.to_owned(),
             lacks: model.lacks.into_iter().map(str::to_owned).collect(),
+            aliases: model.aliases,
         });
         let notices = troubles.into_iter().map(|message| v1::Notice {
             reason: "models_unread".to_owned(),
@@ -76,11 +71,24 @@ impl ModelService for ModelApi {
         &self,
         request: Request<v1::GetModelRequest>,
     ) -> Result<Response<v1::GetModelResponse>, Status> {
-        let key = self.names.model(&request.into_inner().model)?;
+        let mut request = request.into_inner();
+        limits::validate_get_model(&request).map_err(Failure::from)?;
+        parts::find(&mut request.model_parts, &self.names.found)?;
+        let resolved = self.names.resolve(&request.model)?;
+        let key = with_files(resolved.key, &request.model_config, &request.model_parts)?;
         let mut model = self.scheduler.describe(key.clone()).await?;
         model.path = path(&key);
-        if let (Some(entry), Some(defaults)) = (self.names.entry(&key), &mut model.defaults) {
-            known::show(defaults, &entry.defaults);
+        if let Some(defaults) = &mut model.defaults {
+            resolved.preset.show(defaults);
+        }
+        model.aliases = resolved.aliases;
+        model.negative_prompt = resolved.preset.negative_prompt;
+        if let Place::Configured {
+            config: Some(config),
+            ..
+        } = &key.place
+        {
+            model.model_config = config.display().to_string();
         }
         model.name = key.name;
         Ok(Response::new(v1::GetModelResponse { model: Some(model) }))
@@ -133,12 +141,66 @@ impl ModelService for ModelApi {
         Ok(Response::new(v1::UnloadModelResponse { was_loaded }))
     }
 
+    async fn add_model(
+        &self,
+        request: Request<v1::AddModelRequest>,
+    ) -> Result<Response<v1::AddModelResponse>, Status> {
+        let request = request.into_inner();
+        limits::validate_add_model(&request).map_err(Failure::from)?;
+        let (name, model) = adding::check(&request, &self.names)?;
+        let key = adding::key(&name, &request);
+        let described = self.scheduler.describe(key.clone()).await?;
+        let aliases = model.aliases.clone();
+        let added = self.names.added.clone();
+        let written = name.clone();
+        blocking(move || added.insert(&written, model)).await?;
+        Ok(Response::new(v1::AddModelResponse {
+            model: Some(v1::ModelSummary {
+                path: path(&key),
+                is_default: self
+                    .names
+                    .model("")
+                    .is_ok_and(|default| default.name == name),
+                is_loaded: false,
+                origin: ADDED.to_owned(),
+                family: described.family,
+                lacks: Vec::new(),
+                aliases,
+                name,
+            }),
+        }))
+    }
+
+    async fn remove_model(
+        &self,
+        request: Request<v1::RemoveModelRequest>,
+    ) -> Result<Response<v1::RemoveModelResponse>, Status> {
+        let (name, path) = adding::removable(&request.into_inner().model, &self.names)?;
+        let added = self.names.added.clone();
+        let removed = name.clone();
+        blocking(move || added.remove(&removed)).await?;
+        Ok(Response::new(v1::RemoveModelResponse { name, path }))
+    }
+
     async fn list_samplers(
         &self,
         _: Request<v1::ListSamplersRequest>,
     ) -> Result<Response<v1::ListSamplersResponse>, Status> {
         Ok(Response::new(samplers::list()))
     }
+}
+
+/// Does on a thread of its own what waits for the disk.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        Err(Failure::new(
+            Reason::Internal,
+            format!("models were not looked at: {error}"),
+        ))
+    })
 }
 
 fn path(key: &ModelKey) -> String {

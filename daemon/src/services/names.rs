@@ -10,8 +10,11 @@ use imgd_models::{Entry, HubCache, Source};
 use imgd_proto::{limits, v1};
 
 use super::{
+    added::Added,
     found::{FoundModel, FoundModels},
     known,
+    own::OwnModel,
+    preset::Preset,
     styles::Style,
 };
 use crate::{
@@ -28,7 +31,9 @@ pub struct Names {
     /// Where the starter is; `None` when this build has none and none was found.
     pub starter: Option<Place>,
     /// Entries of `[models]`.
-    pub models: BTreeMap<String, PathBuf>,
+    pub models: BTreeMap<String, OwnModel>,
+    /// Models that were added while a daemon ran.
+    pub added: Added,
     /// The model of a request that names none.
     pub default_model: String,
     /// The Hugging Face cache, where there is a place for it.
@@ -56,10 +61,30 @@ pub struct Listed {
     pub is_default: bool,
     /// Where it was found, as a person calls it: a program, or a place of ours.
     pub origin: &'static str,
+    /// Other names of the user's own.
+    pub aliases: Vec<String>,
     /// The family's short name; empty where the model was not looked into.
     pub family: &'static str,
     /// Parts that have to come from elsewhere.
     pub lacks: Vec<&'static str>,
+}
+
+/// What a name leads to.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The model.
+    pub key: ModelKey,
+    /// What a request gets that it does not say, before the model's own files are asked.
+    pub preset: Preset,
+    /// Other names of the user's own.
+    pub aliases: Vec<String>,
+}
+
+/// A model under a name of the user's own.
+pub(super) struct Own {
+    pub(super) name: String,
+    pub(super) origin: &'static str,
+    pub(super) model: OwnModel,
 }
 
 /// Names that a message tells at most.
@@ -68,6 +93,7 @@ const TOLD: usize = 10;
 /// Where a model may come from besides other programs.
 const INSIDE: &str = "imgd";
 const CONFIG: &str = "config";
+pub(super) const ADDED: &str = "added";
 const CACHE: &str = "cache";
 
 #[cfg(test)]
@@ -77,6 +103,7 @@ impl Names {
         Self {
             starter: None,
             models: BTreeMap::new(),
+            added: Added::default(),
             default_model: STARTER.to_owned(),
             hub: None,
             lora_dir: "/loras".into(),
@@ -92,12 +119,93 @@ impl Names {
 impl Names {
     /// The model of that name or path, computing as `auto` does; the default for an empty one.
     pub fn model(&self, asked: &str) -> Result<ModelKey, Failure> {
+        self.resolve(asked).map(|resolved| resolved.key)
+    }
+
+    /// The model of that name or path, and what a request gets that does not say more.
+    pub fn resolve(&self, asked: &str) -> Result<Resolved, Failure> {
         limits::validate_model(asked)?;
         let name = if asked.is_empty() {
             self.default_model.as_str()
         } else {
             asked
         };
+        let path = name.starts_with('/').then(|| normal(Path::new(name)));
+        let own = match &path {
+            Some(path) => self.own(|own| own.model.path.as_ref() == Some(path)),
+            None => self.own(|own| own.model.is_called(&own.name, name)),
+        };
+        let mut preset = Preset::default();
+        let mut aliases = Vec::new();
+        let mut asked_name = name.to_owned();
+        if let Some(own) = own {
+            if let Some(path) = &own.model.path {
+                return Ok(self.own_resolved(path, &own));
+            }
+            (preset, aliases, asked_name) = (own.model.preset, own.model.aliases, own.name);
+        }
+        let key = match path {
+            Some(path) => self.at(path),
+            None => self.named(&asked_name)?,
+        };
+        if let Some(own) = self.own(|own| own.model.path.is_none() && own.name == key.name) {
+            preset = preset.or(own.model.preset);
+            aliases = own.model.aliases;
+        }
+        if let Some(entry) = entry(&key) {
+            preset = preset.or(Preset::from(&entry.defaults));
+        }
+        Ok(Resolved {
+            key,
+            preset,
+            aliases,
+        })
+    }
+
+    /// A model that has a path under a name of the user's own. One path with one configuration is one model, however it is called.
+    fn own_resolved(&self, path: &Path, own: &Own) -> Resolved {
+        let OwnModel {
+            config,
+            preset,
+            aliases,
+            ..
+        } = &own.model;
+        let first = self.own(|other| {
+            other.model.path.as_deref() == Some(path) && other.model.config == *config
+        });
+        let name = first.map_or_else(|| own.name.clone(), |first| first.name);
+        let mut key = key(name, path.to_owned());
+        if let Some(config) = config {
+            key = key.with_config(&config.to_string_lossy());
+        }
+        Resolved {
+            key,
+            preset: preset.clone(),
+            aliases: aliases.clone(),
+        }
+    }
+
+    /// The first model of the user's own that fits: of the config, then of those that were added.
+    pub(super) fn own(&self, fits: impl Fn(&Own) -> bool) -> Option<Own> {
+        self.all_own().into_iter().find(fits)
+    }
+
+    fn all_own(&self) -> Vec<Own> {
+        let of = |origin: &'static str, models: &BTreeMap<String, OwnModel>| -> Vec<Own> {
+            let own = |(name, model): (&String, &OwnModel)| Own {
+                name: name.clone(),
+                origin,
+                model: model.clone(),
+            };
+            models.iter().map(own).collect()
+        };
+        let mut all = of(CONFIG, &self.models);
+        all.extend(of(ADDED, &self.added.all()));
+        all
+    }
+
+    /// The model of a name that is not the user's own.
+    fn named(&self, name: &str) -> Result<ModelKey, Failure> {
         if name == STARTER {
             let place = self.starter.clone().ok_or_else(no_starter)?;
             return Ok(ModelKey {
@@ -106,17 +214,26 @@ impl Names {
                 precision: v1::Precision::Auto,
             });
         }
-        let directory = if name.starts_with('/') {
-            normal(Path::new(name))
-        } else {
-            self.directory(name)?
+        let not_pulled = match known::find(name, self.hub.as_ref()) {
+            Ok(Some(directory)) => return Ok(self.at(directory)),
+            Ok(None) => None,
+            Err(failure) => Some(failure),
         };
-        // One directory is one model, however it is called.
-        let name = self
-            .own_name(&directory)
-            .or_else(|| self.found.name_of(&directory, |name| self.is_taken(name)))
-            .unwrap_or_else(|| directory.display().to_string());
-        Ok(key(name, directory))
+        match self.found.find(name)? {
+            Some(path) => Ok(self.at(path)),
+            None => Err(not_pulled.unwrap_or_else(|| self.unknown(name))),
+        }
+    }
+
+    /// The model at a path, which may lie in the cache or belong to another program, and then has a name.
+    fn at(&self, path: PathBuf) -> ModelKey {
+        if let Some(own) = self.own(|own| own.model.path.as_ref() == Some(&path)) {
+            return self.own_resolved(&path, &own).key;
+        }
+        let name = known::name_of(&path, self.hub.as_ref())
+            .or_else(|| self.found.name_of(&path, |name| self.is_taken(name)))
+            .unwrap_or_else(|| path.display().to_string());
+        key(name, path)
     }
 
     /// Whether the model of a request that names none is one that there is, or that could be pulled.
@@ -126,44 +243,23 @@ impl Names {
         name == STARTER || may_be_pulled() || self.model(name).is_ok()
     }
 
-    /// Where the model of that name lies: one of ours, of the catalogue or the hub's, else of another program.
-    fn directory(&self, name: &str) -> Result<PathBuf, Failure> {
-        if let Some(directory) = self.models.get(name) {
-            return Ok(directory.clone());
-        }
-        let not_pulled = match known::find(name, self.hub.as_ref()) {
-            Ok(Some(directory)) => return Ok(directory),
-            Ok(None) => None,
-            Err(failure) => Some(failure),
-        };
-        let found = self.found.find(name)?;
-        found.ok_or_else(|| not_pulled.unwrap_or_else(|| self.unknown(name)))
-    }
-
-    /// The name of a directory or file that is ours, or lies in the cache.
-    fn own_name(&self, directory: &Path) -> Option<String> {
-        let named = self.models.iter().find(|(_, path)| *path == directory);
-        named
-            .map(|(name, _)| name.clone())
-            .or_else(|| known::name_of(directory, self.hub.as_ref()))
-    }
-
     /// Every model that has a name, in order of names, the default first; and what could not be read, in whole sentences.
     ///
     /// Reads the headers of files that it did not see before: not for a thread that others wait for.
     pub fn list(&self) -> (Vec<Listed>, Vec<String>) {
         let default = self.model("").ok();
         let starter = self.starter.iter().map(|_| (INSIDE, STARTER.to_owned()));
-        let own = self.models.keys().map(|name| (CONFIG, name.clone()));
+        let own = self.all_own().into_iter().map(|own| (own.origin, own.name));
         let pulled = self.hub.iter().flat_map(known::pulled);
         let pulled = pulled.map(|name| (CACHE, name));
         let mut listed: Vec<Listed> = starter
             .chain(own)
             .chain(pulled)
             .filter_map(|(origin, name)| {
-                let key = self.model(&name).ok()?;
+                let resolved = self.resolve(&name).ok()?;
                 Some(Listed {
-                    key,
+                    key: resolved.key,
+                    aliases: resolved.aliases,
                     is_default: false,
                     origin,
                     family: "",
@@ -189,17 +285,25 @@ impl Names {
     /// Whether the name means a model that is no other program's.
     fn is_taken(&self, name: &str) -> bool {
         name == STARTER
-            || self.models.contains_key(name)
+            || self
+                .own(|own| own.model.is_called(&own.name, name))
+                .is_some()
             || matches!(known::find(name, self.hub.as_ref()), Ok(Some(_)))
     }
 
     /// A model of another program; none where it has a name of ours.
     fn listed(&self, model: FoundModel) -> Option<Listed> {
-        if self.own_name(&model.path).is_some() {
+        let is_ours = self
+            .own(|own| own.model.path.as_ref() == Some(&model.path))
+            .is_some()
+            || known::name_of(&model.path, self.hub.as_ref()).is_some();
+        if is_ours {
             return None;
         }
+        let settings = self.own(|own| own.model.path.is_none() && own.name == model.name);
         Some(Listed {
             key: key(model.name, model.path),
+            aliases: settings.map(|own| own.model.aliases).unwrap_or_default(),
             is_default: false,
             origin: model.app,
             family: model.recognised.family,
@@ -207,16 +311,10 @@ impl Names {
         })
     }
 
-    /// What the catalogue says of a model that was found by it.
-    pub fn entry(&self, key: &ModelKey) -> Option<&'static Entry> {
-        let is_own = self.models.contains_key(&key.name);
-        let mut entries = imgd_models::catalogue().iter();
-        entries.find(|entry| !is_own && entry.name == key.name)
-    }
-
     fn unknown(&self, name: &str) -> Failure {
         let own = self.starter.iter().map(|_| STARTER.to_owned());
-        let own: Vec<String> = own.chain(self.models.keys().cloned()).collect();
+        let names = self.all_own().into_iter();
+        let own: Vec<String> = own.chain(names.map(|own| own.name)).collect();
         let found = self.found.names(|name| self.is_taken(name));
         let known: Vec<&str> = own.iter().chain(&found).map(String::as_str).collect();
         let hint = nearest(name, &known).map_or_else(
@@ -236,6 +334,13 @@ impl Names {
         .with_field("model")
         .with_hint(hint)
     }
+}
+
+/// What the catalogue says of a model that was found by it.
+fn entry(key: &ModelKey) -> Option<&'static Entry> {
+    imgd_models::catalogue()
+        .iter()
+        .find(|entry| entry.name == key.name)
 }
 
 fn key(name: String, directory: PathBuf) -> ModelKey {
@@ -328,19 +433,19 @@ fn normal(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf};
+    use std::collections::BTreeMap;
 
     use imgd_proto::v1::{GenerateRequest, ModelPart};
 
-    use super::{Names, check, with_files};
+    use super::{Names, OwnModel, Preset, check, with_files};
     use crate::{engine::Place, failure::Reason};
 
     fn names() -> Names {
         Names {
             starter: Some(Place::Embedded),
             models: BTreeMap::from([
-                ("sdxl".to_owned(), PathBuf::from("/models/sdxl")),
-                ("anime".to_owned(), PathBuf::from("/models/anime")),
+                ("sdxl".to_owned(), "/models/sdxl".into()),
+                ("anime".to_owned(), "/models/anime".into()),
             ]),
             default_model: "sdxl".to_owned(),
             ..Names::bare()
@@ -354,6 +459,46 @@ mod tests {
         assert_eq!(names.model("").unwrap(), by_name);
         assert_eq!(names.model("/models//sdxl/").unwrap(), by_name);
         assert_eq!(names.model("/models/other").unwrap().name, "/models/other");
+    }
+
+    #[test]
+    fn aliases_lead_to_the_model_with_the_settings_of_the_name() {
+        let own = |path: Option<&str>, alias: &str, steps| OwnModel {
+            path: path.map(Into::into),
+            aliases: vec![alias.to_owned()],
+            preset: Preset {
+                num_inference_steps: Some(steps),
+                ..Preset::default()
+            },
+            ..OwnModel::default()
+        };
+        let mut names = names();
+        names
+            .models
+            .insert("fast".to_owned(), own(Some("/models/sdxl"), "f", 4));
+        names
+            .models
+            .insert("slow".to_owned(), own(Some("/models/sdxl"), "s", 50));
+        names
+            .models
+            .insert("starter".to_owned(), own(None, "apple", 9));
+        let steps = |name: &str| {
+            let resolved = names.resolve(name).unwrap();
+            (resolved.key.name, resolved.preset.num_inference_steps)
+        };
+        // One directory is one model in memory, whatever it is asked to do.
+        for (name, expected) in [("fast", 4), ("f", 4), ("slow", 50), ("s", 50)] {
+            assert_eq!(steps(name), ("fast".to_owned(), Some(expected)), "{name}");
+        }
+        for name in ["starter", "apple"] {
+            assert_eq!(steps(name), ("starter".to_owned(), Some(9)));
+        }
+        let listed = names.list().0;
+        let starter = listed
+            .iter()
+            .find(|model| model.key.name == "starter")
+            .unwrap();
+        assert_eq!(starter.aliases, ["apple"]);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
 use imgd_proto::{limits, v1};
 
 use super::{
-    controls, embeddings, known, loras,
-    names::{self, Names},
+    controls, embeddings, loras,
+    names::{self, Names, Resolved},
     parts, prompts,
 };
 use crate::{
@@ -61,10 +61,10 @@ fn order(
     let mut request = request;
     let common = request.generate.get_or_insert_default();
     names::check(common)?;
-    let model = names.model(&common.model)?;
-    if let Some(entry) = names.entry(&model) {
-        known::fill(common, &entry.defaults);
-    }
+    let Resolved {
+        key: model, preset, ..
+    } = names.resolve(&common.model)?;
+    preset.fill(common);
     let submission = prompts::expand(Submission::new(request, random_seed), names)?;
     let submission = submission.changed(|request| {
         let found = &names.found;

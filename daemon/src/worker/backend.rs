@@ -596,6 +596,8 @@ fn described(key: &ModelKey, info: ModelInfo) -> v1::Model {
         prompt_positions: info.prompt_positions,
         defaults: Some(settings(&info.defaults)),
         components: components.collect(),
+        // What its name says is not the engine's.
+        ..v1::Model::default()
     }
 }
 

@@ -75,7 +75,13 @@ async fn put(channel: &Channel, ask: Ask) -> Result<(), Status> {
             let mut stream = client.load_model(request).await?.into_inner();
             while stream.message().await?.is_some() {}
         }
-        Ask::Describe(model) => drop(client.get_model(v1::GetModelRequest { model }).await?),
+        Ask::Describe(model) => {
+            let request = v1::GetModelRequest {
+                model,
+                ..v1::GetModelRequest::default()
+            };
+            drop(client.get_model(request).await?);
+        }
         Ask::Unload(model) => drop(
             client
                 .unload_model(v1::UnloadModelRequest { model })

@@ -1,6 +1,6 @@
 //! Watchers: a hundred of them, half of them asleep; late ones, and ones that come back.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use imgd_proto::v1::{
     self, JobState, job_service_server::JobService as _, watch_job_response::Event,
@@ -18,7 +18,7 @@ async fn watch(house: &House, id: &str, cursor: u64) -> Stream {
     let api = JobApi {
         scheduler: house.scheduler.clone(),
         names: Arc::new(Names {
-            models: BTreeMap::from([("m".to_owned(), PathBuf::from("/m"))]),
+            models: [("m".to_owned(), "/m".into())].into(),
             default_model: "m".to_owned(),
             ..Names::bare()
         }),
