@@ -52,7 +52,7 @@ mod upscale;
 pub mod vae;
 
 pub use error::{Error, ErrorKind, Result};
-pub use families::{Recognised, recognise};
+pub use families::recognise;
 pub use generation::Generation;
 pub use info::{ComponentInfo, ModelInfo, Planned, inspect, plan};
 pub use model::{Model, NUMERICS, OpenOptions, Picture, Preview, Progress, Restored};

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use imgd_engine::checkpoint::{EmbeddedFile, Source};
-use imgd_engine::{ErrorKind, Model, OpenOptions, Precision, Request, recognise};
+use imgd_engine::recognise::recognise;
+use imgd_engine::{ErrorKind, Model, OpenOptions, Precision, Request};
 use recipes::{Recipe, models, single};
 use safetensors::{Tensors, write};
 use serde::Deserialize;

@@ -27,11 +27,13 @@ const ENVIRONMENT: [&str; 8] = [
 /// Where the daemon may know the engine: the worker.
 const WORKER: [&str; 1] = ["daemon/src/worker"];
 
-/// What of the engine the supervisor may name: lists, embedded bytes and how prompts spell names, which compute nothing.
-const DATA: [&str; 3] = [
+/// What of the engine the supervisor may name: lists, embedded bytes, how prompts spell names and what headers say, which compute
+/// nothing.
+const DATA: [&str; 4] = [
     "imgd_engine::sampling",
     "imgd_engine::checkpoint::EmbeddedFile",
     "imgd_engine::text::embeddings",
+    "imgd_engine::recognise",
 ];
 
 /// Files with unsafe code outside the places for it.

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use imgd_engine::{Recognised, recognise};
+use imgd_engine::recognise::{Recognised, recognise};
 use imgd_models::apps::{self, AppPlace, Candidate, Kind};
 use imgd_proto::limits;
 

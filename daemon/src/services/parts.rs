@@ -25,7 +25,7 @@ pub(super) fn find(parts: &mut [v1::ModelPart], found: &FoundModels) -> Result<(
     let field = limits::MODEL_PARTS.field;
     for part in parts.iter_mut().filter(|part| !part.file.starts_with('/')) {
         let folders = found.folders(kind(&part.part));
-        let Some((first, others)) = folders.split_first() else {
+        let Some(first) = folders.first() else {
             let message = format!(
                 "the file of `{}`, `{}`, is no path, and no other program has a folder of such files",
                 part.part, part.file
@@ -34,11 +34,7 @@ pub(super) fn find(parts: &mut [v1::ModelPart], found: &FoundModels) -> Result<(
                 .with_hint("give its path, as in `./file.safetensors`"));
         };
         // None of them is ours: all are looked at alike.
-        let folder = Folder::of_others(
-            first,
-            &[std::slice::from_ref(first), others].concat(),
-            &KIND,
-        );
+        let folder = Folder::of_others(first, &folders, &KIND);
         let path = folder.locate(&part.file, field)?;
         part.file = path
             .to_str()

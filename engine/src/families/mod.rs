@@ -22,7 +22,7 @@ mod patches;
 mod preview;
 mod qwen_image;
 mod qwen_prompt;
-mod recognise;
+pub mod recognise;
 mod sd;
 mod sd3;
 mod sdxl;
@@ -34,6 +34,7 @@ mod z_image;
 
 use candle_core::Tensor;
 
+pub use self::files::Progress;
 pub(crate) use self::{
     autoencoder::{Autoencoder, LatentShape},
     clip_prompt::clip_skip_error,
@@ -43,10 +44,6 @@ pub(crate) use self::{
     preview::PreviewMap,
     single_file::{Convention, Parts, SingleFile},
     tiny_preview::PreviewDecoder,
-};
-pub use self::{
-    files::Progress,
-    recognise::{Recognised, recognise},
 };
 use crate::{
     Error, Notice, Result,
