@@ -105,7 +105,7 @@ fn previews_have_the_colours_of_the_autoencoder() {
     case.write_model(root.path());
     let model = open(root.path());
     let generation = finished(&model, &case.request.to_engine(root.path(), 0));
-    let preview = model.preview(&generation).unwrap();
+    let preview = model.preview(&generation, None).unwrap().image;
     assert_eq!((preview.width_px, preview.height_px), (8, 8));
     let first = &preview.pixels[..3];
     assert!(preview.pixels.chunks_exact(3).any(|pixel| pixel != first));
