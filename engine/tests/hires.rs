@@ -18,6 +18,7 @@ const CASES: &[&str] = &[
     "flux-dev",
     "klein-base",
     "z-image-guided",
+    "qwen-image-guided",
     "img2img-dpmpp_2m_sde",
     "control-two",
     "lora-two",

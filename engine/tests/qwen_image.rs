@@ -269,6 +269,28 @@ fn parts_have_the_names_of_whoever_made_their_files() {
     assert!(draw(&model, &request) == expected);
 }
 
+/// What sees pictures and what writes on is neither loaded nor counted.
+#[test]
+fn the_text_encoder_counts_as_what_is_loaded_of_it() {
+    let case = case("qwen-image");
+    let root = tempfile::tempdir().unwrap();
+    case.write_model(root.path());
+    let model = open(root.path());
+    let parts = &model.info().components;
+    let counted = parts.iter().find(|part| part.name == "text_encoder");
+    let tensors = taken(root.path(), "text_encoder");
+    let read = tensors.iter().filter(|(name, _)| {
+        assert!(
+            ["model.", "visual.", "lm_head."]
+                .iter()
+                .any(|known| name.starts_with(known))
+        );
+        name.starts_with("model.")
+    });
+    let expected: usize = read.map(|(_, (_, numbers))| numbers.len()).sum();
+    assert_eq!(counted.unwrap().parameter_count, expected as u64);
+}
+
 /// How opening the model fails once a key of a part's configuration is another.
 fn refused(root: &Path, file: &str, key: &str, value: Value) -> Error {
     let path = root.join(file);
