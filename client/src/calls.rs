@@ -53,6 +53,16 @@ impl Client {
             .into_inner())
     }
 
+    /// The upscalers of the daemon's folder.
+    pub async fn upscalers(&self) -> Result<Vec<v1::ModelSummary>> {
+        Ok(self
+            .model_service()
+            .list_models(ListModelsRequest {})
+            .await?
+            .into_inner()
+            .upscalers)
+    }
+
     /// Describes a model by name or absolute path (`None`: the default) without loading it.
     pub async fn model(&self, model: Option<&str>) -> Result<v1::Model> {
         let request = GetModelRequest {

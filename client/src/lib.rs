@@ -62,6 +62,6 @@ pub use pages::Pages;
 pub use picture::sha256_hex;
 pub use request::{
     Control, ControlPreprocess, GenerateRequest, HiresFix, ImageFormat, ImageInput, KeepAlive,
-    Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage,
+    Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage, Upscale,
 };
 pub use watch::{JobEvent, Watch};

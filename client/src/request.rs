@@ -5,7 +5,7 @@ use std::time::Duration;
 use imgd_proto::v1;
 pub use imgd_proto::v1::{
     Control, ControlPreprocess, HiresFix, ImageFormat, ImageInput, Lora, ModelPart, Precision,
-    Priority, PromptSyntax, ReferenceImage,
+    Priority, PromptSyntax, ReferenceImage, Upscale,
 };
 
 /// What to draw. Everything but the prompt has a default that fits the model: leave it `None`.
@@ -63,6 +63,8 @@ pub struct GenerateRequest {
     pub input: Option<ImageInput>,
     /// A second pass at a larger size.
     pub hires: Option<HiresFix>,
+    /// Enlarges the picture of `input` instead of drawing one; then nothing else says what or how to draw.
+    pub upscale: Option<Upscale>,
     /// Number format of the computation.
     pub precision: Precision,
     /// File format of the pictures.
@@ -146,6 +148,7 @@ impl From<GenerateRequest> for v1::GenerateRequest {
             ref_images: request.ref_images,
             input: request.input,
             hires: request.hires,
+            upscale: request.upscale,
             precision: request.precision.into(),
             format: request.format.into(),
             jpeg_quality: request.jpeg_quality,

@@ -94,6 +94,9 @@ pub(crate) struct Args {
     /// Where ControlNets lie that requests name.
     #[arg(long, value_name = "DIR")]
     control_dir: Option<String>,
+    /// Where upscalers lie that requests name.
+    #[arg(long, value_name = "DIR")]
+    upscaler_dir: Option<String>,
     /// Where text files lie whose lines prompts choose from.
     #[arg(long, value_name = "DIR")]
     wildcard_dir: Option<String>,
@@ -157,6 +160,7 @@ impl Args {
             ("starter_dir", self.starter_dir.as_deref().map(absolute)),
             ("lora_dir", self.lora_dir.as_deref().map(absolute)),
             ("control_dir", self.control_dir.as_deref().map(absolute)),
+            ("upscaler_dir", self.upscaler_dir.as_deref().map(absolute)),
             ("wildcard_dir", self.wildcard_dir.as_deref().map(absolute)),
             ("embedding_dir", self.embedding_dir.as_deref().map(absolute)),
             (

@@ -105,6 +105,8 @@ pub enum Place {
         /// Files of parts, by the part's name.
         parts: BTreeMap<String, PathBuf>,
     },
+    /// An upscaler's file, as an absolute path: no model that draws.
+    Upscaler(PathBuf),
 }
 
 impl Place {
@@ -112,7 +114,9 @@ impl Place {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Embedded => None,
-            Self::Directory(path) | Self::Configured { file: path, .. } => Some(path),
+            Self::Directory(path) | Self::Configured { file: path, .. } | Self::Upscaler(path) => {
+                Some(path)
+            }
         }
     }
 }
@@ -146,7 +150,7 @@ impl ModelKey {
                 config: Some(config.into()),
                 parts,
             },
-            Place::Embedded => Place::Embedded,
+            place @ (Place::Embedded | Place::Upscaler(_)) => place,
         };
         Self { place, ..self }
     }
@@ -172,7 +176,7 @@ impl ModelKey {
                 config,
                 parts,
             },
-            Place::Embedded => Place::Embedded,
+            place @ (Place::Embedded | Place::Upscaler(_)) => place,
         };
         Self { place, ..self }
     }
@@ -242,6 +246,8 @@ pub struct PictureRequest {
     pub input: Option<v1::ImageInput>,
     /// A second pass at a larger size.
     pub hires: Option<v1::HiresFix>,
+    /// Enlarges the picture of `input` instead.
+    pub upscale: Option<v1::Upscale>,
 }
 
 /// What file to make of a picture.

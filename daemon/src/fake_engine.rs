@@ -185,6 +185,7 @@ pub(crate) fn picture(prompt: &str, seed: u64, steps: u32) -> PictureRequest {
         embeddings: Vec::new(),
         ref_images: Vec::new(),
         hires: None,
+        upscale: None,
         input: None,
     }
 }

@@ -18,6 +18,7 @@ pub mod keep_alive;
 pub mod logging;
 pub mod machine;
 mod oom;
+pub(crate) mod picture_size;
 pub mod prompt;
 pub mod queue;
 mod run;

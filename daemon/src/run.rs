@@ -131,6 +131,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         default_model: settings.default_model.clone(),
         lora_dir: folder(settings.lora_dir.as_ref(), "loras", places)?,
         control_dir: folder(settings.control_dir.as_ref(), "controlnets", places)?,
+        upscaler_dir: folder(settings.upscaler_dir.as_ref(), "upscalers", places)?,
         wildcard_dir: folder(settings.wildcard_dir.as_ref(), "wildcards", places)?,
         styles: settings.styles.clone(),
         embedding_dir: folder(settings.embedding_dir.as_ref(), "embeddings", places)?,

@@ -9,6 +9,7 @@ use imgd_proto::v1;
 
 use crate::{
     engine::{FileRequest, PictureRequest},
+    picture_size,
     prompt::Prompt,
 };
 
@@ -85,6 +86,13 @@ impl Submission {
         }
     }
 
+    /// Width and height of the picture that is enlarged, before that; `None` where none is, or its file does not say.
+    pub fn enlarged_size_px(&self) -> Option<(u32, u32)> {
+        let common = self.generate();
+        let input = common.upscale.as_ref().and(common.input.as_ref())?;
+        picture_size::of(&input.init_image)
+    }
+
     /// The denoising step after which pictures are held; `None` where none is.
     pub fn hold_after_steps(&self) -> Option<u32> {
         Some(self.request.hold_after_steps).filter(|steps| *steps > 0)
@@ -141,6 +149,7 @@ impl Submission {
             ref_images: common.ref_images.clone(),
             input: common.input.clone(),
             hires: common.hires,
+            upscale: common.upscale.clone(),
         }
     }
 

@@ -227,6 +227,7 @@ fn start(generation: GenerationId, model: &ModelKey, picture: PictureRequest) ->
         embeddings: picture.embeddings,
         ref_images: picture.ref_images,
         hires: picture.hires,
+        upscale: picture.upscale,
     }
 }
 
@@ -280,19 +281,20 @@ fn key(model: &ModelKey) -> wire::ModelKey {
     wire::ModelKey {
         directory: match &model.place {
             Place::Embedded => None,
-            Place::Directory(path) | Place::Configured { file: path, .. } => {
-                Some(path.as_os_str().as_bytes().to_vec())
-            }
+            Place::Directory(path)
+            | Place::Configured { file: path, .. }
+            | Place::Upscaler(path) => Some(path.as_os_str().as_bytes().to_vec()),
         },
+        is_upscaler: matches!(model.place, Place::Upscaler(_)),
         config: match &model.place {
             Place::Configured { config, .. } => config
                 .as_ref()
                 .map(|config| config.as_os_str().as_bytes().to_vec()),
-            Place::Embedded | Place::Directory(_) => None,
+            Place::Embedded | Place::Directory(_) | Place::Upscaler(_) => None,
         },
         parts: match &model.place {
             Place::Configured { parts, .. } => parts.iter().map(part).collect(),
-            Place::Embedded | Place::Directory(_) => Vec::new(),
+            Place::Embedded | Place::Directory(_) | Place::Upscaler(_) => Vec::new(),
         },
         name: model.name.clone(),
         precision: model.precision.into(),

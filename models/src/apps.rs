@@ -29,6 +29,8 @@ pub enum Kind {
     Vae,
     /// Text encoders.
     TextEncoder,
+    /// Upscalers.
+    Upscaler,
 }
 
 /// A folder of a program.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::v1::{HiresFix, ImageInput, ImageVariation, ModelPart};
+use crate::v1::{HiresFix, ImageInput, ImageVariation, ModelPart, Upscale};
 
 const IMAGE_PROTO: &str = include_str!("../imgd/v1/image.proto");
 const JOB_PROTO: &str = include_str!("../imgd/v1/job.proto");
@@ -16,6 +16,7 @@ fn comment_of(field: &str) -> String {
         (IMAGE_PROTO, "Control"),
         (IMAGE_PROTO, "ReferenceImage"),
         (IMAGE_PROTO, "HiresFix"),
+        (IMAGE_PROTO, "Upscale"),
         (JOB_PROTO, "SubmitJobRequest"),
         (JOB_PROTO, "ListJobsRequest"),
     ]
@@ -669,4 +670,51 @@ fn a_second_pass_has_a_scale_a_size_and_no_part_that_is_kept() {
     assert_eq!(with(2.0, None, None, many), Err("num_images"));
     assert_eq!(with(2.0, None, Some(100), many), Ok(()));
     assert_eq!(enlarged_px(800, 1.15), 920);
+}
+
+#[test]
+fn what_is_enlarged_is_not_drawn() {
+    let enlarging = || GenerateRequest {
+        input: Some(ImageInput {
+            init_image: vec![1].into(),
+            ..ImageInput::default()
+        }),
+        upscale: Some(Upscale {
+            upscaler: "4x-UltraSharp".to_owned(),
+            upscale_scale: Some(2.0),
+        }),
+        ..GenerateRequest::default()
+    };
+    validate_generate(&enlarging()).unwrap();
+    let refused = |change: fn(&mut GenerateRequest)| {
+        let mut request = enlarging();
+        change(&mut request);
+        validate_generate(&request).unwrap_err().field
+    };
+    assert_eq!(refused(|request| request.prompt = "x".to_owned()), "prompt");
+    assert_eq!(refused(|request| request.model = "m".to_owned()), "model");
+    assert_eq!(refused(|request| request.seed = Some(1)), "seed");
+    assert_eq!(
+        refused(|request| request.num_images = Some(2)),
+        "num_images"
+    );
+    assert_eq!(refused(|request| request.input = None), "init_image");
+    let strength = refused(|request| request.input.as_mut().unwrap().strength = Some(0.5));
+    assert_eq!(strength, "strength");
+    let scale = refused(|request| request.upscale.as_mut().unwrap().upscale_scale = Some(f64::NAN));
+    assert_eq!(scale, "upscale_scale");
+    for name in ["../x", "a//b", ".x", "a\0"] {
+        let mut request = enlarging();
+        name.clone_into(&mut request.upscale.as_mut().unwrap().upscaler);
+        assert_eq!(validate_generate(&request).unwrap_err().field, "upscaler");
+    }
+    let held = SubmitJobRequest {
+        generate: Some(enlarging()),
+        hold_after_steps: 1,
+        ..SubmitJobRequest::default()
+    };
+    assert_eq!(
+        validate_submit(&held).unwrap_err().field,
+        "hold_after_steps"
+    );
 }

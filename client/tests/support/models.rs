@@ -57,6 +57,7 @@ impl ModelService for Service {
         Ok(Response::new(v1::ListModelsResponse {
             models,
             notices: Vec::new(),
+            upscalers: Vec::new(),
         }))
     }
 

@@ -253,6 +253,14 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "upscaler_dir",
+        expected: "an absolute path or \"auto\"",
+        apply: |settings, value| {
+            settings.upscaler_dir = unless_auto(value, path)?;
+            Some(())
+        },
+    },
+    Key {
         name: "wildcard_dir",
         expected: "an absolute path or \"auto\"",
         apply: |settings, value| {

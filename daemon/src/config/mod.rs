@@ -102,6 +102,8 @@ pub struct Settings {
     pub lora_dir: Option<PathBuf>,
     /// Where ControlNets lie that requests name; "auto" is `controlnets` in the data directory.
     pub control_dir: Option<PathBuf>,
+    /// Where upscalers lie that requests name; "auto" is `upscalers` in the data directory.
+    pub upscaler_dir: Option<PathBuf>,
     /// Where files of choices lie that prompts name; "auto" is `wildcards` in the data directory.
     pub wildcard_dir: Option<PathBuf>,
     /// Styles by name.
@@ -143,6 +145,7 @@ impl Default for Settings {
             starter_dir: None,
             lora_dir: None,
             control_dir: None,
+            upscaler_dir: None,
             wildcard_dir: None,
             styles: BTreeMap::new(),
             embedding_dir: None,

@@ -50,7 +50,7 @@ pub(super) fn enumeration<E: TryFrom<i32>>(column: &str, value: i32) -> Result<E
 pub(super) fn model_path(model: &ModelKey) -> Option<Vec<u8>> {
     match &model.place {
         Place::Embedded => None,
-        Place::Directory(path) | Place::Configured { file: path, .. } => {
+        Place::Directory(path) | Place::Configured { file: path, .. } | Place::Upscaler(path) => {
             Some(path.as_os_str().as_bytes().to_vec())
         }
     }
@@ -62,10 +62,16 @@ pub(super) fn model_key(
     path: Option<Vec<u8>>,
     submission: &imgd_proto::v1::SubmitJobRequest,
 ) -> ModelKey {
-    let place = path.map_or(Place::Embedded, |path| {
-        Place::Directory(PathBuf::from(OsStr::from_bytes(&path)))
-    });
     let request = submission.generate.as_ref();
+    let is_upscaler = request.is_some_and(|request| request.upscale.is_some());
+    let place = path.map_or(Place::Embedded, |path| {
+        let path = PathBuf::from(OsStr::from_bytes(&path));
+        if is_upscaler {
+            Place::Upscaler(path)
+        } else {
+            Place::Directory(path)
+        }
+    });
     let precision = request.map(|request| request.precision());
     let config = request.map(|request| request.model_config.as_str());
     ModelKey {

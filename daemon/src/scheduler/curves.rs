@@ -111,9 +111,14 @@ pub(super) fn group_of(settings: &v1::Settings) -> Group {
         }
         hasher.finish().max(1)
     };
+    let (width_px, height_px) = match &settings.upscale {
+        // An evaluation is a tile.
+        Some(upscale) => (upscale.tile_width_px, upscale.tile_height_px),
+        None => (settings.width_px, settings.height_px),
+    };
     Group {
-        width_px: settings.width_px,
-        height_px: settings.height_px,
+        width_px,
+        height_px,
         is_guided: settings.is_guided,
         adapters,
     }

@@ -120,13 +120,16 @@ impl Desk {
         self.order.lifetime == Lifetime::Attached
     }
 
-    /// Width and height of its pictures, where the request says them.
+    /// Width and height of its pictures, where the request says them; of one that is enlarged, before that.
     pub(super) fn size_px(&self) -> (Option<u32>, Option<u32>) {
         match &self.order.work {
             Work::Load => (None, None),
             Work::Draw(submission) => {
                 let common = submission.generate();
-                (common.width_px, common.height_px)
+                match submission.enlarged_size_px() {
+                    Some((width_px, height_px)) => (Some(width_px), Some(height_px)),
+                    None => (common.width_px, common.height_px),
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ const MAX_FILES: usize = 4096;
 pub(super) async fn look(place: Place) -> Fingerprint {
     let paths = match place {
         Place::Embedded => return Fingerprint(0),
-        Place::Directory(path) => vec![path],
+        Place::Directory(path) | Place::Upscaler(path) => vec![path],
         Place::Configured {
             file,
             config,

@@ -97,7 +97,10 @@ impl Actor {
         let group = group_of(&settings);
         let second = second_pass_of(&settings);
         let largest = second.map_or(group, |second| second.group);
-        let pixels = u64::from(largest.width_px) * u64::from(largest.height_px);
+        let (width_px, height_px) = submission
+            .enlarged_size_px()
+            .unwrap_or((largest.width_px, largest.height_px));
+        let pixels = u64::from(width_px) * u64::from(height_px);
         let is_loaded = self.state.resident(&order.model).is_some();
         let working_bytes = pixels.saturating_mul(known.working_bytes_per_pixel);
         let load_bytes = if is_loaded { 0 } else { known.weights_bytes };

@@ -92,6 +92,34 @@ impl<'a> Folder<'a> {
         }
     }
 
+    /// The paths of the files, ours first, in order of their names.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let all = self.files.iter().chain(&self.others);
+        all.map(|(_, _, path)| path.as_path())
+    }
+
+    /// How a name is spelled here that was written in other upper and lower case; the first such.
+    pub(super) fn spelled(&self, name: &str) -> Option<String> {
+        let lower = name.to_lowercase();
+        let endings = self.kind.endings.iter();
+        let stem = endings
+            .clone()
+            .find_map(|ending| lower.strip_suffix(ending));
+        let stem = stem.unwrap_or(&lower);
+        let is_same = |name: &str| name.to_lowercase() == stem;
+        let all = self.files.iter().chain(&self.others);
+        let mut names = all.map(|(name, _, _)| name.as_str());
+        names
+            .find(|name| is_same(name) || is_same(last(name)))
+            .map(str::to_owned)
+    }
+
+    /// What is said where none is named and there is none.
+    pub(super) fn unknown_any(&self, field: &'static str) -> Failure {
+        let message = format!("there is no {} in `{}`", self.kind.one, self.root.display());
+        Failure::invalid(field, message).with_hint(self.kind.advice)
+    }
+
     fn unknown(&self, name: &str, field: &'static str) -> Failure {
         let elsewhere = if self.others.is_empty() {
             ""

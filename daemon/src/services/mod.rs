@@ -25,6 +25,7 @@ pub mod pump;
 mod samplers;
 mod sandbox;
 pub mod styles;
+mod upscalers;
 
 pub use client::Peer;
 pub use daemon::{DaemonApi, Identity};

@@ -13,7 +13,7 @@ use super::{
     adding, client, deadline,
     names::{ADDED, Names, with_files},
     order::keep_alive,
-    parts, pump, samplers,
+    parts, pump, samplers, upscalers,
 };
 use crate::{
     engine::{ModelKey, Place},
@@ -45,7 +45,11 @@ impl ModelService for ModelApi {
             .map(|model| model.name.as_str())
             .collect();
         let names = Arc::clone(&self.names);
-        let (listed, troubles) = blocking(move || Ok(names.list())).await?;
+        let ((listed, troubles), upscalers) = blocking(move || {
+            let upscalers = upscalers::list(&names.upscaler_dir, &names.found);
+            Ok((names.list(), upscalers))
+        })
+        .await?;
         let models = listed.into_iter().map(|model| v1::ModelSummary {
             path: path(&model.key),
             is_default: model.is_default,
@@ -61,9 +65,16 @@ impl ModelService for ModelApi {
             message,
             field: String::new(),
         });
+        let upscalers = upscalers.into_iter().map(|key| v1::ModelSummary {
+            path: path(&key),
+            is_loaded: loaded.contains(key.name.as_str()),
+            name: key.name,
+            ..v1::ModelSummary::default()
+        });
         Ok(Response::new(v1::ListModelsResponse {
             models: models.collect(),
             notices: notices.collect(),
+            upscalers: upscalers.collect(),
         }))
     }
 
@@ -136,7 +147,12 @@ impl ModelService for ModelApi {
                 .with_hint("`imgctl ps` lists what is loaded")
                 .to_status());
         }
-        let key = self.names.model(&request.model)?;
+        // An upscaler takes memory as a model does.
+        let key = self.names.model(&request.model).or_else(|failure| {
+            let (folder, found) = (&self.names.upscaler_dir, &self.names.found);
+            let key = upscalers::find(&request.model, folder, found);
+            key.ok().ok_or(failure)
+        })?;
         let was_loaded = self.scheduler.unload(key).await?;
         Ok(Response::new(v1::UnloadModelResponse { was_loaded }))
     }

@@ -42,6 +42,8 @@ pub struct Names {
     pub lora_dir: PathBuf,
     /// Where ControlNets lie that have a name.
     pub control_dir: PathBuf,
+    /// Where upscalers lie that have a name.
+    pub upscaler_dir: PathBuf,
     /// Where files of choices lie that prompts name.
     pub wildcard_dir: PathBuf,
     /// Entries of `[styles]`.
@@ -108,6 +110,7 @@ impl Names {
             hub: None,
             lora_dir: "/loras".into(),
             control_dir: "/controls".into(),
+            upscaler_dir: "/upscalers".into(),
             wildcard_dir: "/wildcards".into(),
             styles: BTreeMap::new(),
             embedding_dir: "/embeddings".into(),

@@ -10,9 +10,10 @@ use imgd_proto::{limits, v1};
 use super::{
     controls, embeddings, loras,
     names::{self, Names, Resolved},
-    parts, prompts,
+    parts, prompts, upscalers,
 };
 use crate::{
+    engine::ModelKey,
     failure::Failure,
     keep_alive::KeepAlive,
     scheduler::{Lifetime, Order, Work},
@@ -60,6 +61,11 @@ fn order(
 ) -> Result<Order, Failure> {
     let mut request = request;
     let common = request.generate.get_or_insert_default();
+    if let Some(upscale) = &common.upscale {
+        let model = upscalers::find(&upscale.upscaler, &names.upscaler_dir, &names.found)?;
+        let submission = Submission::new(request, random_seed);
+        return finished(submission, model, client, (lifetime, is_private));
+    }
     names::check(common)?;
     let Resolved {
         key: model, preset, ..
@@ -76,9 +82,19 @@ fn order(
         controls::find(request, &names.control_dir, found)
     })?;
     let common = submission.generate();
+    let model = names::with_files(model, &common.model_config, &common.model_parts)?;
+    finished(submission, model, client, (lifetime, is_private))
+}
+
+fn finished(
+    submission: Submission,
+    model: ModelKey,
+    client: String,
+    (lifetime, is_private): (Lifetime, bool),
+) -> Result<Order, Failure> {
+    let common = submission.generate();
     Ok(Order {
-        model: names::with_files(model, &common.model_config, &common.model_parts)?
-            .with_precision(common.precision()),
+        model: model.with_precision(common.precision()),
         keep_alive: keep_alive(common.keep_alive.as_ref())?,
         priority: submission.priority(),
         request_id: common.request_id.clone(),

@@ -8,19 +8,21 @@ use std::{
 };
 
 use imgd_engine::{
-    Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, Generation, HiresFix, InitImage,
-    Lora, Model, ModelInfo, OpenOptions, Precision, PromptSyntax, RefImage, Request, Settings,
-    UsedControl, Variation,
+    Borders, CannyThresholds, Control, EmbeddingWord, ErrorKind, HiresFix, InitImage, Lora,
+    ModelInfo, OpenOptions, Precision, PromptSyntax, RefImage, Request, Settings, UsedControl,
+    Variation,
     checkpoint::{EmbeddedFile, Source},
-    image::{Format, encode, encode_preview_png, thumbnail},
+    image::{Format, encode_preview_png, thumbnail},
 };
 use imgd_proto::{Failure, Reason, v1};
 use sha2::{Digest as _, Sha256};
 
 use super::{
+    held::{InFlight, Loaded},
     process::{Backend, Progress},
+    upscaling,
     wire::{
-        Empty, Finish, Finished, Loaded, ModelKey, Outcome, Planned, Previewed, Restore, Start,
+        self, Empty, Finish, Finished, ModelKey, Outcome, Planned, Previewed, Restore, Start,
         Started, Stats, StepResult, Stepped, Verb,
     },
 };
@@ -34,14 +36,14 @@ pub(crate) struct Models {
     starter: &'static [EmbeddedFile],
     /// Where tiny autoencoders lie that make previews.
     vae_approx_dir: Option<PathBuf>,
-    models: BTreeMap<ModelKey, Model>,
+    models: BTreeMap<ModelKey, Loaded>,
     generations: BTreeMap<u64, Held>,
 }
 
 /// A generation and its model.
 struct Held {
     model: ModelKey,
-    generation: Generation,
+    generation: InFlight,
     /// Whether it goes on with a saved state.
     #[cfg(feature = "faults")]
     is_restored: bool,
@@ -105,7 +107,7 @@ impl Backend for Models {
 }
 
 impl Models {
-    fn load(&mut self, key: &ModelKey, progress: Progress) -> Result<Loaded, Failure> {
+    fn load(&mut self, key: &ModelKey, progress: Progress) -> Result<wire::Loaded, Failure> {
         // Memory that is kept for the next picture would be used for the model and not count, or count as its own.
         give_memory_back();
         let before = anonymous_bytes(std::process::id());
@@ -115,16 +117,19 @@ impl Models {
                 precision: precision(key),
                 progress: Some(progress),
             };
-            let model = Model::open(&self.source(key)?, &options).map_err(failure)?;
-            self.models.insert(key.clone(), model);
+            let model = match upscaler(key) {
+                Some(file) => Loaded::open_upscaler(&file, &options),
+                None => Loaded::open_model(&self.source(key)?, &options),
+            };
+            self.models.insert(key.clone(), model.map_err(failure)?);
         }
         give_memory_back();
         let model = self.model(key)?;
         let grown = anonymous_bytes(std::process::id()).saturating_sub(before);
-        Ok(Loaded {
+        Ok(wire::Loaded {
             model_hash: model.hash().to_owned(),
             // What is loaded when it is needed is not there yet: never less than planned.
-            memory_bytes: grown.max(model.info().loaded_bytes),
+            memory_bytes: grown.max(model.loaded_bytes()),
             threads: threads(),
             foreign_variables: count(Environment::not_for_workers()),
             core_dumps_are_off: crate::sys::core_dumps_are_off(),
@@ -132,12 +137,26 @@ impl Models {
     }
 
     fn inspect(&self, key: &ModelKey) -> Result<v1::Model, Failure> {
+        if let Some(file) = upscaler(key) {
+            let info = imgd_engine::inspect_upscaler(&file, precision(key)).map_err(failure)?;
+            return Ok(upscaling::described(key, info));
+        }
         let info =
             imgd_engine::inspect(&self.source(key)?, &key.name, precision(key)).map_err(failure)?;
         Ok(described(key, info))
     }
 
     fn plan(&self, start: Start) -> Result<Planned, Failure> {
+        if let Some(file) = upscaler(&start.model) {
+            let (name, precision) = (start.model.name.clone(), precision(&start.model));
+            let request = upscaling::request(start);
+            let planned = imgd_engine::plan_upscaling(&file, &name, precision, &request);
+            let (settings, tiles) = planned.map_err(failure)?;
+            return Ok(Planned {
+                settings: upscaling::settings(&settings),
+                evaluation_count: count(tiles),
+            });
+        }
         let (_, key, request) = request(start);
         let source = self.source(&key)?;
         let planned =
@@ -149,9 +168,19 @@ impl Models {
     }
 
     fn start(&mut self, start: Start) -> Result<Started, Failure> {
-        let (id, key, request) = request(start);
-        let generation = self.model(&key)?.start(&request).map_err(failure)?;
-        Ok(self.hold(id, key, generation, None))
+        let (id, key) = (start.generation, start.model.clone());
+        let generation = match self.model(&key)? {
+            Loaded::Model(model) => {
+                let (_, _, request) = request(start);
+                model
+                    .start(&request)
+                    .map(|generation| InFlight::Generation(Box::new(generation)))
+            }
+            Loaded::Upscaler(upscaler) => upscaler
+                .start(&upscaling::request(start))
+                .map(|upscaling| InFlight::Upscaling(Box::new(upscaling))),
+        };
+        Ok(self.hold(id, key, generation.map_err(failure)?, None))
     }
 
     fn restore(&mut self, restore: Restore) -> Result<Started, Failure> {
@@ -160,8 +189,8 @@ impl Models {
             model,
             saved,
         } = restore;
-        let restored = self.model(&model)?.restore(&saved).map_err(failure)?;
-        let started = self.hold(id, model, restored.generation, restored.restarted);
+        let (generation, restarted) = self.model(&model)?.restore(&saved).map_err(failure)?;
+        let started = self.hold(id, model, generation, restarted);
         #[cfg(feature = "faults")]
         if let Some(held) = self.generations.get_mut(&id) {
             held.is_restored = true;
@@ -173,24 +202,24 @@ impl Models {
         &mut self,
         id: u64,
         model: ModelKey,
-        generation: Generation,
+        generation: InFlight,
         restarted: Option<String>,
     ) -> Started {
         let started = Started {
-            settings: settings(generation.settings()),
+            settings: generation.settings(),
             notices: generation
                 .notices()
-                .iter()
+                .into_iter()
                 .map(|notice| v1::Notice {
-                    reason: notice.reason.clone(),
-                    message: notice.message.clone(),
-                    field: notice.field.clone(),
+                    reason: notice.reason,
+                    message: notice.message,
+                    field: notice.field,
                 })
                 .collect(),
             evaluation_count: count(generation.evaluation_count()),
             evaluations_done: count(generation.evaluations_done()),
             restarted,
-            kept_bytes: self.models.get(&model).map_or(0, Model::kept_bytes),
+            kept_bytes: self.models.get(&model).map_or(0, Loaded::kept_bytes),
         };
         let held = Held {
             model,
@@ -215,9 +244,11 @@ impl Models {
         let model = self.models.get(&key).ok_or_else(|| not_loaded(&key))?;
         #[cfg(feature = "faults")]
         for held in ids.iter().filter_map(|id| self.generations.get(id)) {
-            super::faults::strike(&held.generation, held.is_restored);
+            if let InFlight::Generation(generation) = &held.generation {
+                super::faults::strike(generation, held.is_restored);
+            }
         }
-        let mut chosen: Vec<(usize, &mut Generation)> = self
+        let mut chosen: Vec<(usize, &mut InFlight)> = self
             .generations
             .iter_mut()
             .filter(|(_, held)| held.model == key)
@@ -232,7 +263,7 @@ impl Models {
             ));
         }
         chosen.sort_by_key(|(place, _)| *place);
-        let mut batch: Vec<&mut Generation> = chosen
+        let mut batch: Vec<&mut InFlight> = chosen
             .into_iter()
             .map(|(_, generation)| generation)
             .collect();
@@ -277,19 +308,17 @@ impl Models {
             model, generation, ..
         } = self.generations.get_mut(&id).ok_or_else(|| unknown(id))?;
         let model = self.models.get(model).ok_or_else(|| not_loaded(model))?;
-        model.decode_stage(generation).map_err(failure)
+        model.decode(generation).map_err(failure)
     }
 
     /// Forgets the generation, whether or not it makes a picture.
     fn finish(&mut self, finish: Finish) -> Result<Finished, Failure> {
         let id = finish.generation;
         let Held {
-            model,
-            mut generation,
-            ..
+            model, generation, ..
         } = self.generations.remove(&id).ok_or_else(|| unknown(id))?;
         let model = self.model(&model)?;
-        let picture = model.finish(&mut generation).map_err(failure)?;
+        let settings = generation.settings();
         let format = match finish.format() {
             v1::ImageFormat::Unspecified | v1::ImageFormat::Png => Format::Png,
             v1::ImageFormat::Jpeg => {
@@ -299,29 +328,29 @@ impl Models {
             }
             v1::ImageFormat::Webp => Format::WebpLossless,
         };
-        let inside = (!finish.omit_metadata).then_some(&picture.metadata);
-        let bytes = encode(&picture.image, format, inside).map_err(failure)?;
+        let made = model
+            .finish(generation, format, !finish.omit_metadata)
+            .map_err(failure)?;
         let metadata = v1::ImageMetadata {
             format: match finish.format() {
                 v1::ImageFormat::Unspecified => v1::ImageFormat::Png.into(),
                 _ => finish.format,
             },
-            settings: Some(settings(generation.settings())),
+            settings: Some(settings),
             model_hash: model.hash().to_owned(),
-            sha256: hex(&Sha256::digest(&bytes)),
-            parameters: picture.metadata.parameters(),
+            sha256: hex(&Sha256::digest(&made.bytes)),
+            parameters: made.parameters,
         };
         Ok(Finished {
-            bytes: bytes.into(),
+            bytes: made.bytes.into(),
             metadata,
-            thumbnail: thumbnail(&picture.image).map_err(failure)?.into(),
+            thumbnail: thumbnail(&made.image).map_err(failure)?.into(),
         })
     }
 
     fn source(&self, key: &ModelKey) -> Result<Source, Failure> {
         match &key.directory {
             Some(directory) => {
-                let path = |bytes: &[u8]| Path::new(OsStr::from_bytes(bytes)).to_owned();
                 let config = key.config.as_deref().map(path);
                 let parts = key.parts.iter();
                 let parts = parts.map(|part| (part.part.clone(), path(&part.file)));
@@ -339,13 +368,23 @@ impl Models {
         }
     }
 
-    fn model(&self, key: &ModelKey) -> Result<&Model, Failure> {
+    fn model(&self, key: &ModelKey) -> Result<&Loaded, Failure> {
         self.models.get(key).ok_or_else(|| not_loaded(key))
     }
 
     fn held(&self, id: u64) -> Result<&Held, Failure> {
         self.generations.get(&id).ok_or_else(|| unknown(id))
     }
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    Path::new(OsStr::from_bytes(bytes)).to_owned()
+}
+
+/// The file of an upscaler; `None` of a model that draws.
+fn upscaler(key: &ModelKey) -> Option<PathBuf> {
+    let file = key.directory.as_deref().filter(|_| key.is_upscaler);
+    file.map(path)
 }
 
 /// The generation's number, its model, and what the engine is to make.
@@ -511,7 +550,7 @@ fn precision(key: &ModelKey) -> Precision {
     }
 }
 
-fn settings(settings: &Settings) -> v1::Settings {
+pub(super) fn settings(settings: &Settings) -> v1::Settings {
     v1::Settings {
         model: settings.model.clone(),
         width_px: settings.width_px,
@@ -566,6 +605,7 @@ fn settings(settings: &Settings) -> v1::Settings {
             height_px: hires.height_px,
             first_pass_evaluations: hires.first_pass_evaluations,
         }),
+        upscale: None,
     }
 }
 

@@ -8,8 +8,10 @@ mod ending;
 #[cfg(feature = "faults")]
 mod faults;
 mod handle;
+mod held;
 mod memory;
 mod process;
+mod upscaling;
 mod verbs;
 pub(crate) mod wire;
 

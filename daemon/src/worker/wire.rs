@@ -31,6 +31,9 @@ pub(crate) struct ModelKey {
     /// Parts with files of their own.
     #[prost(message, repeated, tag = "5")]
     pub(crate) parts: Vec<ModelPart>,
+    /// Whether it is an upscaler's file.
+    #[prost(bool, tag = "28")]
+    pub(crate) is_upscaler: bool,
 }
 
 /// A part of a model and its file, as the system's bytes.
@@ -148,6 +151,9 @@ pub(crate) struct Start {
     pub(crate) ref_images: Vec<v1::ReferenceImage>,
     #[prost(message, optional, tag = "23")]
     pub(crate) hires: Option<v1::HiresFix>,
+    /// With an upscaler in place of the model: enlarges the picture of `input`.
+    #[prost(message, optional, tag = "28")]
+    pub(crate) upscale: Option<v1::Upscale>,
 }
 
 /// Without the prompts, which reach no log.

@@ -27,6 +27,7 @@ const COMFY_UI_MODELS: Layout = &[
     ("vae", Kind::Vae),
     ("text_encoders", Kind::TextEncoder),
     ("clip", Kind::TextEncoder),
+    ("upscale_models", Kind::Upscaler),
 ];
 
 /// Of the web UI, of Forge and of SD.Next.
@@ -39,6 +40,8 @@ const A1111_ROOT: Layout = &[
     ("models/embeddings", Kind::Embedding),
     ("models/VAE", Kind::Vae),
     ("models/text_encoder", Kind::TextEncoder),
+    ("models/ESRGAN", Kind::Upscaler),
+    ("models/RealESRGAN", Kind::Upscaler),
 ];
 
 /// InvokeAI before keys: `<kind of model>/<what>`.

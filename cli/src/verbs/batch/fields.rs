@@ -190,7 +190,7 @@ fields! {
 }
 
 /// Fields of the contract that a batch has its own mind about.
-const REFUSED: [(&str, &str); 4] = [
+const REFUSED: [(&str, &str); 6] = [
     ("request_id", "a batch names its jobs itself"),
     (
         "timeout",
@@ -198,6 +198,14 @@ const REFUSED: [(&str, &str); 4] = [
     ),
     ("private", "a job outlives its client, so it is kept"),
     ("preview_every_n_steps", "a batch shows no previews"),
+    (
+        "upscaler",
+        "a batch draws; `imgctl upscale` enlarges what it drew",
+    ),
+    (
+        "upscale_scale",
+        "a batch draws; `imgctl upscale` enlarges what it drew",
+    ),
 ];
 
 /// The field of that name; `-` and `_` are the same.
