@@ -171,6 +171,13 @@ pub(crate) fn settings(settings: &v1::Settings) -> Value {
             "width_px": hires.width_px,
             "height_px": hires.height_px,
         })),
+        "upscale": settings.upscale.as_ref().map(|upscale| json!({
+            "upscaler": upscale.upscaler,
+            "sha256": upscale.sha256,
+            "scale": upscale.scale,
+            "network_scale": upscale.network_scale,
+            "image_sha256": upscale.image_sha256,
+        })),
         "max_sequence_length": Some(settings.max_sequence_length).filter(|length| *length > 0),
     })
 }

@@ -159,6 +159,10 @@ fn request(request: &GenerateRequest) -> Value {
         "hires_scale": request.hires.map(|hires| hires.hires_scale),
         "hires_strength": request.hires.and_then(|hires| hires.hires_strength),
         "hires_steps": request.hires.and_then(|hires| hires.hires_steps),
+        "upscale": request.upscale.as_ref().map(|upscale| json!({
+            "upscaler": upscale.upscaler,
+            "scale": upscale.upscale_scale,
+        })),
         "num_images": request.num_images,
         "sampler": named(&request.sampler),
         "schedule": named(&request.schedule),

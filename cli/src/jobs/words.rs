@@ -100,6 +100,14 @@ pub(crate) fn prompt(job: &Job, index: u32) -> &str {
 
 /// The prompt of a job in one line, with a word on how many others it has.
 pub(crate) fn title(job: &Job) -> String {
+    let request = job.request.as_ref();
+    if let Some(upscale) = request.and_then(|request| request.upscale.as_ref()) {
+        let by = match upscale.upscaler.as_str() {
+            "" => "the only upscaler",
+            name => name,
+        };
+        return format!("(a picture enlarged by {})", one_line(by));
+    }
     let first = prompt(job, 0);
     let others = (1..job.image_count)
         .take(job.images.len())

@@ -69,8 +69,13 @@ impl Output {
     /// Decides the target and checks what can be known now: exit status 2 for a wrong name, 73 for one that cannot
     /// be written.
     pub(crate) fn plan(wanted: Wanted<'_>) -> Result<Self, Failure> {
+        Self::plan_as(wanted, DEFAULT_NAME)
+    }
+
+    /// The same with `default_name`, a template, where `-o` names no file.
+    pub(crate) fn plan_as(wanted: Wanted<'_>, default_name: &str) -> Result<Self, Failure> {
         let (target, format) = match wanted.path {
-            None => (in_folder("", wanted)?, wanted.format),
+            None => (in_folder("", wanted, default_name)?, wanted.format),
             Some(path) if path == Path::new("-") => {
                 if wanted.num_images > 1 {
                     let message = "only one picture can go to standard output";
@@ -78,7 +83,7 @@ impl Output {
                 }
                 (Target::Stdout, wanted.format)
             }
-            Some(path) => named(path, wanted)?,
+            Some(path) => named(path, wanted, default_name)?,
         };
         let format = format.unwrap_or(Format::Png);
         Ok(Self {
@@ -200,9 +205,9 @@ pub(crate) fn is_fixed_name(path: &Path) -> bool {
 }
 
 /// The default name in `folder`, which is empty or ends in `/`.
-fn in_folder(folder: &str, wanted: Wanted<'_>) -> Result<Target, Failure> {
+fn in_folder(folder: &str, wanted: Wanted<'_>, default_name: &str) -> Result<Target, Failure> {
     check_folder(Path::new(folder), Path::new(folder))?;
-    let mut template = Template::parse(&format!("{}{DEFAULT_NAME}", template::escape(folder)))?;
+    let mut template = Template::parse(&format!("{}{default_name}", template::escape(folder)))?;
     template.push_variation();
     template.push_extension(wanted.format.unwrap_or(Format::Png).extension());
     let taken = if wanted.overwrites {
@@ -214,7 +219,11 @@ fn in_folder(folder: &str, wanted: Wanted<'_>) -> Result<Target, Failure> {
 }
 
 /// The target that `-o` names, and the format that its extension names.
-fn named(path: &Path, wanted: Wanted<'_>) -> Result<(Target, Option<Format>), Failure> {
+fn named(
+    path: &Path,
+    wanted: Wanted<'_>,
+    default_name: &str,
+) -> Result<(Target, Option<Format>), Failure> {
     let text = path
         .to_str()
         .ok_or_else(|| Failure::usage("the path after -o is not UTF-8"))?;
@@ -223,7 +232,7 @@ fn named(path: &Path, wanted: Wanted<'_>) -> Result<(Target, Option<Format>), Fa
     }
     if path.is_dir() || text.ends_with('/') {
         let folder = format!("{}/", text.trim_end_matches('/'));
-        return Ok((in_folder(&folder, wanted)?, wanted.format));
+        return Ok((in_folder(&folder, wanted, default_name)?, wanted.format));
     }
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Ok((Target::Device(path.to_owned()), wanted.format));

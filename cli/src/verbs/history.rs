@@ -158,6 +158,12 @@ fn outcome(job: &Job) -> String {
 }
 
 fn made_with(settings: &Settings) -> String {
+    if let Some(upscale) = &settings.upscale {
+        return format!(
+            "{}x{}  {} times as long  {}",
+            settings.width_px, settings.height_px, upscale.scale, upscale.upscaler
+        );
+    }
     let schedule = match settings.schedule.as_str() {
         "" => String::new(),
         name => format!(" {name}"),

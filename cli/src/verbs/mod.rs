@@ -18,6 +18,7 @@ mod samplers;
 mod shutdown;
 mod status;
 mod unload;
+mod upscale;
 
 pub(crate) use pull::HubSettings;
 
@@ -40,6 +41,8 @@ pub(crate) enum Verb {
     Explore(Box<explore::Explore>),
     /// Make a picture again from what its file says, and compare
     Replay(Box<replay::Replay>),
+    /// Make pictures larger by a network
+    Upscale(Box<upscale::Upscale>),
     /// Say what a request would do: memory, time, place in the queue
     Plan(Box<plan::Plan>),
     /// List jobs, and steer them
@@ -78,6 +81,7 @@ impl Verb {
             Self::Batch(verb) => verb.prepare(),
             Self::Explore(verb) => verb.prepare(),
             Self::Replay(verb) => verb.prepare(),
+            Self::Upscale(verb) => verb.prepare(),
             Self::Plan(verb) => verb.prepare(),
             Self::Jobs(verb) => verb.prepare(),
             Self::Attach(verb) => verb.prepare(),
@@ -90,6 +94,7 @@ impl Verb {
     pub(crate) fn interrupted(&self) -> Failure {
         match self {
             Self::Generate(verb) => verb.interrupted(),
+            Self::Upscale(verb) => verb.interrupted(),
             Self::Attach(verb) => verb.interrupted(),
             Self::Jobs(verb) => verb.interrupted(),
             Self::Pull(verb) => verb.interrupted(),
@@ -109,6 +114,7 @@ impl Verb {
             Self::Batch(verb) => verb.run(context).await,
             Self::Explore(verb) => verb.run(context).await,
             Self::Replay(verb) => verb.run(context).await,
+            Self::Upscale(verb) => verb.run(context).await,
             Self::Plan(verb) => verb.run(context).await,
             Self::Jobs(verb) => verb.run(context).await,
             Self::Attach(verb) => verb.run(context).await,

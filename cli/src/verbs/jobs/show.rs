@@ -166,6 +166,11 @@ fn asked_for(request: &GenerateRequest) -> String {
         "hires scale",
         request.hires.map(|hires| hires.hires_scale.to_string()),
     );
+    let scale = request.upscale.as_ref();
+    name(
+        "upscale",
+        scale.and_then(|upscale| upscale.upscale_scale.map(|scale| format!("{scale} times"))),
+    );
     name("seed", request.seed.map(|seed| seed.to_string()));
     name("sampler", text(&request.sampler));
     name("schedule", text(&request.schedule));

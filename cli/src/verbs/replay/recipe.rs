@@ -44,6 +44,16 @@ fn of_record(json: &str) -> Result<Recipe, String> {
     let Ok(Value::Object(record)) = serde_json::from_str(json) else {
         return Err("its record is damaged".into());
     };
+    if let Some(upscaler) = record.get("upscaler").and_then(Value::as_str) {
+        let before = record.get("made_of").ok_or_else(|| {
+            format!("it was enlarged by `{upscaler}`, which its record says alone")
+        })?;
+        let mut recipe = of_record(&before.to_string())?;
+        recipe.guesses.push(format!(
+            "it was enlarged by `{upscaler}` afterwards: this one is not; `imgctl upscale` does it"
+        ));
+        return Ok(recipe);
+    }
     let version = record.get("version").and_then(Value::as_u64);
     let mut guesses = Vec::new();
     match version {
