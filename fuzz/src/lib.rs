@@ -33,6 +33,18 @@ pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).expect("a file can be written");
 }
 
+/// A safetensors file with `header`, and small numbers behind it: as many as the largest of the seeds' networks has.
+pub fn with_header(header: &[u8]) -> Vec<u8> {
+    const NUMBERS: usize = 1 << 20;
+    let length = (header.len() as u64).to_le_bytes();
+    let numbers = (0..NUMBERS).flat_map(|at| ((at % 7) as f32 / 64.0 - 0.05).to_le_bytes());
+    length
+        .into_iter()
+        .chain(header.iter().copied())
+        .chain(numbers)
+        .collect()
+}
+
 /// Reads every tensor of a file of weights in each of the ways that layers do, and asks what model it is.
 pub fn read_weights(file: &Path) -> Result<()> {
     let source = Source::single_file(file, None, &[])?;

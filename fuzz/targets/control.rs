@@ -32,14 +32,6 @@ static PLACE: LazyLock<Place> = LazyLock::new(|| {
     }
 });
 
-/// A file of weights with `header`, and with numbers for as much as the network has.
-fn with_header(header: &[u8], whole: &[u8]) -> Vec<u8> {
-    let length = (header.len() as u64).to_le_bytes();
-    let (own, rest) = whole.split_at(8);
-    let own = u64::from_le_bytes(own.try_into().expect("eight bytes"));
-    [&length[..], header, &rest[own as usize..]].concat()
-}
-
 // The first byte says which file the rest is.
 fuzz_target!(|input: &[u8]| {
     let [which, bytes @ ..] = input else {
@@ -51,7 +43,7 @@ fuzz_target!(|input: &[u8]| {
         ["config.json", "diffusion_pytorch_model.safetensors"].map(|name| place.network.join(name));
     let path = match which % 4 {
         0 => {
-            imgd_fuzz::write(&single, &with_header(bytes, &place.weights));
+            imgd_fuzz::write(&single, &imgd_fuzz::with_header(bytes));
             single
         }
         1 => {
@@ -61,12 +53,12 @@ fuzz_target!(|input: &[u8]| {
         }
         2 => {
             imgd_fuzz::write(&config, &place.config);
-            imgd_fuzz::write(&weights, &with_header(bytes, &place.weights));
+            imgd_fuzz::write(&weights, &imgd_fuzz::with_header(bytes));
             place.network.clone()
         }
         _ => {
             let _ = std::fs::remove_file(&config);
-            imgd_fuzz::write(&weights, &with_header(bytes, &place.weights));
+            imgd_fuzz::write(&weights, &imgd_fuzz::with_header(bytes));
             place.network.clone()
         }
     };
