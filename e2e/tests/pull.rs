@@ -107,7 +107,7 @@ fn a_pulled_model_is_drawn_with_by_its_name_and_its_own_settings() {
     }
     let listed = daemon.run(["models"]).ok();
     assert!(
-        listed.stdout.contains("sd:1.5   loaded"),
+        listed.stdout.contains("sd:1.5   cache  loaded"),
         "{}",
         listed.stdout
     );

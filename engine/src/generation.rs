@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Borders, Error, InitImage, Notice, Request, Result, Settings,
@@ -17,6 +16,7 @@ use crate::{
     init::Kept,
     references::Reference,
     sampling::{Sampler, SamplerState, noise},
+    sealed::{Blocks, Magic, seal},
 };
 
 /// One picture in flight.
@@ -169,10 +169,9 @@ impl Generation {
     /// The state as bytes: the same bytes for the same state, on every run. Decoding is no part of it: a generation
     /// that was decoded in part is saved as it was before.
     ///
-    /// Text and pictures are encoded again by [`crate::Model::restore`]: embeddings are large. Layout:
-    /// magic, then blocks, each with its length in eight little-endian bytes (JSON header, sampler, noise, latents, and
-    /// the files of a picture and its mask, empty without them, of each ControlNet's picture, and of each picture to look at), then the
-    /// SHA-256 of all before.
+    /// Text and pictures are encoded again by [`crate::Model::restore`]: embeddings are large. Its blocks are a JSON header,
+    /// sampler, noise, latents, and the files of a picture and its mask, empty without them, of each ControlNet's picture, and of
+    /// each picture to look at.
     pub fn save(&self) -> Result<Vec<u8>> {
         let header = Header {
             request: self.request.clone(),
@@ -195,34 +194,24 @@ impl Generation {
             .iter()
             .flat_map(|value| value.to_le_bytes())
             .collect();
-        let mut bytes = MAGIC.to_vec();
         let of_controls = self.request.controls.iter().map(|control| &control.image);
         let to_look_at = self.request.ref_images.iter().map(|picture| &picture.image);
+        let (sampler, noise) = (self.sampler.save().to_bytes(), self.noise.save());
+        let mask = init.and_then(|init| init.mask.as_deref());
         let blocks = [
-            header,
-            self.sampler.save().to_bytes(),
-            self.noise.save(),
-            latents,
-            init.map(|init| init.image.to_vec()).unwrap_or_default(),
-            init.and_then(|init| init.mask.as_ref())
-                .map(|mask| mask.to_vec())
-                .unwrap_or_default(),
+            &header[..],
+            &sampler,
+            &noise,
+            &latents,
+            init.map_or(&[], |init| &init.image),
+            mask.unwrap_or_default(),
         ];
-        for block in blocks
-            .into_iter()
-            .chain(of_controls.chain(to_look_at).map(|image| image.to_vec()))
-        {
-            bytes.extend_from_slice(&(block.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(&block);
-        }
-        let digest = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&digest);
-        Ok(bytes)
+        let pictures = of_controls.chain(to_look_at).map(|image| &image[..]);
+        Ok(seal(MAGIC, blocks.into_iter().chain(pictures)))
     }
 }
 
-const MAGIC: &[u8; 8] = b"imgdgen2";
-const DIGEST_BYTES: usize = 32;
+const MAGIC: &Magic = b"imgdgen2";
 
 /// The part of a saved generation that is written as JSON.
 #[derive(Serialize, Deserialize)]
@@ -266,30 +255,10 @@ pub(crate) struct Saved {
 impl Saved {
     /// Reads what [`Generation::save`] wrote. Fails on any damage.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
-        let damaged = |what: &str| Error::model(format!("saved generation: {what}"));
-        let (body, digest) = bytes
-            .len()
-            .checked_sub(DIGEST_BYTES)
-            .map(|at| bytes.split_at(at))
-            .ok_or_else(|| damaged("too short"))?;
-        if Sha256::digest(body).as_slice() != digest {
-            return Err(damaged("checksum does not match: the bytes are damaged"));
-        }
-        let mut rest = body
-            .strip_prefix(MAGIC)
-            .ok_or_else(|| damaged("written by another version"))?;
-        let mut block = || {
-            let (length, after) = rest.split_first_chunk::<8>()?;
-            let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-            let (block, after) = after.split_at_checked(length)?;
-            rest = after;
-            Some(block)
-        };
-        let mut next = || block().ok_or_else(|| damaged("a block is cut off"));
-        let (header, sampler, noise, latents) = (next()?, next()?, next()?, next()?);
-        let (image, mask) = (next()?, next()?);
+        let mut blocks = Blocks::open(bytes, MAGIC, "saved generation")?;
+        let [header, sampler, noise, latents, image, mask] = blocks.next_ones()?;
         let mut header: Header = serde_json::from_slice(header)
-            .map_err(|error| damaged("header cannot be read").with_source(error))?;
+            .map_err(|error| blocks.damaged("header cannot be read").with_source(error))?;
         header.request.init = header.init.map(|init| InitImage {
             mask: Some(mask)
                 .filter(|mask| !mask.is_empty())
@@ -301,14 +270,14 @@ impl Saved {
             ..InitImage::new(Bytes::copy_from_slice(image))
         });
         for control in &mut header.request.controls {
-            control.image = Bytes::copy_from_slice(next()?);
+            control.image = Bytes::copy_from_slice(blocks.next()?);
         }
         for picture in &mut header.request.ref_images {
-            picture.image = Bytes::copy_from_slice(next()?);
+            picture.image = Bytes::copy_from_slice(blocks.next()?);
         }
         let (values, tail) = latents.as_chunks::<4>();
         if !tail.is_empty() {
-            return Err(damaged("latents are cut off"));
+            return Err(blocks.damaged("latents are cut off"));
         }
         Ok(Self {
             is_in_second_pass: header.is_in_second_pass,

@@ -47,6 +47,7 @@ mod references;
 mod request;
 mod resolve;
 pub mod sampling;
+mod sealed;
 pub mod text;
 mod upscale;
 pub mod vae;

@@ -233,8 +233,8 @@ fn names() -> Vec<Refusal> {
         "a//b",
         "a/",
         "a/b/c/d/e",
-        "a b",
-        "é",
+        "a ",
+        " a",
         "~/model",
         "C:\\model",
         "https://host/model",
@@ -256,7 +256,7 @@ fn names() -> Vec<Refusal> {
             "model",
         ));
     }
-    for name in ["startr", "STARTER", "nonesuch", "org/model"] {
+    for name in ["startr", "STARTER", "nonesuch", "org/model", "a b", "é"] {
         for (verb, ask) in [
             ("describe", Ask::Describe(name.to_owned())),
             ("unload", Ask::Unload(name.to_owned())),

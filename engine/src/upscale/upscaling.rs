@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::request::{UpscaleRequest, UpscaleSettings, enlarged, scale};
 use super::tiles::Tiles;
@@ -10,6 +9,7 @@ use super::{Kind, Upscaler, metadata};
 use crate::generation::Fingerprint;
 use crate::image::{self, Format, Rgb8, Texts, encode_with, read_with_alpha};
 use crate::kernels;
+use crate::sealed::{Blocks, Magic, seal};
 use crate::{Error, NUMERICS, Notice, Precision, Result};
 
 /// The request's name of the picture.
@@ -137,9 +137,8 @@ impl Upscaling {
         })
     }
 
-    /// The state as bytes: the same bytes for the same state. Layout: magic, then blocks, each with its length in eight
-    /// little-endian bytes (JSON header, the picture's file, the rows of the network's picture that have begun), then the
-    /// SHA-256 of all before.
+    /// The state as bytes: the same bytes for the same state. Its blocks are a JSON header, the picture's file, and the
+    /// rows of the network's picture that have begun.
     pub fn save(&self) -> Result<Vec<u8>> {
         let header = Header {
             request: self.request.clone(),
@@ -151,16 +150,7 @@ impl Upscaling {
             Error::internal("write the enlargement's header").with_source(error)
         })?;
         let rows = &self.made.pixels[..self.bytes_made()];
-        let mut bytes =
-            Vec::with_capacity(header.len() + self.request.image.len() + rows.len() + 64);
-        bytes.extend_from_slice(MAGIC);
-        for block in [&header, &self.request.image[..], rows] {
-            bytes.extend_from_slice(&(block.len() as u64).to_le_bytes());
-            bytes.extend_from_slice(block);
-        }
-        let digest = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&digest);
-        Ok(bytes)
+        Ok(seal(MAGIC, [&header, &self.request.image[..], rows]))
     }
 
     /// Bytes of the network's picture that tiles have begun to fill.
@@ -284,7 +274,7 @@ impl Upscaler {
             upscaling.done = header.done;
             let begun = upscaling.bytes_made();
             if header.done > upscaling.tile_count() || made.len() != begun {
-                return Err(damaged("pixels of another size"));
+                return Err(Error::model(format!("{SAVED}: pixels of another size")));
             }
             upscaling.made.pixels[..begun].copy_from_slice(made);
         }
@@ -337,8 +327,9 @@ pub(super) fn resolve(
     Ok((settings, tiles))
 }
 
-const MAGIC: &[u8; 8] = b"imgdups1";
-const DIGEST_BYTES: usize = 32;
+const MAGIC: &Magic = b"imgdups1";
+/// What is saved, for messages.
+const SAVED: &str = "saved enlargement";
 
 /// The part of a saved enlargement that is written as JSON.
 #[derive(Serialize, Deserialize)]
@@ -349,35 +340,12 @@ struct Header {
     done: usize,
 }
 
-fn damaged(what: &str) -> Error {
-    Error::model(format!("saved enlargement: {what}"))
-}
-
 /// Reads what [`Upscaling::save`] wrote: the header with the picture's file, and the pixels. Fails on any damage.
 fn read(bytes: &[u8]) -> Result<(Header, &[u8])> {
-    let (body, digest) = bytes
-        .len()
-        .checked_sub(DIGEST_BYTES)
-        .map(|at| bytes.split_at(at))
-        .ok_or_else(|| damaged("too short"))?;
-    if Sha256::digest(body).as_slice() != digest {
-        return Err(damaged("checksum does not match: the bytes are damaged"));
-    }
-    let mut rest = body
-        .strip_prefix(MAGIC)
-        .ok_or_else(|| damaged("written by another version"))?;
-    let mut next = || {
-        let (length, after) = rest.split_first_chunk::<8>()?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
-        let (block, after) = after.split_at_checked(length)?;
-        rest = after;
-        Some(block)
-    };
-    let (Some(header), Some(image), Some(made)) = (next(), next(), next()) else {
-        return Err(damaged("a block is cut off"));
-    };
+    let mut blocks = Blocks::open(bytes, MAGIC, SAVED)?;
+    let [header, image, made] = blocks.next_ones()?;
     let mut header: Header = serde_json::from_slice(header)
-        .map_err(|error| damaged("header cannot be read").with_source(error))?;
+        .map_err(|error| blocks.damaged("header cannot be read").with_source(error))?;
     header.request.image = Bytes::copy_from_slice(image);
     Ok((header, made))
 }
