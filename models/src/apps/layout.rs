@@ -205,6 +205,11 @@ mod tests {
             [
                 ("ComfyUI", Kind::Model, "models/checkpoints".to_owned()),
                 ("ComfyUI", Kind::Lora, "models/loras".to_owned()),
+                (
+                    "ComfyUI",
+                    Kind::Upscaler,
+                    "models/upscale_models".to_owned()
+                ),
             ]
         );
         let portable = tree(&["ComfyUI/folder_paths.py", "ComfyUI/models/unet/a"]);
