@@ -88,7 +88,9 @@ mod tests {
     #[test]
     fn blocks_come_back_and_damage_is_told() {
         let bytes = seal(MAGIC, [&b"one"[..], b"", b"three"]);
-        let open = |bytes| Blocks::open(bytes, MAGIC, "a state");
+        fn open(bytes: &[u8]) -> Result<Blocks<'_>> {
+            Blocks::open(bytes, MAGIC, "a state")
+        }
         let mut blocks = open(&bytes).unwrap();
         for block in [&b"one"[..], b"", b"three"] {
             assert_eq!(blocks.next().unwrap(), block);
@@ -109,7 +111,8 @@ mod tests {
     fn lengths_beyond_the_end_are_none() {
         let mut body = MAGIC.to_vec();
         body.extend_from_slice(&u64::MAX.to_le_bytes());
-        body.extend_from_slice(&Sha256::digest(&body.clone()));
+        let digest = Sha256::digest(&body);
+        body.extend_from_slice(&digest);
         let mut blocks = Blocks::open(&body, MAGIC, "a state").unwrap();
         assert!(blocks.next().is_err());
     }

@@ -5,8 +5,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use imgd_engine::upscale::{UpscaleRequest, Upscaler, inspect_upscaler};
-use imgd_engine::{OpenOptions, Precision, Result};
+use imgd_engine::{OpenOptions, Precision, Result, UpscaleRequest, Upscaler, inspect_upscaler};
 use libfuzzer_sys::fuzz_target;
 
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| imgd_fuzz::folder().join("net.safetensors"));
