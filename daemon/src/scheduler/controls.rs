@@ -7,7 +7,7 @@ use imgd_proto::v1::Precision;
 use super::{Order, Work, actor::Actor, desk::Desk};
 use crate::{engine::ModelKey, queue::JobId};
 
-/// As many the engine keeps from one picture to the next.
+/// As many as the engine keeps from one picture to the next (`engine/src/controls/cache.rs`).
 const KEPT: usize = 2;
 
 impl Actor {

@@ -550,6 +550,15 @@ fn precision(key: &ModelKey) -> Precision {
     }
 }
 
+/// A precision in the contract's words.
+pub(super) fn used_precision(precision: Precision) -> v1::Precision {
+    match precision {
+        Precision::Auto => v1::Precision::Auto,
+        Precision::F32 => v1::Precision::F32,
+        Precision::Bf16 => v1::Precision::Bf16,
+    }
+}
+
 pub(super) fn settings(settings: &Settings) -> v1::Settings {
     v1::Settings {
         model: settings.model.clone(),
@@ -564,12 +573,7 @@ pub(super) fn settings(settings: &Settings) -> v1::Settings {
         schedule: settings.schedule.clone(),
         prediction: settings.prediction.clone(),
         clip_skip: settings.clip_skip,
-        precision: match settings.precision {
-            Precision::Auto => v1::Precision::Auto,
-            Precision::F32 => v1::Precision::F32,
-            Precision::Bf16 => v1::Precision::Bf16,
-        }
-        .into(),
+        precision: used_precision(settings.precision).into(),
         strength: settings.strength,
         is_guided: settings.is_guided(),
         prompt_syntax: match settings.prompt_syntax {
@@ -621,11 +625,7 @@ fn described(key: &ModelKey, info: ModelInfo) -> v1::Model {
         });
     v1::Model {
         name: key.name.clone(),
-        path: key
-            .directory
-            .as_deref()
-            .map(|path| String::from_utf8_lossy(path).into_owned())
-            .unwrap_or_default(),
+        path: key.shown_path(),
         family: info.family,
         pipeline_class: info.pipeline_class,
         parameter_count: info.parameter_count,

@@ -1,9 +1,12 @@
 //! Upscalers and enlargements in the contract's words.
 
-use imgd_engine::{Precision, UpscaleRequest, UpscaleSettings, UpscalerInfo};
+use imgd_engine::{UpscaleRequest, UpscaleSettings, UpscalerInfo};
 use imgd_proto::v1;
 
-use super::wire::{ModelKey, Start};
+use super::{
+    backend::used_precision,
+    wire::{ModelKey, Start},
+};
 
 /// Side of a picture whose memory is told where no picture is known.
 const TYPICAL_SIDE_PX: u32 = 1024;
@@ -25,7 +28,7 @@ pub(super) fn settings(settings: &UpscaleSettings) -> v1::Settings {
         model: settings.upscaler.clone(),
         width_px: settings.width_px,
         height_px: settings.height_px,
-        precision: precision(settings.precision).into(),
+        precision: used_precision(settings.precision).into(),
         prompt_syntax: v1::PromptSyntax::Plain.into(),
         upscale: Some(v1::UsedUpscale {
             upscaler: settings.upscaler.clone(),
@@ -45,11 +48,7 @@ pub(super) fn described(key: &ModelKey, info: UpscalerInfo) -> v1::Model {
     let pixels = u64::from(TYPICAL_SIDE_PX).pow(2);
     v1::Model {
         name: key.name.clone(),
-        path: key
-            .directory
-            .as_deref()
-            .map(|path| String::from_utf8_lossy(path).into_owned())
-            .unwrap_or_default(),
+        path: key.shown_path(),
         family: "upscaler".to_owned(),
         pipeline_class: info.network.to_owned(),
         parameter_count: info.parameter_count,
@@ -62,7 +61,7 @@ pub(super) fn described(key: &ModelKey, info: UpscalerInfo) -> v1::Model {
             model: key.name.clone(),
             width_px: TYPICAL_SIDE_PX,
             height_px: TYPICAL_SIDE_PX,
-            precision: precision(info.precision).into(),
+            precision: used_precision(info.precision).into(),
             ..v1::Settings::default()
         }),
         components: vec![v1::ModelComponent {
@@ -73,13 +72,5 @@ pub(super) fn described(key: &ModelKey, info: UpscalerInfo) -> v1::Model {
         }],
         // What its name says is not the engine's.
         ..v1::Model::default()
-    }
-}
-
-fn precision(precision: Precision) -> v1::Precision {
-    match precision {
-        Precision::Auto => v1::Precision::Auto,
-        Precision::F32 => v1::Precision::F32,
-        Precision::Bf16 => v1::Precision::Bf16,
     }
 }

@@ -36,6 +36,15 @@ pub(crate) struct ModelKey {
     pub(crate) is_upscaler: bool,
 }
 
+impl ModelKey {
+    /// Its directory or file for people; empty for the model inside the program.
+    pub(super) fn shown_path(&self) -> String {
+        let path = self.directory.as_deref();
+        path.map(|path| String::from_utf8_lossy(path).into_owned())
+            .unwrap_or_default()
+    }
+}
+
 /// A part of a model and its file, as the system's bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Message)]
 pub(crate) struct ModelPart {
