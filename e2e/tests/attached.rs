@@ -14,7 +14,7 @@ use imgd_e2e::{
 use imgd_proto::v1::{GenerateRequest, Job, JobState, SubmitJobRequest};
 use rustix::process::Signal;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(120);
 
 /// Jobs whose request has this name, newest first.
 async fn named(line: &Line, name: &str) -> Vec<Job> {
@@ -25,6 +25,17 @@ async fn named(line: &Line, name: &str) -> Vec<Job> {
             .is_some_and(|request| request.prompt == name)
     });
     jobs
+}
+
+/// The one job of this name, once it is in the history: an attached job is there from its beginning.
+async fn is_there(line: &Line, name: &str) -> Job {
+    for _ in 0..500 {
+        if let [job] = &named(line, name).await[..] {
+            return job.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no job of {name:?} came into the history");
 }
 
 #[test]
@@ -57,16 +68,7 @@ fn a_killed_client_cancels_its_own_job_and_no_other() {
         let detached = submitting.submit(request).await.unwrap().job.unwrap();
         drop(submitting);
 
-        let is_there = || async { named(&line, "attached").await.len() == 1 };
-        for _ in 0..500 {
-            if is_there().await {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        let [attached] = &named(&line, "attached").await[..] else {
-            panic!("an attached job is in the history from its beginning");
-        };
+        let attached = is_there(&line, "attached").await;
         assert!(attached.attached && !detached.attached);
         let begun = line
             .job_when(&attached.id, SOON, |job| job.started.is_some())
@@ -101,7 +103,7 @@ fn an_attached_job_of_a_killed_daemon_is_cancelled_and_a_detached_one_goes_on() 
             width_px: Some(128),
             height_px: Some(128),
             num_inference_steps: Some(40),
-            num_images: Some(20),
+            num_images: Some(5),
             seed: Some(7),
             ..GenerateRequest::default()
         };
@@ -115,8 +117,7 @@ fn an_attached_job_of_a_killed_daemon_is_cancelled_and_a_detached_one_goes_on() 
         line.job_when(&detached, SOON, |job| job.started.is_some())
             .await
             .unwrap();
-        let attached = named(&line, "attached").await[0].id.clone();
-        (attached, detached)
+        (is_there(&line, "attached").await.id, detached)
     });
     thread::sleep(Duration::from_millis(300));
     daemon.kill();
