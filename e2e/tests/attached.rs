@@ -98,26 +98,28 @@ fn an_attached_job_of_a_killed_daemon_is_cancelled_and_a_detached_one_goes_on() 
     let socket = daemon.socket();
     let (attached, detached) = runtime.block_on(async {
         let line = Line::to(&socket);
-        let request = |prompt: &str| GenerateRequest {
+        // Of the attached one there is more than can be drawn before the daemon is killed.
+        let request = |prompt: &str, steps: u32, images: u32| GenerateRequest {
             prompt: prompt.into(),
             width_px: Some(128),
             height_px: Some(128),
-            num_inference_steps: Some(40),
-            num_images: Some(5),
+            num_inference_steps: Some(steps),
+            num_images: Some(images),
             seed: Some(7),
             ..GenerateRequest::default()
         };
-        let other = Line::to(&socket);
-        tokio::spawn(async move { other.generate(request("attached")).await });
         let submit = SubmitJobRequest {
-            generate: Some(request("detached")),
+            generate: Some(request("detached", 100, 3)),
             ..SubmitJobRequest::default()
         };
+        let has_started = |job: &Job| job.started.is_some();
         let detached = line.submit(submit).await.unwrap().job.unwrap().id;
-        line.job_when(&detached, SOON, |job| job.started.is_some())
-            .await
-            .unwrap();
-        (is_there(&line, "attached").await.id, detached)
+        line.job_when(&detached, SOON, has_started).await.unwrap();
+        let other = Line::to(&socket);
+        tokio::spawn(async move { other.generate(request("attached", 1000, 4)).await });
+        let attached = is_there(&line, "attached").await.id;
+        line.job_when(&attached, SOON, has_started).await.unwrap();
+        (attached, detached)
     });
     thread::sleep(Duration::from_millis(300));
     daemon.kill();
