@@ -56,7 +56,7 @@ pub fn no_orphans(root: &Path) -> io::Result<Vec<String>> {
                 home.join("main.rs"),
                 home.with_extension("rs"),
             ];
-            // a module may also be declared under another name, by its path: `#[path = "limits_tests.rs"]`
+            // a module may also be declared under another name, by its path: `#[path = "name_tests.rs"]`
             let by_path = format!("\"{name}.rs\"");
             let siblings = files(root, &home.to_string_lossy(), "rs")?;
             let declared = homes

@@ -1,10 +1,15 @@
 use proptest::prelude::*;
 
-use super::*;
-use crate::v1::{HiresFix, ImageInput, ImageVariation, ModelPart, Upscale};
+use std::time::Duration;
 
-const IMAGE_PROTO: &str = include_str!("../imgd/v1/image.proto");
-const JOB_PROTO: &str = include_str!("../imgd/v1/job.proto");
+use super::{work::check_budget, *};
+use crate::v1::{
+    Control, ControlPreprocess, GenerateRequest, HiresFix, ImageFormat, ImageInput, ImageVariation,
+    ModelPart, ReferenceImage, SubmitJobRequest, Upscale,
+};
+
+const IMAGE_PROTO: &str = include_str!("../../imgd/v1/image.proto");
+const JOB_PROTO: &str = include_str!("../../imgd/v1/job.proto");
 
 /// The comment above a field of the first request that has it, its lines joined.
 fn comment_of(field: &str) -> String {
