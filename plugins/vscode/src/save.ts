@@ -1,7 +1,7 @@
 // Writing a picture's file: whole or not at all, and never over another one.
 
 import { randomBytes } from "node:crypto";
-import { link, mkdir, open, rm, writeFile } from "node:fs/promises";
+import { link, mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, extname, isAbsolute, join } from "node:path";
 
 import { Failure } from "./client/failure";
@@ -30,7 +30,11 @@ export function folderFor({ configured, document, workspace }: Places, env: Node
   return document ?? workspace;
 }
 
-/** Writes a file into a folder, which is made where it is missing. A name that is taken gets a number: `name-2`, `name-3`… */
+/**
+ * Writes a file into a folder, which is made where it is missing.
+ *
+ * A name that is taken gets a number, `name-2`, `name-3`…; where the very same picture has it, that one stays alone.
+ */
 export async function save(folder: string, name: string, bytes: Uint8Array): Promise<string> {
   try {
     await mkdir(folder, { recursive: true });
@@ -60,6 +64,9 @@ async function put(path: string, bytes: Uint8Array): Promise<string> {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
           throw error;
         }
+        if (await isSame(named, bytes)) {
+          return named;
+        }
       }
     }
   } finally {
@@ -87,6 +94,16 @@ async function take(partial: string, path: string, bytes: Uint8Array): Promise<v
     } finally {
       await file.close();
     }
+  }
+}
+
+/** Whether the file at the path has these bytes. What cannot be read has others. */
+async function isSame(path: string, bytes: Uint8Array): Promise<boolean> {
+  try {
+    const { size } = await stat(path);
+    return size === bytes.length && (await readFile(path)).equals(bytes);
+  } catch {
+    return false;
   }
 }
 
