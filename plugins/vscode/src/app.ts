@@ -7,7 +7,8 @@ import { connect, type Connection } from "./client/connection";
 import { draw } from "./client/drawing";
 import { Failure, toFailure } from "./client/failure";
 import { History } from "./history";
-import { Run, Runs } from "./runs";
+import { Run } from "./run";
+import { Runs } from "./runs";
 import { readSettings, type Settings } from "./settings";
 import { failureWords, settingOf } from "./text/words";
 
@@ -32,8 +33,10 @@ export class App {
 
   /** The editor that a picture would go into; `undefined` where none is open. */
   get lastEditor(): vscode.TextEditor | undefined {
-    const open = vscode.window.visibleTextEditors;
-    return vscode.window.activeTextEditor ?? open.find((editor) => editor.document === this.editor?.document) ?? open[0];
+    const { activeTextEditor, visibleTextEditors: visible } = vscode.window;
+    // One behind the gallery's tab is not visible, and is still where the person was.
+    const last = this.editor?.document.isClosed ? undefined : this.editor;
+    return activeTextEditor ?? visible.find((editor) => editor.document === last?.document) ?? last ?? visible[0];
   }
 
   /** Settings as they are for a document or a folder. */
@@ -45,14 +48,18 @@ export class App {
   /** Runs `use` with a connection, and closes it. */
   async withDaemon<T>(use: (connection: Connection) => Promise<T>, autostart?: boolean): Promise<T> {
     const settings = this.settings();
-    const connection = await connect({
+    let starting: vscode.Disposable | undefined;
+    const connecting = connect({
       protoFolder: join(this.context.extensionPath, "dist/proto"),
       socket: settings.socket,
       imgctl: settings.imgctlPath,
       autostart: autostart ?? settings.autostart,
       env: process.env,
-      onStarting: () => vscode.window.setStatusBarMessage("$(sync~spin) starting imgd", 5000),
+      onStarting: () => {
+        starting ??= vscode.window.setStatusBarMessage("$(sync~spin) starting imgd");
+      },
     });
+    const connection = await connecting.finally(() => starting?.dispose());
     try {
       return await use(connection);
     } finally {

@@ -6,7 +6,7 @@ import * as vscode from "vscode";
 import type { App } from "./app";
 import { Failure } from "./client/failure";
 import { pngSize } from "./recipe";
-import type { Run } from "./runs";
+import type { Run } from "./run";
 import { folderFor, save } from "./save";
 import { paragraph, shifted } from "./text/anchor";
 import { link, relativePath, styleOf } from "./text/link";

@@ -8,7 +8,7 @@ import { toSecs } from "../client/drawing";
 import { Failure, toFailure } from "../client/failure";
 import type { GetStatusResponse__Output as Status } from "../contract/imgd/v1/GetStatusResponse";
 import type { ListModelsResponse__Output as Models } from "../contract/imgd/v1/ListModelsResponse";
-import { bytes, duration, shortModel } from "../text/words";
+import { bytes, duration, failureWords, pictures, shortModel } from "../text/words";
 
 const STARTED_BY: Record<string, string> = {
   STARTED_BY_HAND: "by hand",
@@ -50,7 +50,7 @@ async function showStatus(app: App): Promise<void> {
     if (failure.reason !== "DAEMON_UNAVAILABLE") {
       throw failure;
     }
-    const chosen = await vscode.window.showInformationMessage(`imgd: ${failure.message}`, "Start It");
+    const chosen = await vscode.window.showInformationMessage(failureWords(failure), "Start It");
     if (chosen) {
       await app.withDaemon(async () => undefined, true);
       await showStatus(app);
@@ -69,7 +69,7 @@ export function statusLines(status: Status, socket: string): string[] {
     ["Queue", queue ? `${queue.running} running, ${queue.waiting} waiting` : undefined],
     ["In memory", models.join(", ") || "no model"],
     ["Memory", memory ? `${bytes(Number(memory.available_bytes))} of ${bytes(Number(memory.total_bytes))} available` : undefined],
-    ["Kept", library ? `${library.images} pictures, ${bytes(Number(library.size_bytes))}` : undefined],
+    ["Kept", library ? `${pictures(library.images)}, ${bytes(Number(library.size_bytes))}` : undefined],
     ["Device", device ? `${device.name}, ${device.description}` : undefined],
   ];
   return lines.flatMap(([name, text]) => (text === undefined ? [] : [`${name}: ${text}`]));

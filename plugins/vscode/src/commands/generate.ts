@@ -7,7 +7,7 @@ import type { App } from "../app";
 import { Failure } from "../client/failure";
 import type { GenerateRequest } from "../contract/imgd/v1/GenerateRequest";
 import { Anchor, pictureFolder, savePicture } from "../documents";
-import { Run } from "../runs";
+import { Run } from "../run";
 import { toRequest } from "../settings";
 import { ofFrontMatter, ofSelection } from "../text/prompt";
 import { askPrompt } from "../ui/ask";

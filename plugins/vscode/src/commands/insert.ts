@@ -7,7 +7,7 @@ import type { App } from "../app";
 import { Failure } from "../client/failure";
 import { recent } from "../client/library";
 import { Anchor, insertPicture, pictureFolder, pictureName, requireLinkable, savePicture } from "../documents";
-import { Run } from "../runs";
+import { Run } from "../run";
 import { toRequest } from "../settings";
 import { ofSelection } from "../text/prompt";
 import { askPrompt } from "../ui/ask";

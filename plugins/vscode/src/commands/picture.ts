@@ -11,7 +11,7 @@ import type { GenerateRequest } from "../contract/imgd/v1/GenerateRequest";
 import type { ListModelsResponse__Output as Models } from "../contract/imgd/v1/ListModelsResponse";
 import { pictureName, savePicture } from "../documents";
 import { recipe } from "../recipe";
-import { Run } from "../runs";
+import { Run } from "../run";
 import { service, toRequest } from "../settings";
 import { askPrompt, askStrength } from "../ui/ask";
 

@@ -25,6 +25,9 @@ export function progressWords(progress: Progress): string {
     case "started":
       return "beginning";
     case "step": {
+      if (progress.step === progress.count) {
+        return "finishing";
+      }
       const eta = progress.etaSecs === undefined ? "" : ` · ${duration(progress.etaSecs)} left`;
       return `step ${progress.step} of ${progress.count}${eta}`;
     }
@@ -46,11 +49,15 @@ export function fraction(progress: Progress): number | undefined {
 }
 
 /** A failure as a message: what happened, and what to do. */
-export function failureWords(failure: Failure): string {
-  const begin = failure.message.charAt(0).toUpperCase() + failure.message.slice(1);
-  const hint = failure.hint ? ` ${failure.hint.charAt(0).toUpperCase()}${failure.hint.slice(1)}` : "";
-  const stop = /[.!?…]$/.test(begin) ? "" : ".";
-  return `imgd: ${begin}${stop}${hint}${hint && !/[.!?…]$/.test(hint) ? "." : ""}`;
+export function failureWords({ message, hint }: Failure): string {
+  const what = sentence(message);
+  // The name stands before it already.
+  const named = what.startsWith("imgd ") ? what : `imgd: ${what}`;
+  return hint ? `${named} ${hint.charAt(0).toUpperCase()}${sentence(hint.slice(1))}` : named;
+}
+
+function sentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
 /** The setting that says the field at fault, where one does. */
@@ -83,6 +90,11 @@ export function bytes(count: number): string {
     at += 1;
   }
   return `${at === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[at]}`;
+}
+
+/** A number of pictures. */
+export function pictures(count: number | string): string {
+  return String(count) === "1" ? "1 picture" : `${count} pictures`;
 }
 
 /** The last part of a model's path. */

@@ -6,7 +6,7 @@ import type { App } from "../app";
 import type { Connection } from "../client/connection";
 import { Failure, toFailure } from "../client/failure";
 import { fetchPicture, type Kept, recent } from "../client/library";
-import { Run } from "../runs";
+import { Run } from "../run";
 import { failureWords } from "../text/words";
 import type { FromGallery, Item, ToGallery } from "../webview/messages";
 import { again, cannotRepeat, details } from "./view";

@@ -3,7 +3,7 @@
 import * as vscode from "vscode";
 
 import type { App } from "../app";
-import { Run } from "../runs";
+import { Run } from "../run";
 import type { FromPanel, ToPanel } from "../webview/messages";
 import { runView } from "./view";
 import { Panel } from "./webview";

@@ -7,7 +7,7 @@ import { sizeOf } from "../client/library";
 import type { GenerateRequest } from "../contract/imgd/v1/GenerateRequest";
 import type { Settings__Output as Settings } from "../contract/imgd/v1/Settings";
 import { pngSize } from "../recipe";
-import type { Run } from "../runs";
+import type { Run } from "../run";
 import { bytes, shortModel } from "../text/words";
 import type { RunView } from "../webview/messages";
 

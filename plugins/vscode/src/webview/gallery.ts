@@ -1,5 +1,6 @@
 // The gallery's page: thumbnails, and beside them what is known of the chosen one.
 
+import { pictures } from "../text/words";
 import { button, definitions, element, extension, pictureUrl, root } from "./dom";
 import type { FromGallery, Item, ToGallery } from "./messages";
 
@@ -42,7 +43,7 @@ function choose(index: number): void {
   });
   const repeat = button("Again", () => act("again"), { disabled: item.cannotRepeat !== "", title: item.cannotRepeat || "Draw it once more, with another seed" });
   about.replaceChildren(
-    element("img", { src: urls[index] ?? "", alt: item.prompt }),
+    element("img", { src: urls[index] ?? "", alt: "" }),
     element("h1", {}, item.prompt || "(no prompt)"),
     element(
       "div",
@@ -106,7 +107,7 @@ window.addEventListener("message", ({ data }: MessageEvent<ToGallery>) => {
       }
       add(data.items);
       more.hidden = !data.isMore;
-      words.textContent = items.length === 0 ? "There are no pictures yet. Draw one." : `${items.length} pictures`;
+      words.textContent = items.length === 0 ? "There are no pictures yet. Draw one." : pictures(items.length);
       choose(data.isFirst ? 0 : chosen);
       break;
   }

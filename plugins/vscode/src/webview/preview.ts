@@ -89,6 +89,8 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
   }
 });
 
+image.addEventListener("load", () => image.style.setProperty("--blur", `${image.clientWidth / image.naturalWidth / 3}px`));
+
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.dataset["state"] === "busy") {
     send("cancel");

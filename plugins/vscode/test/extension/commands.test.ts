@@ -124,7 +124,7 @@ test("a wrong setting is named, and a click leads to it", async () => {
   stub.prompt = "a red apple";
   stub.answer = (actions) => actions.find((action) => action === "Open Setting");
   await stub.run("imgd.generate");
-  assert.match(stub.messages.at(-1)?.text ?? "", /^imgd: Width_px is 7/);
+  assert.match(stub.messages.at(-1)?.text ?? "", /^imgd: width_px is 7/);
   await until("the settings", () => stub.foreign.length > 0);
   assert.deepEqual(stub.foreign, [["workbench.action.openSettings", ["imgd.width"]]]);
 });

@@ -151,7 +151,7 @@ export class Stub {
       },
       tabGroups: { activeTabGroup: { activeTab: undefined } },
       onDidChangeActiveTextEditor: never,
-      setStatusBarMessage: (text: string) => stub.statusTexts.push(text),
+      setStatusBarMessage: (text: string) => (stub.statusTexts.push(text), new Disposable(() => undefined)),
       showInformationMessage: this.say("information"),
       showErrorMessage: this.say("error"),
       showInputBox: async ({ validateInput }: { validateInput(text: string): string | undefined }) =>

@@ -116,7 +116,7 @@ test("documents that have no place on a disk, and languages without links, are r
   };
   await refused(new TextDocument(new Uri("untitled", "Untitled-1"), "markdown", ""), /not saved yet.*Save it first/);
   await refused(new TextDocument(new Uri("vscode-vfs", "/github/a/b.md"), "markdown", ""), /no file on a disk \(`vscode-vfs:`\)/);
-  await refused(new TextDocument(Uri.file(join(workspace, "main.rs")), "rust", ""), /No link to a picture is known for the language `rust`/);
+  await refused(new TextDocument(Uri.file(join(workspace, "main.rs")), "rust", ""), /no link to a picture is known for the language `rust`/);
   assert.deepEqual(stub.messages.at(-1)?.actions, ["Open Setting"]);
 });
 

@@ -7,11 +7,12 @@ import { bytes, duration, failureWords, fraction, progressWords, settingOf } fro
 
 test("a failure is a sentence, with what to do behind it", () => {
   const failure = new Failure("INVALID_FIELD", "width_px is 7: it must be a multiple of 8", { field: "width_px", hint: "use 8" });
-  assert.equal(failureWords(failure), "imgd: Width_px is 7: it must be a multiple of 8. Use 8.");
+  assert.equal(failureWords(failure), "imgd: width_px is 7: it must be a multiple of 8. Use 8.");
+  assert.equal(failureWords(new Failure("DAEMON_UNAVAILABLE", "imgd is not running")), "imgd is not running.");
   assert.equal(settingOf(failure), "imgd.width");
   assert.equal(settingOf(new Failure("MODEL_NOT_FOUND", "no")), "imgd.model");
   assert.equal(settingOf(new Failure("QUEUE_FULL", "full")), undefined);
-  assert.equal(failureWords(toFailure(new Error("broken!"))), "imgd: Broken!");
+  assert.equal(failureWords(toFailure(new Error("broken!"))), "imgd: broken!");
 });
 
 test("imgctl's last words are the failure's", () => {
@@ -26,6 +27,7 @@ test("progress says step, steps and time", () => {
   const step = { kind: "step", step: 3, count: 12, etaSecs: 7.2, preview: undefined } as const;
   assert.equal(progressWords(step), "step 3 of 12 · 8 s left");
   assert.equal(fraction(step), 0.25);
+  assert.equal(progressWords({ ...step, step: 12 }), "finishing");
   assert.equal(progressWords({ kind: "loading", model: "/models/sdxl/", fraction: 0.5 }), "loading sdxl 50 %");
   assert.equal(progressWords({ kind: "queued", position: 2 }), "waiting, 2 before it");
 });
