@@ -13,7 +13,7 @@ if [ "$(id -u)" = 0 ]; then
     done
 fi
 if command -v shellcheck >/dev/null; then
-    shellcheck "$here"/imgd-files "$here"/*.sh "$here"/test/notify-send "$here"/test/recorder "$here"/../nautilus/*
+    shellcheck "$here"/imgd-files "$here"/*.sh "$here"/test/recorder "$here"/../nautilus/*
 else
     echo "skipped: shellcheck is not here"
 fi

@@ -129,12 +129,11 @@ class Case(unittest.TestCase):
 
     def notes(self):
         """The notifications: all arguments of each."""
-        return [note.split(b"\0")[:-2] for note in self.notes_file.read_bytes().split(b"\x1e")[:-1]]
+        return [note.split(b"\0")[:-1] for note in self.notes_file.read_bytes().split(b"\x1e")[:-1]]
 
     def last_note(self):
-        """Title and text of the last notification, and the number of the one in whose place it is."""
-        note = [part.decode() for part in self.notes()[-1]]
-        return note[-2], note[-1], note[note.index("-r") + 1] if "-r" in note else None
+        """Title and text of the last notification."""
+        return tuple(part.decode() for part in self.notes()[-1][-2:])
 
     def wait(self, condition):
         end = time.monotonic() + PATIENCE_S

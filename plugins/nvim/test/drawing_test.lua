@@ -79,13 +79,14 @@ end
 
 function M.the_marked_line_shows_progress_and_nothing_is_left_of_it()
   local buffer = t.open("notes.md", { "x" })
-  vim.cmd("Imgctl steps=9 a red apple")
+  vim.cmd("Imgctl steps=200 a red apple")
   local space = vim.api.nvim_get_namespaces().imgd
   t.wait(function()
     local marks = vim.api.nvim_buf_get_extmarks(buffer, space, 0, -1, { details = true })
     local shown = marks[1] and marks[1][4].virt_text
-    return shown and shown[1][1]:match("%d/9") ~= nil
+    return shown and shown[1][1]:match("%d/200") ~= nil
   end, "steps beside the line")
+  vim.cmd("ImgctlCancel")
   t.finish()
   t.equal(vim.api.nvim_buf_get_extmarks(buffer, space, 0, -1, {}), {})
 end

@@ -4,9 +4,9 @@ local M = {}
 
 --- Starts a drawing that takes a while, and waits for its first step.
 local function begin(arguments)
-  vim.cmd("Imgctl steps=25 seed=7 " .. (arguments or "a red apple"))
+  vim.cmd("Imgctl steps=60 seed=7 " .. (arguments or "a red apple"))
   t.wait(function()
-    return require("imgd").statusline():match("imgd %d+/25") ~= nil
+    return require("imgd").statusline():match("imgd %d+/60") ~= nil
   end, "a step is done")
 end
 
@@ -99,7 +99,7 @@ function M.typing_goes_on_and_undo_keeps_what_was_typed()
   local function text()
     return ask("nvim_buf_get_lines", 0, 0, -1, false)
   end
-  ask("nvim_command", "runtime plugin/imgd.lua | filetype on | Imgctl steps=25 seed=7 a red apple")
+  ask("nvim_command", "runtime plugin/imgd.lua | filetype on | Imgctl steps=60 seed=7 a red apple")
   ask("nvim_input", "oabc")
   t.wait(function()
     return #text() == 3
