@@ -8,8 +8,11 @@ import type { Run } from "./run";
 export class Runs {
   private readonly emitter = new vscode.EventEmitter<Run>();
   private readonly busy = new Set<Run>();
+  private readonly drawn = new vscode.EventEmitter<Run>();
   /** Fires when a run changed. */
   readonly onDidChange = this.emitter.event;
+  /** Fires when a picture was drawn. */
+  readonly onDidDraw = this.drawn.event;
   /** The one that the panel shows. */
   shown: Run | undefined;
 
@@ -28,8 +31,8 @@ export class Runs {
   changed(run: Run): void {
     if (run.isBusy) {
       this.busy.add(run);
-    } else {
-      this.busy.delete(run);
+    } else if (this.busy.delete(run) && run.picture) {
+      this.drawn.fire(run);
     }
     this.emitter.fire(run);
   }
@@ -37,5 +40,6 @@ export class Runs {
   dispose(): void {
     this.running.forEach((run) => run.cancel());
     this.emitter.dispose();
+    this.drawn.dispose();
   }
 }

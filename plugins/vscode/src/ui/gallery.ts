@@ -19,8 +19,11 @@ const AFTER_SHOWING: Partial<Record<FromGallery["kind"], string>> = { insert: "i
 export function galleryPanel(app: App): void {
   const known = new Map<string, Kept>();
   let next = "";
+  /** Whether further pages were asked for: a gallery that was leafed through is not renewed behind the person's back. */
+  let isLeafed = false;
   const load = async (token: string) => {
     panel.post({ kind: "busy" });
+    isLeafed = token !== "";
     try {
       await app.withDaemon(async (connection) => {
         const page = await recent(connection, token);
@@ -65,6 +68,13 @@ export function galleryPanel(app: App): void {
   });
   const panel = new Panel<ToGallery, FromGallery>(app.context, "gallery", "imgd gallery", async (message) =>
     vscode.commands.executeCommand("imgd.galleryAction", message),
+  );
+  app.context.subscriptions.push(
+    app.runs.onDidDraw(() => {
+      if (panel.isOpen && !isLeafed) {
+        app.afterwards(load(""));
+      }
+    }),
   );
   app.command("imgd.gallery", async () => {
     const wasOpen = panel.isOpen;

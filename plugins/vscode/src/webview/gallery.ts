@@ -14,6 +14,7 @@ const words = element("p", { class: "words", role: "status" });
 let items: Item[] = [];
 let urls: string[] = [];
 let chosen = 0;
+let firstKey: string | undefined;
 
 function add(fresh: Item[]): void {
   const begin = items.length;
@@ -98,7 +99,8 @@ window.addEventListener("message", ({ data }: MessageEvent<ToGallery>) => {
     case "failed":
       words.textContent = data.words;
       break;
-    case "items":
+    case "items": {
+      const key = items[chosen]?.key;
       if (data.isFirst) {
         urls.forEach((url) => URL.revokeObjectURL(url));
         [items, urls] = [[], []];
@@ -108,8 +110,11 @@ window.addEventListener("message", ({ data }: MessageEvent<ToGallery>) => {
       add(data.items);
       more.hidden = !data.isMore;
       words.textContent = items.length === 0 ? "There are no pictures yet. Draw one." : pictures(items.length);
-      choose(data.isFirst ? 0 : chosen);
+      // A new picture at the front is looked at; else the choice stays where it was.
+      choose(data.isFirst && data.items[0]?.key !== firstKey ? 0 : Math.max(0, items.findIndex((item) => item.key === key)));
+      firstKey = items[0]?.key;
       break;
+    }
   }
 });
 

@@ -90,6 +90,8 @@ test("the gallery has what was drawn, and inserts, repeats and copies it", async
   const count = pictures("").length;
   await gallery.say({ kind: "again", key: item.key });
   assert.equal(pictures("").length, count + 1, JSON.stringify(stub.messages));
+  const isRenewed = () => (gallery.posted.at(-1) as { items?: Item[] }).items?.length === message.items.length + 1;
+  await until("the gallery to have the new picture", isRenewed);
   await gallery.say({ kind: "show", key: "nonesuch/0" });
   assert.match(stub.messages.at(-1)?.text ?? "", /not in the gallery/);
 });
