@@ -1,13 +1,8 @@
 //! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, and `cli → models ← daemon`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeSet, io, path::Path};
 
-use serde_json::Value;
+use crate::metadata::Metadata;
 
 /// A crate of ours, those of ours that it may know, and those that its tests may know besides.
 type Arrow = (
@@ -61,56 +56,6 @@ const FREE_OF: [(&str, &[&str]); 6] = [
     // `imgctl pull` alone talks to a network
     ("imgd", &["ureq", "rustls", "reqwest"]),
 ];
-
-/// What Cargo says about the workspace.
-struct Metadata {
-    json: Value,
-}
-
-impl Metadata {
-    fn read(root: &Path) -> io::Result<Self> {
-        let output = Command::new("cargo")
-            .current_dir(root)
-            .args(["metadata", "--format-version", "1", "--locked"])
-            .args(["--filter-platform", host()])
-            .output()?;
-        if !output.status.success() {
-            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr)));
-        }
-        let json = serde_json::from_slice(&output.stdout)?;
-        Ok(Self { json })
-    }
-
-    fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-        value[key].as_array().map_or(&[], Vec::as_slice)
-    }
-
-    /// Names of all crates by id, and whether they are ours.
-    fn names(&self) -> BTreeMap<&str, (&str, bool)> {
-        Self::list(&self.json, "packages")
-            .iter()
-            .filter_map(|package| {
-                let ours = package["source"].is_null();
-                Some((package["id"].as_str()?, (package["name"].as_str()?, ours)))
-            })
-            .collect()
-    }
-
-    /// The crates that `id` was resolved to need, each with whether only its tests do.
-    fn needs(&self, id: &str) -> Vec<(&str, bool)> {
-        let node = Self::list(&self.json["resolve"], "nodes")
-            .iter()
-            .find(|node| node["id"] == id);
-        node.map_or(&[][..], |node| Self::list(node, "deps"))
-            .iter()
-            .filter_map(|dependency| {
-                let mut kinds = Self::list(dependency, "dep_kinds").iter();
-                let only_tests = kinds.all(|kind| kind["kind"] == "dev");
-                Some((dependency["pkg"].as_str()?, only_tests))
-            })
-            .collect()
-    }
-}
 
 /// Crates of ours that know one of ours which they must not know.
 pub fn between_crates(root: &Path) -> io::Result<Vec<String>> {
@@ -168,17 +113,4 @@ pub fn to_foreign_crates(root: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(broken)
-}
-
-/// The platform this was built for, in Cargo's words.
-const fn host() -> &'static str {
-    if cfg!(all(target_os = "macos", target_arch = "aarch64")) {
-        "aarch64-apple-darwin"
-    } else if cfg!(target_os = "macos") {
-        "x86_64-apple-darwin"
-    } else if cfg!(target_arch = "aarch64") {
-        "aarch64-unknown-linux-gnu"
-    } else {
-        "x86_64-unknown-linux-gnu"
-    }
 }

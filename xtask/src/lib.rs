@@ -7,6 +7,8 @@
 pub mod arrows;
 pub mod documents;
 pub mod lists;
+mod metadata;
+pub mod notices;
 pub mod sources;
 
 use std::{
