@@ -15,6 +15,18 @@ pub(crate) mod exit {
     pub(crate) const CANNOT_CREATE: u8 = 73;
     /// Ended by Ctrl-C (128 + SIGINT).
     pub(crate) const INTERRUPTED: u8 = 130;
+
+    /// What each says, those of the daemon's reasons among them; for the manual.
+    pub(crate) const MEANINGS: &[(u8, &str)] = &[
+        (0, "Done."),
+        (FAILED, "It failed."),
+        (USAGE, "The command line or the request is wrong."),
+        (69, "There is no daemon and none could be started."),
+        (CANNOT_CREATE, "The picture cannot be written."),
+        (75, "Busy or out of time: try again."),
+        (78, "The configuration or the socket's place is wrong."),
+        (INTERRUPTED, "Interrupted."),
+    ];
 }
 
 /// Why a command failed.

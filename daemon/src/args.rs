@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Keeps image-generation models resident and serves them over a private Unix socket.
 #[derive(Debug, Parser)]
@@ -19,6 +20,12 @@ pub(crate) struct Args {
     /// Print the commented default config file and exit.
     #[arg(long)]
     pub(crate) print_config: bool,
+    /// Print the page of the manual and exit.
+    #[arg(long)]
+    pub(crate) print_man: bool,
+    /// Print a script that completes imgd in a shell and exit.
+    #[arg(long, value_name = "SHELL")]
+    pub(crate) print_completions: Option<Shell>,
     /// Serve this Unix socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<String>,

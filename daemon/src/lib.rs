@@ -17,6 +17,7 @@ pub mod journal;
 pub mod keep_alive;
 pub mod logging;
 pub mod machine;
+mod manual;
 mod oom;
 pub(crate) mod picture_size;
 pub mod prompt;

@@ -21,7 +21,7 @@ use crate::{
     config::{self, ConfigError, Environment, Settings},
     failure::{Failure, Reason},
     journal::{self, Journal, OpenError, Recovered},
-    logging, machine, scheduler,
+    logging, machine, manual, scheduler,
     server::{self, Limits, ListenError, Running},
     service_manager,
     services::{
@@ -54,7 +54,14 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
         Some(Command::Worker { vae_approx_dir }) => {
             return crate::worker::main(starter, vae_approx_dir);
         }
-        None if args.print_config => print_config(),
+        None if args.print_config => print(config::DEFAULT_FILE.as_bytes(), "config"),
+        None if args.print_man => manual::page().map_or_else(
+            |error| Err(internal("make the page", &error)),
+            |page| print(page.text.as_bytes(), "page"),
+        ),
+        None if args.print_completions.is_some() => {
+            print(&manual::completions(args.print_completions), "script")
+        }
         None => serve(&args, !starter.is_empty(), started),
     };
     match result {
@@ -81,10 +88,10 @@ fn folder(
     Ok(data_dir.join(name))
 }
 
-fn print_config() -> Result<(), Failure> {
-    match io::stdout().write_all(config::DEFAULT_FILE.as_bytes()) {
+fn print(bytes: &[u8], what: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(internal("print the config", &error))
+            Err(internal(&format!("print the {what}"), &error))
         }
         _ => Ok(()),
     }

@@ -1,4 +1,5 @@
-//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, and `cli → models ← daemon`.
+//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, `cli → models ← daemon` and
+//! `cli → manual ← daemon`.
 
 use std::{collections::BTreeSet, io, path::Path};
 
@@ -11,19 +12,20 @@ type Arrow = (
     &'static [&'static str],
 );
 
-const ARROWS: [Arrow; 9] = [
+const ARROWS: [Arrow; 10] = [
     ("imgd-proto", &[], &[]),
     ("imgd-models", &[], &[]),
+    ("imgd-manual", &[], &[]),
     ("imgd-engine", &[], &[]),
     (
         "imgd",
-        &["imgd-proto", "imgd-engine", "imgd-models"],
+        &["imgd-proto", "imgd-engine", "imgd-models", "imgd-manual"],
         &["imgd-client"],
     ),
     ("imgd-client", &["imgd-proto"], &["imgd-e2e"]),
     (
         "imgctl",
-        &["imgd-client", "imgd-models", "imgd-proto"],
+        &["imgd-client", "imgd-models", "imgd-manual", "imgd-proto"],
         &["imgd-e2e"],
     ),
     // it knows the programs from outside and speaks the contract with them
@@ -37,7 +39,7 @@ const ARROWS: [Arrow; 9] = [
 ];
 
 /// A crate of ours and the foreign crates that must not be in it, directly or through others.
-const FREE_OF: [(&str, &[&str]); 6] = [
+const FREE_OF: [(&str, &[&str]); 7] = [
     (
         "imgd-engine",
         &[
@@ -53,6 +55,7 @@ const FREE_OF: [(&str, &[&str]); 6] = [
     ("imgd-client", &["candle-core", "clap", "rusqlite"]),
     ("imgctl", &["candle-core", "rusqlite", "gemm", "tokenizers"]),
     ("imgd-models", &["tokio", "clap", "ureq"]),
+    ("imgd-manual", &["tokio", "ureq"]),
     // `imgctl pull` alone talks to a network
     ("imgd", &["ureq", "rustls", "reqwest"]),
 ];

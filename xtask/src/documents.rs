@@ -13,15 +13,29 @@ const AT_ROOT: [&str; 4] = [
 ];
 
 /// Folders whose paths a document may name.
-const HOUSE: [&str; 14] = [
-    "benches/", "cli/", "client/", "daemon/", "docs/", "e2e/", "engine/", "launchd/", "models/",
-    "proto/", "systemd/", "xtask/", ".ci/", ".cargo/",
+const HOUSE: [&str; 16] = [
+    "benches/",
+    "cli/",
+    "client/",
+    "daemon/",
+    "docs/",
+    "e2e/",
+    "engine/",
+    "launchd/",
+    "manual/",
+    "models/",
+    "packaging/",
+    "proto/",
+    "systemd/",
+    "xtask/",
+    ".ci/",
+    ".cargo/",
 ];
 
 /// Links to files, paths in backticks, and `path.rs::name`s that lead nowhere.
 pub fn names(root: &Path) -> io::Result<Vec<String>> {
     let mut documents: Vec<_> = AT_ROOT.iter().map(Into::into).collect();
-    for folder in ["docs", "systemd", "launchd", "models"] {
+    for folder in ["docs", "systemd", "launchd", "models", "packaging"] {
         documents.extend(files(root, folder, "md")?);
     }
     let mut broken = Vec::new();

@@ -9,6 +9,7 @@ mod get;
 mod history;
 mod jobs;
 mod load;
+mod man;
 mod models;
 mod plan;
 mod ps;
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
     Shutdown(shutdown::Shutdown),
     /// Print a script that completes imgctl in a shell
     Completions(completions::Completions),
+    /// Write the pages of the manual
+    Man(man::Man),
 }
 
 impl Verb {
@@ -129,6 +132,7 @@ impl Verb {
             Self::Status(verb) => verb.run(context).await,
             Self::Shutdown(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context),
+            Self::Man(verb) => verb.run(context),
         }
     }
 }
