@@ -5,6 +5,7 @@
 #   imgd-VERSION-TARGET.tar.gz      the programs, with an install.sh
 #   imgd_VERSION-1_ARCH.deb         the same for Debian and its kin; left out where there is no dpkg-deb
 #   imgd.rb                         the formula for Homebrew, which builds from the sources
+#   imgd-VERSION.vsix               the extension for VS Code, where plugins/vscode was built before
 #   SHA256SUMS
 #
 # IMGD and IMGCTL: programs that are built already. RELEASE_URL: the folder's address once it is published, for the
@@ -60,9 +61,11 @@ sum=$(sha256sum "$dist/imgd-$VERSION.tar.gz" | cut -d' ' -f1)
 sed -e "s|@URL@|$url|" -e "s|@SHA256@|$sum|" -e "s|@HOMEPAGE@|${HOMEPAGE:-$(dirname "$url")}|" \
     packaging/homebrew/imgd.rb >"$dist/imgd.rb"
 
+[ ! -e plugins/vscode/imgd.vsix ] || cp plugins/vscode/imgd.vsix "$dist/imgd-$VERSION.vsix"
+
 cd "$dist"
 files=(imgd-"$VERSION"*.tar.gz imgd.rb)
-for deb in imgd_"$VERSION"-1_*.deb; do
-    [ -e "$deb" ] && files+=("$deb")
+for file in imgd_"$VERSION"-1_*.deb "imgd-$VERSION.vsix"; do
+    [ -e "$file" ] && files+=("$file")
 done
 sha256sum "${files[@]}" | tee SHA256SUMS

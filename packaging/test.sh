@@ -73,8 +73,8 @@ for shell in bash:bash-completion/completions/imgctl zsh:zsh/vendor-completions/
 done
 ok "completions are there and read by their shells"
 if command -v ruby >/dev/null; then
-    ruby -c "$made/imgd.rb" >/dev/null || fail "imgd.rb"
-    ok "imgd.rb is Ruby"
+    said=$(HOME=$work ruby packaging/homebrew/check.rb "$made/imgd.rb" "$work/tree/usr/bin" 2>&1) || fail "imgd.rb: $said"
+    ok "imgd.rb, without Homebrew: $(echo "$said" | tail -n 1)"
 fi
 
 # --- a clean system

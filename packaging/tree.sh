@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The files of an installation, as a tree that every package takes from: packaging/tree.sh FOLDER
 #
-#   bin/                    imgd and imgctl, stripped
+#   bin/                    imgd and imgctl, stripped, and imgd-files for the menus of file managers
 #   share/man/man1/         their pages, printed by themselves
 #   share/{bash-completion,zsh,fish}/   their completions, printed by themselves
 #   share/doc/imgd/         documents and licences
@@ -37,18 +37,26 @@ for unit in "$root"/systemd/*.{service,socket,timer,target,slice,path}; do
     [ -e "$unit" ] && install -Dm644 "$unit" -t "$tree/systemd"
 done
 
-# Plugins that run as they lie. Those that are crates are in the programs.
+# Plugins that run as they lie. Those that are crates are in the programs; those of the other system are of no use here.
+[ "$(uname)" = Darwin ] && foreign='nautilus dolphin' || foreign=finder
 for plugin in "$root"/plugins/*/; do
+    name=$(basename "$plugin")
+    case " $foreign " in *" $name "*) continue ;; esac
     if [ ! -d "$plugin" ] || [ -e "$plugin/Cargo.toml" ] || [ -e "$plugin/package.json" ]; then
         continue
     fi
-    name=$(basename "$plugin")
-    git -C "$plugin" ls-files | grep -vE '(^|/)(tests?/|test\.sh$|\.gitignore$)' | while read -r file; do
+    git -C "$plugin" ls-files | grep -vE '(^|/)(tests?/|test\.sh$|make\.py$|\.)' | while read -r file; do
         mode=644
         [ -x "$plugin/$file" ] && mode=755
         install -Dm$mode "$plugin/$file" "$tree/plugins/$name/$file"
     done
 done
+
+# What file managers call is called by hand, too.
+if [ -e "$root/plugins/files/imgd-files" ]; then
+    install -Dm755 "$root/plugins/files/imgd-files" -t "$tree/bin"
+    install -Dm644 "$root/packaging/imgd-files.1" -t "$man"
+fi
 
 doc=$tree/share/doc/imgd
 install -Dm644 "$root"/{README.md,CHANGELOG.md,LICENSE-MIT,LICENSE-APACHE} -t "$doc"

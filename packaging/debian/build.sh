@@ -30,9 +30,13 @@ if [ -d "$tree/plugins" ]; then
     mkdir -p "$top/usr/share/imgd"
     cp -a "$tree/plugins" "$top/usr/share/imgd/"
 fi
-services=$tree/plugins/dolphin
-if [ -d "$services" ]; then
-    find "$services" -name '*.desktop' -exec install -Dm755 -t "$top/usr/share/kio/servicemenus" {} +
+# Dolphin has a place for everybody's menus, and Neovim one for plugins that `:packadd imgd` loads.
+for menu in "$tree"/plugins/dolphin/*.desktop; do
+    [ ! -e "$menu" ] || install -Dm644 "$menu" -t "$top/usr/share/kio/servicemenus"
+done
+if [ -d "$tree/plugins/nvim" ]; then
+    mkdir -p "$top/usr/share/nvim/site/pack/imgd/opt"
+    ln -s ../../../../../imgd/plugins/nvim "$top/usr/share/nvim/site/pack/imgd/opt/imgd"
 fi
 
 # Debian has the texts of Apache-2.0 and the LGPL, and its own name and form for licences and changes.

@@ -43,13 +43,13 @@ class Imgd < Formula
   test do
     # Short, since the path of a socket must be.
     run = Pathname(Dir.mktmpdir("imgd", "/tmp"))
-    ENV["IMGD_SOCKET"] = run/"imgd.sock"
-    ENV["IMGD_DATA_DIR"] = testpath/"data"
+    ENV["IMGD_SOCKET"] = (run/"imgd.sock").to_s
+    ENV["IMGD_DATA_DIR"] = (testpath/"data").to_s
     system bin/"imgctl", "generate", "a red apple", "--seed", "7", "--output", "apple.png"
     assert_equal "\x89PNG".b, (testpath/"apple.png").binread(4)
     assert_operator (testpath/"apple.png").size, :>, 1000
   ensure
     system bin/"imgctl", "shutdown"
-    run.rmtree if run
+    run&.rmtree
   end
 end
