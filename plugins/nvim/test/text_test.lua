@@ -29,9 +29,11 @@ end
 
 function M.a_wrong_option_is_named()
   local function problem(text)
-    return select(2, options.parse(text, {}, "/"))
+    local what = select(2, options.parse(text, {}, "/"))
+    return what.message and what.message .. "\n" .. what.hint or what
   end
-  t.matches(problem("stpes=4 x"), "^option `stpes` is not known.*steps")
+  t.matches(problem("stpes=4 x"), "^option `stpes` is not known\ndid you mean `steps`%? A prompt that begins so needs `%-%-`")
+  t.matches(problem("frobnicate=4 x"), "options are clip_skip, control")
   t.matches(problem("steps= x"), "^option `steps` needs a value")
   t.matches(problem('negative="a b'), "^option `negative` has an open quotation mark")
   t.matches(problem("output=/etc/passwd x"), "^option `output` is not known")

@@ -138,27 +138,40 @@ function M.gallery()
   require("imgd.gallery").open()
 end
 
---- `:ImgctlStatus`.
-function M.status()
-  local objects, problem = program.run({ "status" }, 5000)
-  if not objects then
-    return say.error(problem)
-  end
-  local status = objects[1]
+--- What `imgctl status` says, in one line.
+local function in_words(status)
   local models = {}
   for _, model in ipairs(status.models) do
     models[#models + 1] = ("%s on %s"):format(model.name, model.device)
   end
-  say.note(
-    ("version %s, up %d min; %d running, %d waiting; %d pictures kept; in memory: %s"):format(
-      status.version,
-      math.floor(status.uptime_secs / 60),
-      status.queue.running,
-      status.queue.waiting,
-      status.library.images,
-      #models > 0 and table.concat(models, ", ") or "no model"
-    )
+  return ("%s: %d running, %d waiting, %d pictures kept; %s"):format(
+    status.version,
+    status.queue.running,
+    status.queue.waiting,
+    status.library.images,
+    #models > 0 and table.concat(models, ", ") or "no model loaded"
   )
+end
+
+--- `:ImgctlStatus`.
+function M.status()
+  local text
+  local id, failure = program.start({
+    args = { "status" },
+    on_event = function(event)
+      text = in_words(event)
+    end,
+    on_end = function(problem)
+      if problem then
+        say.error(problem)
+      else
+        say.note(text)
+      end
+    end,
+  })
+  if not id then
+    say.error(failure)
+  end
 end
 
 return M

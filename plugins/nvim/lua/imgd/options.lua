@@ -71,12 +71,43 @@ local function word(text)
   return table.concat(out), (text:sub(at):gsub("^%s+", "")), quote
 end
 
+--- How many letters have to be changed, added or taken away to make one word of another.
+local function distance(from, to)
+  local row = {}
+  for at = 0, #to do
+    row[at] = at
+  end
+  for i = 1, #from do
+    local corner = row[0]
+    row[0] = i
+    for j = 1, #to do
+      local same = from:byte(i) == to:byte(j) and 0 or 1
+      corner, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, corner + same)
+    end
+  end
+  return row[#to]
+end
+
+--- The option whose name is nearest, if it is near.
+local function alike(name)
+  local best, least = nil, math.min(3, #name)
+  for _, known in ipairs(M.names()) do
+    local letters = distance(name, known)
+    if letters < least then
+      best, least = known, letters
+    end
+  end
+  return best
+end
+
 --- One option as a flag of imgctl, or nil and what is wrong.
 local function flag(name, value, folder)
   local option = M.known[name]
   if not option then
-    local known = table.concat(M.names(), ", ")
-    return nil, ("option `%s` is not known. Put `--` before a prompt that begins so; options are %s"):format(name, known)
+    local meant = alike(name)
+    local hint = meant and ("did you mean `%s`?"):format(meant) or ("options are %s."):format(table.concat(M.names(), ", "))
+    hint = hint .. " A prompt that begins so needs `--` before it"
+    return nil, { message = ("option `%s` is not known"):format(name), hint = hint }
   end
   if value == "" then
     return nil, ("option `%s` needs a value: %s=…"):format(name, name)
