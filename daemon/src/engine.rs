@@ -16,7 +16,7 @@ use imgd_proto::v1;
 use tokio::sync::watch;
 use tonic::codegen::Bytes;
 
-use crate::{failure::Failure, prompt::Prompt};
+use crate::{failure::Failure, prompt::Prompt, sandbox::Report};
 
 /// An answer of the engine, some time later.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -275,12 +275,14 @@ pub struct Loaded {
 }
 
 /// What an engine's process has given up, as it sees itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hardening {
     /// Its environment has nothing but what it needs.
     pub environment_is_cleared: bool,
     /// A crash leaves no core file.
     pub core_dumps_are_off: bool,
+    /// What it found when it tried what its sandbox forbids.
+    pub sandbox: Report,
 }
 
 /// A generation was started.

@@ -23,6 +23,7 @@ pub(crate) mod picture_size;
 pub mod prompt;
 pub mod queue;
 mod run;
+pub mod sandbox;
 pub mod scheduler;
 pub mod server;
 pub mod service_manager;

@@ -21,8 +21,10 @@ use crate::{
     config::{self, ConfigError, Environment, Settings},
     failure::{Failure, Reason},
     journal::{self, Journal, OpenError, Recovered},
-    logging, machine, manual, scheduler,
-    server::{self, Limits, ListenError, Running},
+    logging, machine, manual,
+    sandbox::{Confined, Places, Processes, Role},
+    scheduler,
+    server::{self, Limits, ListenError, Listening, Running},
     service_manager,
     services::{
         FoundModels, Identity, Names,
@@ -125,6 +127,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
     }
+    let confined = confine(&settings, &environment, &listening)?;
     // The lock of the journal is that of the whole folder: nobody else changes what was added.
     let (journal, recovered) = open_journal(&settings, &environment)?;
     let home = environment.home().map(Path::to_owned);
@@ -158,6 +161,10 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         .map_err(|error| internal("start threads", &error))?;
     let spawner =
         Spawner::start(spawning).map_err(|error| internal("reach the spawner", &error))?;
+    let processes = Processes {
+        supervisor: confined,
+        spawner: Some(spawner.clone()),
+    };
     let running = Running {
         listening,
         limits: Limits {
@@ -181,12 +188,33 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         recovered,
         names,
         identity,
+        processes,
         drain_timeout: settings.drain_timeout,
         is_private: settings.private,
     };
     let served = runtime.block_on(server::run(running));
     runtime.shutdown_timeout(Duration::from_millis(500));
     served.map_err(|error| internal("serve", &error))
+}
+
+/// Gives up what the supervisor does not need, before the first thread: what is bound and connected stays so.
+fn confine(
+    settings: &Settings,
+    environment: &Environment,
+    listening: &Listening,
+) -> Result<Confined, Failure> {
+    let data_dir = environment
+        .data_dir(settings)
+        .map_err(|error| config_failure(&error))?;
+    // Its parents could not be made afterwards.
+    journal::make_folder(&data_dir)?;
+    // A service manager's socket is not ours to remove.
+    let socket_dir = listening.path.parent().filter(|_| !listening.is_activated);
+    Ok(Confined::confine(Role::Supervisor(Places {
+        data_dir,
+        socket_dir: socket_dir.map(Path::to_owned),
+        home: environment.home().map(Path::to_owned),
+    })))
 }
 
 /// Opens the journal. A daemon that is ending may still have it: that one is waited for, a moment.

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::exit::Exit;
 use crate::{
+    sandbox::Report,
     sys::{self, Forked},
     worker::wire::{read_message, write_message},
 };
@@ -111,6 +112,8 @@ enum Verb {
     Spawn = 0,
     /// Kills a worker unless it has ended already. Answered by its exit status.
     End = 1,
+    /// Tries what the spawner's sandbox forbids. Answered by what it found.
+    Look = 2,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -124,6 +127,8 @@ struct Reply {
     code: Option<i32>,
     #[prost(int32, optional, tag = "4")]
     signal: Option<i32>,
+    #[prost(message, optional, tag = "5")]
+    report: Option<Report>,
 }
 
 /// A spawner that runs, before the supervisor has threads.
@@ -167,6 +172,7 @@ pub(crate) struct Spawner {
 enum Order {
     Spawn(oneshot::Sender<io::Result<Spawned>>),
     End(u64, oneshot::Sender<io::Result<Exit>>),
+    Look(oneshot::Sender<io::Result<Report>>),
 }
 
 impl Spawner {
@@ -190,6 +196,13 @@ impl Spawner {
     pub(crate) async fn end(&self, worker: u64) -> io::Result<Exit> {
         let (answer, answered) = oneshot::channel();
         self.order(Order::End(worker, answer)).await?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Has it try what its sandbox forbids.
+    pub(crate) async fn look(&self) -> io::Result<Report> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Look(answer)).await?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -225,6 +238,8 @@ impl Link {
                 }
                 // Ended is ended, whether or not anyone still wants to know how.
                 Order::End(worker, answer) => drop(answer.send(self.end(worker))),
+                // Who asked may have lost patience.
+                Order::Look(answer) => drop(answer.send(self.look())),
             }
         }
         let Self {
@@ -265,6 +280,11 @@ impl Link {
             pid,
             stream,
         })
+    }
+
+    fn look(&mut self) -> io::Result<Report> {
+        let report = self.ask(0, Verb::Look)?.report;
+        report.ok_or_else(|| io::Error::other("the spawner says nothing of its sandbox"))
     }
 
     fn end(&mut self, worker: u64) -> io::Result<Exit> {

@@ -45,7 +45,7 @@ pub(crate) fn fork() -> io::Result<Forked> {
 }
 
 /// Number of threads of this process, where the system tells.
-fn threads() -> Option<usize> {
+pub(crate) fn threads() -> Option<usize> {
     if cfg!(target_os = "linux") {
         fs::read_dir("/proc/self/task").ok().map(Iterator::count)
     } else {
@@ -200,6 +200,17 @@ pub(crate) fn core_dumps_are_off() -> bool {
     is_limited
 }
 
+/// What the system says to executing a program without a name, which no program has.
+#[cfg(target_os = "linux")]
+pub(crate) fn execute_nothing() -> io::Error {
+    let (name, end) = (c"", std::ptr::null());
+    let (arguments, environment) = ([name.as_ptr(), end], [end]);
+    // SAFETY: the name and both lists end as the call expects and outlive it. It returns only when it has failed, and
+    // it always fails: an empty path is no file's.
+    unsafe { libc::execve(name.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    io::Error::last_os_error()
+}
+
 /// Memory of the machine in bytes; 0 where the system does not say.
 #[cfg(target_os = "macos")]
 pub(crate) fn total_memory_bytes() -> u64 {
@@ -245,6 +256,35 @@ pub(crate) fn physical_cores() -> Option<usize> {
         })
         .collect();
     (!cores.is_empty()).then_some(cores.len())
+}
+
+/// Makes a system call by its number: its error, 0 for none. For tests of what is refused, with arguments that no kernel
+/// takes.
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) fn call(number: i64, argument: i64) -> i32 {
+    // SAFETY: every argument is -1 or names what the caller owns: an address that nothing has, a descriptor that is not
+    // open, a length that is refused.
+    let result = unsafe { libc::syscall(number, argument, -1_i64, -1_i64, -1_i64, -1_i64, -1_i64) };
+    if result == -1 {
+        io::Error::last_os_error().raw_os_error().unwrap_or(0)
+    } else {
+        0
+    }
+}
+
+/// Asks for the process's id as a 32-bit program does.
+#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+pub(crate) fn call_by_32_bits() -> i32 {
+    let id;
+    // SAFETY: call 20 of that table, getpid, takes no argument and touches no memory; the registers it may change are
+    // named.
+    unsafe {
+        std::arch::asm!(
+            "int 0x80", inlateout("eax") 20 => id,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    id
 }
 
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]

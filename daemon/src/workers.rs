@@ -60,6 +60,7 @@ impl Engine for Worker {
                 threads,
                 foreign_variables,
                 core_dumps_are_off,
+                sandbox,
             } = worker.load(key, progress).await?.value;
             Ok(Loaded {
                 model_hash,
@@ -68,6 +69,7 @@ impl Engine for Worker {
                 hardening: Hardening {
                     environment_is_cleared: foreign_variables == 0,
                     core_dumps_are_off,
+                    sandbox,
                 },
             })
         })

@@ -22,6 +22,7 @@ use crate::{
         ModelKey, Picture, PictureRequest, Planned, Saved, Stepped,
     },
     failure::{Failure, Reason},
+    sandbox::Report,
 };
 
 const BRIEF: Duration = Duration::from_millis(1);
@@ -167,6 +168,7 @@ impl Engine for Fake {
                 hardening: Hardening {
                     environment_is_cleared: true,
                     core_dumps_are_off: false,
+                    sandbox: Report::default(),
                 },
             })
         })

@@ -94,6 +94,12 @@ impl std::fmt::Debug for Journal {
     }
 }
 
+/// Makes the journal's folder where there is none, and closes it to others. [`Journal::open`] does it as well, for a
+/// process that may still write outside of it.
+pub fn make_folder(directory: &Path) -> Result<(), OpenError> {
+    place::make_private(directory)
+}
+
 impl Journal {
     /// Opens the journal in a folder, makes it where there is none, and tells what goes on from before.
     ///

@@ -257,7 +257,11 @@ impl Actor {
             background_blocked: self.background_blocked().unwrap_or_default().to_owned(),
             is_draining: self.is_draining,
             worker_pid: self.engine.as_ref().map(|engine| engine.pid()),
-            worker_hardening: self.loaded.values().map(|loaded| loaded.hardening).next(),
+            worker_hardening: self
+                .loaded
+                .values()
+                .map(|loaded| loaded.hardening.clone())
+                .next(),
             worker_threads: self.loaded.values().map(|loaded| loaded.threads).next(),
         }
     }

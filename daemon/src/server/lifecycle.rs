@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::{Limits, Listening, serve};
 use crate::{
     journal::Recovered,
+    sandbox::Processes,
     scheduler::{Ending, Options, Scheduler},
     service_manager,
     services::{DaemonApi, Identity, ImageApi, JobApi, ModelApi, Names, report_health, routes},
@@ -38,6 +39,8 @@ pub struct Running {
     pub names: Names,
     /// What the daemon says of itself.
     pub identity: Identity,
+    /// Whose sandboxes are told of.
+    pub processes: Processes,
     /// How long running work may go on once the daemon is asked to end.
     pub drain_timeout: Duration,
     /// Whether a request that does not say is private.
@@ -54,6 +57,7 @@ pub async fn run(running: Running) -> io::Result<()> {
         recovered,
         names,
         identity,
+        processes,
         drain_timeout,
         is_private,
     } = running;
@@ -80,6 +84,7 @@ pub async fn run(running: Running) -> io::Result<()> {
             end,
             identity: Arc::new(identity),
             devices: Arc::new(OnceCell::new()),
+            processes,
         },
     );
     report_health(&health, true).await;

@@ -29,6 +29,7 @@ use crate::{
     fake_engine::{FakeFactory, Record},
     journal::{self, Journal},
     keep_alive::KeepAlive,
+    sandbox::Processes,
     scheduler::Options,
     services::{Identity, Names},
 };
@@ -99,6 +100,7 @@ impl House {
                 capacity_per_client: 8,
                 features: Vec::new(),
             },
+            processes: Processes::none(),
             drain_timeout: Duration::from_secs(5),
             is_private: false,
         };

@@ -10,6 +10,7 @@ use super::sandbox;
 use crate::{
     config::DeviceSetting,
     machine,
+    sandbox::Processes,
     scheduler::{Ending, Scheduler},
 };
 
@@ -45,6 +46,8 @@ pub struct DaemonApi {
     pub identity: Arc<Identity>,
     /// The machine's devices, looked at once.
     pub devices: Arc<OnceCell<Vec<v1::Device>>>,
+    /// Whose sandboxes are told of.
+    pub processes: Processes,
 }
 
 #[tonic::async_trait]
@@ -64,6 +67,8 @@ impl DaemonService for DaemonApi {
         if let (Some(cpu), Some(threads)) = (devices.first_mut(), snapshot.worker_threads) {
             cpu.threads = threads;
         }
+        let worker = snapshot.worker_hardening.zip(snapshot.worker_pid);
+        let found = self.processes.look().await;
         let (total_bytes, available_bytes) = machine::memory_bytes();
         Ok(Response::new(v1::GetStatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -90,7 +95,7 @@ impl DaemonService for DaemonApi {
                     .unwrap_or(u32::MAX),
                 background_blocked: snapshot.background_blocked,
             }),
-            sandbox: sandbox::layers(&identity.socket, snapshot.worker_hardening),
+            sandbox: sandbox::layers(&identity.socket, &found, worker.as_ref()),
             draining: snapshot.is_draining,
             device_setting: identity.device.name().to_owned(),
             library: Some(library),

@@ -18,6 +18,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 
 use super::{Program, Reply, Request, Verb};
 use crate::{
+    sandbox::{Confined, Role},
     sys,
     worker::wire::{read_message, write_message},
 };
@@ -27,7 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The forked child: lets go of everything that is the supervisor's, serves, and ends the process.
 pub(super) fn main(stream: UnixStream, program: &Program) -> ! {
-    let code = match let_go(&stream).and_then(|()| serve(stream, program)) {
+    let serve = || {
+        let_go(&stream)?;
+        serve(stream, program, &Confined::confine(Role::Spawner))
+    };
+    let code = match serve() {
         Ok(()) => 0,
         Err(_) => 1,
     };
@@ -49,7 +54,11 @@ fn let_go(stream: &UnixStream) -> io::Result<()> {
 }
 
 /// Serves until the supervisor's end closes, then ends all workers.
-pub(super) fn serve(mut stream: UnixStream, program: &Program) -> io::Result<()> {
+pub(super) fn serve(
+    mut stream: UnixStream,
+    program: &Program,
+    confined: &Confined,
+) -> io::Result<()> {
     let mut workers = Workers {
         program,
         children: BTreeMap::new(),
@@ -79,6 +88,13 @@ pub(super) fn serve(mut stream: UnixStream, program: &Program) -> io::Result<()>
                 }
             },
             Verb::End => write_message(&mut stream, &workers.end(request.worker))?,
+            Verb::Look => write_message(
+                &mut stream,
+                &Reply {
+                    report: Some(confined.look()),
+                    ..Reply::default()
+                },
+            )?,
         }
     }
     Ok(())

@@ -8,9 +8,12 @@ use std::{
 };
 
 use super::*;
-use crate::worker::{
-    Worker,
-    tests::{WITH_ENGINE, ends, model, no_progress, runs},
+use crate::{
+    sandbox::Confined,
+    worker::{
+        Worker,
+        tests::{WITH_ENGINE, ends, model, no_progress, runs},
+    },
 };
 
 /// A spawner in a thread, whose workers are this test program.
@@ -31,7 +34,7 @@ pub(crate) fn engine_spawner() -> Spawner {
 
 fn spawner_of(program: Program) -> Spawner {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    thread::spawn(move || process::serve(theirs, &program));
+    thread::spawn(move || process::serve(theirs, &program, &Confined::not()));
     Spawner::start(Spawning {
         stream: ours,
         pid: None,
@@ -67,7 +70,7 @@ async fn a_program_that_cannot_start_is_an_error_and_the_next_can() {
         path: "/nonexistent/imgd".into(),
         ..program()
     };
-    thread::spawn(move || process::serve(theirs, &missing));
+    thread::spawn(move || process::serve(theirs, &missing, &Confined::not()));
     let spawner = Spawner::start(Spawning {
         stream: ours,
         pid: None,

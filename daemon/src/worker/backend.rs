@@ -29,6 +29,7 @@ use super::{
 use crate::{
     config::Environment,
     machine::{anonymous_bytes, resident_bytes},
+    sandbox::Confined,
 };
 
 /// Models in memory, and the generations of each.
@@ -36,6 +37,8 @@ pub(crate) struct Models {
     starter: &'static [EmbeddedFile],
     /// Where tiny autoencoders lie that make previews.
     vae_approx_dir: Option<PathBuf>,
+    /// What the worker's process has given up.
+    confined: Confined,
     models: BTreeMap<ModelKey, Loaded>,
     generations: BTreeMap<u64, Held>,
 }
@@ -55,9 +58,15 @@ impl Models {
         Self {
             starter,
             vae_approx_dir: None,
+            confined: Confined::not(),
             models: BTreeMap::new(),
             generations: BTreeMap::new(),
         }
+    }
+
+    /// The same in a process that has confined itself.
+    pub(crate) fn within(self, confined: Confined) -> Self {
+        Self { confined, ..self }
     }
 
     /// The same with previews by the tiny autoencoders of a folder.
@@ -133,6 +142,7 @@ impl Models {
             threads: threads(),
             foreign_variables: count(Environment::not_for_workers()),
             core_dumps_are_off: crate::sys::core_dumps_are_off(),
+            sandbox: self.confined.look(),
         })
     }
 

@@ -12,6 +12,7 @@ use super::{
         Verb,
     },
 };
+use crate::sandbox::Report;
 
 /// Evaluations of every generation.
 pub(crate) const EVALUATIONS: u32 = 4;
@@ -60,6 +61,7 @@ impl Backend for Fake {
                     threads: 1,
                     foreign_variables: 0,
                     core_dumps_are_off: true,
+                    sandbox: Report::default(),
                 }))
             }
             Verb::Inspect(key) => {

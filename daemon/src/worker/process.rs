@@ -23,6 +23,7 @@ use super::{
     backend::Models,
     wire::{Call, Outcome, Reply, Verb, read_message, write_message},
 };
+use crate::sandbox::{Confined, Role};
 
 /// What answers calls.
 pub(crate) trait Backend {
@@ -41,9 +42,11 @@ pub(crate) fn main(starter: &'static [EmbeddedFile], vae_approx_dir: Option<Path
     match take_socket() {
         Ok(stream) => {
             harden();
+            let confined = Confined::confine(Role::Worker);
             #[cfg(feature = "faults")]
             tracing::warn!("this program was built for tests: prompts can make it fail");
-            serve(stream, Models::new(starter).with_vae_approx(vae_approx_dir))
+            let models = Models::new(starter).with_vae_approx(vae_approx_dir);
+            serve(stream, models.within(confined))
         }
         Err(error) => {
             tracing::error!("the worker is started by the daemon alone: {error}");

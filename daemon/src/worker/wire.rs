@@ -11,6 +11,8 @@ use std::{
 use imgd_proto::v1;
 use prost::{Message, bytes::Bytes};
 
+use crate::sandbox::Report;
+
 /// Longest message in bytes: a picture of 4,096 x 4,096 as PNG and a saved generation of that size both fit.
 pub(crate) const MAX_MESSAGE_BYTES: u32 = 512 << 20;
 
@@ -360,6 +362,9 @@ pub(crate) struct Loaded {
     /// Whether a crash of the worker leaves no core file.
     #[prost(bool, tag = "5")]
     pub(crate) core_dumps_are_off: bool,
+    /// What the worker found when it tried what its sandbox forbids.
+    #[prost(message, required, tag = "6")]
+    pub(crate) sandbox: Report,
 }
 
 #[derive(Clone, PartialEq, Message)]
