@@ -38,6 +38,14 @@ impl Terminal {
         self.color(self.stderr_is_terminal)
     }
 
+    /// The text in a style of ECMA-48, such as `1;31`, where standard output takes colours; as it is for an empty style.
+    pub(crate) fn styled(&self, style: &str, text: &str) -> String {
+        if style.is_empty() || !self.stdout_color() {
+            return text.to_owned();
+        }
+        format!("\x1b[{style}m{text}\x1b[0m")
+    }
+
     fn color(&self, is_terminal: bool) -> bool {
         !self.no_color && (self.force_color || (is_terminal && !self.is_dumb))
     }

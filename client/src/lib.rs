@@ -48,6 +48,7 @@ mod picture;
 mod request;
 mod service_manager;
 mod start;
+pub mod survey;
 mod watch;
 
 pub use calls::Loading;

@@ -152,7 +152,7 @@ impl Daemon {
 }
 
 /// The file that a started daemon's messages go to.
-fn log_path(options: &ConnectOptions, socket: &Path) -> PathBuf {
+pub(crate) fn log_path(options: &ConnectOptions, socket: &Path) -> PathBuf {
     if let Some(path) = &options.log_file {
         return path.clone();
     }

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Print a script that completes imgd in a shell and exit.
     #[arg(long, value_name = "SHELL")]
     pub(crate) print_completions: Option<Shell>,
+    /// Say whether the settings are right, and where things are kept, and exit.
+    #[arg(long)]
+    pub(crate) check_config: bool,
     /// Serve this Unix socket.
     #[arg(long, value_name = "PATH")]
     socket: Option<String>,

@@ -64,6 +64,7 @@ pub fn run(starter: &'static [EmbeddedFile]) -> ExitCode {
         None if args.print_completions.is_some() => {
             print(&manual::completions(args.print_completions), "script")
         }
+        None if args.check_config => check_config(&args, !starter.is_empty()),
         None => serve(&args, !starter.is_empty(), started),
     };
     match result {
@@ -99,6 +100,64 @@ fn print(bytes: &[u8], what: &str) -> Result<(), Failure> {
     }
 }
 
+/// Reads all that a start reads before it touches anything, and prints where things would be: `name = value` lines, of which
+/// there may be more at any time.
+fn check_config(args: &Args, has_starter: bool) -> Result<(), Failure> {
+    let environment = Environment::of_process();
+    let settings = config::read(&args.settings(), args.config.as_deref(), &environment)
+        .map_err(|error| config_failure(&error))?;
+    let location = socket::locate(&socket::Environment::current(settings.socket.clone()))
+        .map_err(Failure::from)?;
+    let data_dir = environment
+        .data_dir(&settings)
+        .map_err(|error| config_failure(&error))?;
+    names(&settings, &environment, has_starter)?;
+    let file = config::file_read(args.config.as_deref(), &environment);
+    let limit = settings.max_memory_bytes;
+    let lines = [
+        ("config", file.map(|file| file.display().to_string())),
+        ("socket", Some(location.path.display().to_string())),
+        ("data_dir", Some(data_dir.display().to_string())),
+        ("default_model", Some(settings.default_model)),
+        ("max_memory_bytes", limit.map(|limit| limit.to_string())),
+    ];
+    let lines = lines
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name} = {}\n", value?)));
+    print(lines.collect::<String>().as_bytes(), "settings")
+}
+
+/// The models and files that have a name. Fails where one of them is not as the settings need it.
+fn names(
+    settings: &Settings,
+    environment: &Environment,
+    has_starter: bool,
+) -> Result<Names, Failure> {
+    let places = (settings, environment);
+    let home = environment.home().map(Path::to_owned);
+    let file = folder(None, added::FILE, places)?;
+    let added = config::read_added(&file).map_err(|error| config_failure(&error))?;
+    let names = Names {
+        starter: starter::find(has_starter, settings.starter_dir.as_deref()),
+        hub: environment.hub_cache(settings).map(HubCache::new),
+        models: settings.models.clone(),
+        added: Added::new(file, added),
+        default_model: settings.default_model.clone(),
+        lora_dir: folder(settings.lora_dir.as_ref(), "loras", places)?,
+        control_dir: folder(settings.control_dir.as_ref(), "controlnets", places)?,
+        upscaler_dir: folder(settings.upscaler_dir.as_ref(), "upscalers", places)?,
+        wildcard_dir: folder(settings.wildcard_dir.as_ref(), "wildcards", places)?,
+        styles: settings.styles.clone(),
+        embedding_dir: folder(settings.embedding_dir.as_ref(), "embeddings", places)?,
+        found: FoundModels::new(environment.model_dirs(settings), home),
+    };
+    if !names.default_is_known() {
+        let name = settings.default_model.clone();
+        return Err(config_failure(&ConfigError::DefaultModel { name }));
+    }
+    Ok(names)
+}
+
 fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure> {
     hide_panics();
     sys::forbid_core_dumps();
@@ -130,27 +189,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
     let confined = confine(&settings, &environment, &listening)?;
     // The lock of the journal is that of the whole folder: nobody else changes what was added.
     let (journal, recovered) = open_journal(&settings, &environment)?;
-    let home = environment.home().map(Path::to_owned);
-    let file = folder(None, added::FILE, places)?;
-    let added = config::read_added(&file).map_err(|error| config_failure(&error))?;
-    let names = Names {
-        starter: starter::find(has_starter, settings.starter_dir.as_deref()),
-        hub: environment.hub_cache(&settings).map(HubCache::new),
-        models: settings.models.clone(),
-        added: Added::new(file, added),
-        default_model: settings.default_model.clone(),
-        lora_dir: folder(settings.lora_dir.as_ref(), "loras", places)?,
-        control_dir: folder(settings.control_dir.as_ref(), "controlnets", places)?,
-        upscaler_dir: folder(settings.upscaler_dir.as_ref(), "upscalers", places)?,
-        wildcard_dir: folder(settings.wildcard_dir.as_ref(), "wildcards", places)?,
-        styles: settings.styles.clone(),
-        embedding_dir: folder(settings.embedding_dir.as_ref(), "embeddings", places)?,
-        found: FoundModels::new(environment.model_dirs(&settings), home),
-    };
-    if !names.default_is_known() {
-        let name = settings.default_model;
-        return Err(config_failure(&ConfigError::DefaultModel { name }));
-    }
+    let names = names(&settings, &environment, has_starter)?;
     let socket = listening.path.clone();
     let identity = identity(args, &settings, socket, has_starter, is_managed, started);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -3,6 +3,7 @@
 mod attach;
 mod batch;
 mod completions;
+mod doctor;
 mod explore;
 mod generate;
 mod get;
@@ -68,6 +69,8 @@ pub(crate) enum Verb {
     Unload(unload::Unload),
     /// Show how the daemon is
     Status(status::Status),
+    /// Look at everything when something is odd, and say what to do
+    Doctor(doctor::Doctor),
     /// End the daemon when its work is done
     Shutdown(shutdown::Shutdown),
     /// Print a script that completes imgctl in a shell
@@ -130,6 +133,7 @@ impl Verb {
             Self::Load(verb) => verb.run(context).await,
             Self::Unload(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
+            Self::Doctor(verb) => verb.run(context).await,
             Self::Shutdown(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context),
             Self::Man(verb) => verb.run(context),

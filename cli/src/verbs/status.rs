@@ -23,7 +23,7 @@ impl Status {
     }
 }
 
-fn started_by(status: &v1::GetStatusResponse) -> &'static str {
+pub(super) fn started_by(status: &v1::GetStatusResponse) -> &'static str {
     match status.started_by() {
         v1::StartedBy::Client => "client",
         v1::StartedBy::ServiceManager => "service_manager",
@@ -31,7 +31,7 @@ fn started_by(status: &v1::GetStatusResponse) -> &'static str {
     }
 }
 
-fn uptime(status: &v1::GetStatusResponse) -> Duration {
+pub(super) fn uptime(status: &v1::GetStatusResponse) -> Duration {
     status
         .uptime
         .and_then(|time| Duration::try_from(time).ok())

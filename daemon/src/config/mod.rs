@@ -228,14 +228,7 @@ pub fn read(
     environment: &Environment,
 ) -> Result<Settings, ConfigError> {
     let mut settings = Settings::default();
-    let named = file
-        .map(Path::to_path_buf)
-        .or_else(|| environment.config_file());
-    if let Some(path) = &named {
-        file::apply(&mut settings, path, &file::read(path)?, environment)?;
-    } else if let Some(path) = environment.usual_config_file()
-        && path.exists()
-    {
+    if let Some(path) = file_read(file, environment) {
         file::apply(&mut settings, &path, &file::read(&path)?, environment)?;
     }
     for key in KEYS {
@@ -251,6 +244,13 @@ pub fn read(
         }
     }
     Ok(settings)
+}
+
+/// The config file that [`read`] reads: the one that is named, else the usual one where it is there.
+pub fn file_read(file: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+    let named = file.map(Path::to_path_buf);
+    let usual = || environment.usual_config_file().filter(|path| path.exists());
+    named.or_else(|| environment.config_file()).or_else(usual)
 }
 
 /// The models that were added, from the file of the data directory that they are kept in; none where it is not there.
