@@ -1,5 +1,5 @@
-//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, `cli → models ← daemon` and
-//! `cli → manual ← daemon`.
+//! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, `cli → models ← daemon`,
+//! `cli → manual ← daemon` and `cli → mcp → client`.
 
 use std::{collections::BTreeSet, io, path::Path};
 
@@ -12,7 +12,7 @@ type Arrow = (
     &'static [&'static str],
 );
 
-const ARROWS: [Arrow; 10] = [
+const ARROWS: [Arrow; 11] = [
     ("imgd-proto", &[], &[]),
     ("imgd-models", &[], &[]),
     ("imgd-manual", &[], &[]),
@@ -25,9 +25,17 @@ const ARROWS: [Arrow; 10] = [
     ("imgd-client", &["imgd-proto"], &["imgd-e2e"]),
     (
         "imgctl",
-        &["imgd-client", "imgd-models", "imgd-manual", "imgd-proto"],
+        &[
+            "imgd-client",
+            "imgd-manual",
+            "imgd-mcp",
+            "imgd-models",
+            "imgd-proto",
+        ],
         &["imgd-e2e"],
     ),
+    // tools of a language model, which `imgctl mcp` runs
+    ("imgd-mcp", &["imgd-client", "imgd-proto"], &[]),
     // it knows the programs from outside and speaks the contract with them
     ("imgd-e2e", &["imgd-proto"], &["imgd-client"]),
     (
@@ -52,12 +60,12 @@ const FREE_OF: [(&str, &[&str]); 7] = [
         ],
     ),
     ("imgd-proto", &["candle-core", "clap", "rusqlite"]),
-    ("imgd-client", &["candle-core", "clap", "rusqlite"]),
+    ("imgd-client", &["candle-core", "clap", "rusqlite", "rmcp"]),
     ("imgctl", &["candle-core", "rusqlite", "gemm", "tokenizers"]),
     ("imgd-models", &["tokio", "clap", "ureq"]),
     ("imgd-manual", &["tokio", "ureq"]),
     // `imgctl pull` alone talks to a network
-    ("imgd", &["ureq", "rustls", "reqwest"]),
+    ("imgd", &["ureq", "rustls", "reqwest", "rmcp"]),
 ];
 
 /// Crates of ours that know one of ours which they must not know.

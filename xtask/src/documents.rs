@@ -13,7 +13,7 @@ const AT_ROOT: [&str; 4] = [
 ];
 
 /// Folders whose paths a document may name.
-const HOUSE: [&str; 16] = [
+const HOUSE: [&str; 17] = [
     "benches/",
     "cli/",
     "client/",
@@ -25,6 +25,7 @@ const HOUSE: [&str; 16] = [
     "manual/",
     "models/",
     "packaging/",
+    "plugins/",
     "proto/",
     "systemd/",
     "xtask/",

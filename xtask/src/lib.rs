@@ -17,8 +17,18 @@ use std::{
 };
 
 /// The folders of the workspace's crates.
-pub const CRATES: [&str; 10] = [
-    "benches", "cli", "client", "daemon", "e2e", "engine", "manual", "models", "proto", "xtask",
+pub const CRATES: [&str; 11] = [
+    "benches",
+    "cli",
+    "client",
+    "daemon",
+    "e2e",
+    "engine",
+    "manual",
+    "models",
+    "plugins/mcp",
+    "proto",
+    "xtask",
 ];
 
 /// A rule: its name and the function that finds what breaks it.
