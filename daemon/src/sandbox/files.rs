@@ -53,7 +53,9 @@ fn ruleset() -> Result<RulesetCreated, RulesetError> {
         .handle_access(written() | AccessFs::Execute)?
         .handle_access(AccessNet::from_all(WANTED))?
         .scope(Scope::from_all(WANTED))?
-        .create()
+        .create()?
+        // The daemon's own attempts would fill the system's log of denials.
+        .log_same_exec(false)
 }
 
 /// Every right to change files, but control of devices: drivers need it, and it changes no file.
@@ -113,11 +115,11 @@ fn allow(
     created.add_rule(PathBeneath::new(opened, access))
 }
 
-/// What journal and library do in their folder. Nothing of it makes links: a link made there would widen what the next daemon
-/// may write.
+/// What journal and library do in their folder. Nothing of it makes links, since a link made there would widen what the
+/// next daemon may write, or moves files from one folder to another, which the first version refuses to everybody.
 fn in_data() -> BitFlags<AccessFs> {
     make_bitflags!(AccessFs::{
-        WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
+        WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir
     })
 }
 

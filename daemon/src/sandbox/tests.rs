@@ -179,7 +179,7 @@ fn be_confined() {
     say("folder", fs::create_dir(at("home/a")));
     say(
         "move in data",
-        fs::rename(at("home/data/new"), at("home/data/a/new")),
+        fs::rename(at("home/data/new"), at("home/data/newer")),
     );
     say("move out", fs::rename(at("home/data/b/x"), at("home/x")));
     say("move in", fs::rename(at("home/old"), at("home/data/old")));
