@@ -17,6 +17,15 @@ for program in node npm "$IMGD" "$IMGCTL" "$CHROMIUM"; do
     fi
 done
 
+# A system's Node may be older than the tools take: then one from npm, for this run alone.
+if ! node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)'; then
+    newer=$(mktemp -d)
+    trap 'rm -rf "$newer"' EXIT
+    npm install --silent --no-save --prefix "$newer" node@20
+    PATH=$newer/node_modules/node/bin:$PATH
+fi
+node --version
+
 npm ci --silent
 npm run --silent package >/dev/null
 node build.mjs --tests
