@@ -13,10 +13,15 @@ process.chdir(here);
 
 // The contract's types, made from the contract itself.
 rmSync("src/contract", { recursive: true, force: true });
-const options = "--keepCase --longs=String --enums=String --defaults --oneofs --grpcLib=@grpc/grpc-js --outDir=src/contract";
-execFileSync("node_modules/.bin/proto-loader-gen-types", [...options.split(" "), "-I", contract, "--", ...files.map((name) => `imgd/v1/${name}`)], {
-  stdio: ["ignore", "ignore", "inherit"],
-});
+const options =
+  "--keepCase --longs=String --enums=String --defaults --oneofs --grpcLib=@grpc/grpc-js --outDir=src/contract";
+execFileSync(
+  "node_modules/.bin/proto-loader-gen-types",
+  [...options.split(" "), "-I", contract, "--", ...files.map((name) => `imgd/v1/${name}`)],
+  {
+    stdio: ["ignore", "ignore", "inherit"],
+  },
+);
 execFileSync("node_modules/.bin/tsc", ["-p", "."], { stdio: "inherit" });
 
 rmSync("dist", { recursive: true, force: true });
@@ -45,8 +50,15 @@ cpSync("media/style.css", "dist/webview/style.css");
 
 // Our licences, and those of what is in the bundle.
 const own = ["MIT", "APACHE"].map((name) => readFileSync(join("../..", `LICENSE-${name}`), "utf8"));
-writeFileSync("LICENSE.txt", `imgd may be used under the first or the second of these licences, as you like.\n\n${own.join("\n\n")}`);
-const packages = [...new Set(Object.keys(metafile.inputs).flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []))].sort();
+writeFileSync(
+  "LICENSE.txt",
+  `imgd may be used under the first or the second of these licences, as you like.\n\n${own.join("\n\n")}`,
+);
+const packages = [
+  ...new Set(
+    Object.keys(metafile.inputs).flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []),
+  ),
+].sort();
 const licences = packages.map((name) => {
   const folder = join("node_modules", name);
   const { version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
@@ -58,7 +70,11 @@ writeFileSync("dist/third-party.txt", licences.join(`\n${"-".repeat(80)}\n\n`));
 if (process.argv.includes("--tests")) {
   rmSync("out", { recursive: true, force: true });
   const folders = ["unit", "e2e", "extension", "webview", "package"];
-  const tests = folders.flatMap((folder) => readdirSync(join("test", folder)).filter((name) => name.endsWith(".test.ts")).map((name) => join("test", folder, name)));
+  const tests = folders.flatMap((folder) =>
+    readdirSync(join("test", folder))
+      .filter((name) => name.endsWith(".test.ts"))
+      .map((name) => join("test", folder, name)),
+  );
   await build({
     ...common,
     minify: false,

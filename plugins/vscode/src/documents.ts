@@ -26,7 +26,11 @@ export class Anchor {
     this.listener = vscode.workspace.onDidChangeTextDocument(({ document: changed, contentChanges }) => {
       if (changed === document) {
         for (const change of contentChanges) {
-          this.offset = shifted(this.offset, { offset: change.rangeOffset, length: change.rangeLength, text: change.text });
+          this.offset = shifted(this.offset, {
+            offset: change.rangeOffset,
+            length: change.rangeLength,
+            text: change.text,
+          });
         }
       }
     });
@@ -44,14 +48,22 @@ export class Anchor {
 /** Fails where a link in the document could lead nowhere: it is not a file, or nobody knows how it writes links. */
 export function requireLinkable(app: App, document: vscode.TextDocument): void {
   if (document.uri.scheme === "untitled") {
-    throw new Failure("OUTPUT_NOT_CREATED", "this document is not saved yet, so that a link has nothing to be relative to", {
-      hint: "save it first",
-    });
+    throw new Failure(
+      "OUTPUT_NOT_CREATED",
+      "this document is not saved yet, so that a link has nothing to be relative to",
+      {
+        hint: "save it first",
+      },
+    );
   }
   if (document.uri.scheme !== "file") {
-    throw new Failure("OUTPUT_NOT_CREATED", `this document is no file on a disk (\`${document.uri.scheme}:\`): no picture can lie beside it`, {
-      hint: "use “imgd: Generate Image…”, and save the picture where you like",
-    });
+    throw new Failure(
+      "OUTPUT_NOT_CREATED",
+      `this document is no file on a disk (\`${document.uri.scheme}:\`): no picture can lie beside it`,
+      {
+        hint: "use “imgd: Generate Image…”, and save the picture where you like",
+      },
+    );
   }
   styleOf(document.languageId, app.settings(document.uri).linkStyle);
 }
@@ -62,7 +74,11 @@ export function pictureFolder(app: App, document?: vscode.Uri): string | undefin
   const first = vscode.workspace.workspaceFolders?.find((folder) => folder.uri.scheme === "file");
   const workspace = (isFile ? vscode.workspace.getWorkspaceFolder(document) : undefined) ?? first;
   const { outputFolder: configured } = app.settings(document);
-  const places = { configured, document: isFile ? dirname(document.fsPath) : undefined, workspace: workspace?.uri.fsPath };
+  const places = {
+    configured,
+    document: isFile ? dirname(document.fsPath) : undefined,
+    workspace: workspace?.uri.fsPath,
+  };
   return folderFor(places, process.env);
 }
 
@@ -71,7 +87,9 @@ export function pictureName(run: Run, title = run.title): string {
   const { metadata } = pictureOf(run);
   const extension = EXTENSIONS[metadata.format] ?? "png";
   const upscale = metadata.settings?.upscale;
-  return upscale ? `${slug(title)}-${slug(upscale.upscaler)}.${extension}` : fileName(title, metadata.settings?.seed ?? "0", extension);
+  return upscale
+    ? `${slug(title)}-${slug(upscale.upscaler)}.${extension}`
+    : fileName(title, metadata.settings?.seed ?? "0", extension);
 }
 
 /** Writes a run's picture, once: a second time it is where it was. */
@@ -99,7 +117,10 @@ export async function insertPicture(app: App, run: Run, anchor: Anchor): Promise
   const edit = new vscode.WorkspaceEdit();
   edit.insert(document.uri, position, isBehindText ? paragraph(text, line, position.character) : text);
   if (!(await vscode.workspace.applyEdit(edit))) {
-    throw new Failure("OUTPUT_NOT_CREATED", `the link could not be written into \`${basename(document.uri.fsPath)}\`; the picture is in \`${file}\``);
+    throw new Failure(
+      "OUTPUT_NOT_CREATED",
+      `the link could not be written into \`${basename(document.uri.fsPath)}\`; the picture is in \`${file}\``,
+    );
   }
 }
 

@@ -51,14 +51,25 @@ function toRequest(value: unknown, seed: string | undefined): GenerateRequest | 
     const value = text(key);
     if (value) request[key] = value;
   }
-  for (const key of ["width_px", "height_px", "num_inference_steps", "guidance_scale", "clip_skip", "max_sequence_length"] as const) {
+  for (const key of [
+    "width_px",
+    "height_px",
+    "num_inference_steps",
+    "guidance_scale",
+    "clip_skip",
+    "max_sequence_length",
+  ] as const) {
     const value = number(key);
     if (value !== undefined) request[key] = value;
   }
   if (seed !== undefined) request.seed = seed;
   const scale = number("hires_scale");
   if (scale !== undefined) {
-    request.hires = { hires_scale: scale, hires_strength: number("hires_strength"), hires_steps: number("hires_steps") };
+    request.hires = {
+      hires_scale: scale,
+      hires_strength: number("hires_strength"),
+      hires_steps: number("hires_steps"),
+    };
   }
   const loras = Array.isArray(record["loras"]) ? (record["loras"] as Record<string, unknown>[]) : [];
   request.loras = loras.map((lora) => ({ lora: String(lora["name"]), weight: Number(lora["weight"]) }));

@@ -39,7 +39,9 @@ export interface Connection extends Services {
 type Answer<T> = (error: ServiceError | null, value?: T) => void;
 
 /** Makes a call that has one answer. */
-export function ask<T>(call: (metadata: Metadata, deadline: { deadline: number }, answer: Answer<T>) => void): Promise<T> {
+export function ask<T>(
+  call: (metadata: Metadata, deadline: { deadline: number }, answer: Answer<T>) => void,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     call(metadata(), { deadline: Date.now() + ANSWER_TIMEOUT_MS }, (error, value) =>
       error || value === undefined ? reject(toFailure(error)) : resolve(value),
@@ -85,11 +87,20 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
 async function greet(socket: string, protoFolder: string): Promise<Connection> {
   const link = services(socket, protoFolder);
   try {
-    const status = await ask<Status>((metadata, options, answer) => link.daemon.GetStatus({}, metadata, options, answer));
+    const status = await ask<Status>((metadata, options, answer) =>
+      link.daemon.GetStatus({}, metadata, options, answer),
+    );
     if (status.protocol !== PROTOCOL) {
-      throw new Failure("PROTOCOL_MISMATCH", `imgd ${status.version} speaks protocol ${status.protocol}, this extension speaks ${PROTOCOL}`, {
-        hint: status.protocol > PROTOCOL ? "update this extension" : "update imgd, then end the old one with `imgctl shutdown`",
-      });
+      throw new Failure(
+        "PROTOCOL_MISMATCH",
+        `imgd ${status.version} speaks protocol ${status.protocol}, this extension speaks ${PROTOCOL}`,
+        {
+          hint:
+            status.protocol > PROTOCOL
+              ? "update this extension"
+              : "update imgd, then end the old one with `imgctl shutdown`",
+        },
+      );
     }
     return { ...link, socket, status };
   } catch (error) {

@@ -39,15 +39,21 @@ protobuf.configure();
 
 /** Services on a socket. `folder`: where `imgd/v1` is. Nothing is sent before the first call. */
 export function services(socket: string, folder: string): Services {
-  const definition = loadSync(FILES.map((file) => join(folder, file)), {
-    includeDirs: [folder],
-    keepCase: true,
-    longs: String,
-    enums: String,
-    defaults: true,
-    oneofs: true,
-  });
-  const contract = loadPackageDefinition(definition) as unknown as DaemonPackage & ImagePackage & JobPackage & ModelPackage;
+  const definition = loadSync(
+    FILES.map((file) => join(folder, file)),
+    {
+      includeDirs: [folder],
+      keepCase: true,
+      longs: String,
+      enums: String,
+      defaults: true,
+      oneofs: true,
+    },
+  );
+  const contract = loadPackageDefinition(definition) as unknown as DaemonPackage &
+    ImagePackage &
+    JobPackage &
+    ModelPackage;
   const { DaemonService, ImageService, JobService, ModelService } = contract.imgd.v1;
   const address = `unix:${socket}`;
   const options = {

@@ -68,7 +68,9 @@ export function draw(
       }
     });
     stream.on("error", (error) => end(toFailure(error)));
-    stream.on("end", () => end(isFinished ? undefined : contractBroken("the events ended before the work was finished")));
+    stream.on("end", () =>
+      end(isFinished ? undefined : contractBroken("the events ended before the work was finished")),
+    );
   });
 }
 

@@ -110,7 +110,11 @@ function read(bytes: unknown): Said {
   try {
     for (const any of decode("Status", bytes)["details"] as { type_url: string; value: Uint8Array }[]) {
       if (any.type_url.endsWith("/google.rpc.ErrorInfo")) {
-        const info = decode("ErrorInfo", any.value) as { reason: string; domain: string; metadata: Record<string, string> };
+        const info = decode("ErrorInfo", any.value) as {
+          reason: string;
+          domain: string;
+          metadata: Record<string, string>;
+        };
         if (info.domain === DOMAIN) {
           said.reason = info.reason;
           said.hint = info.metadata["hint"];

@@ -39,7 +39,9 @@ export interface Page {
 /** The newest pictures, or those after a page. Jobs that have made none are passed over. */
 export async function recent(connection: Connection, token = ""): Promise<Page> {
   const request = { page_size: PAGE_SIZE, page_token: token };
-  const page = await ask<JobPage>((metadata, options, answer) => connection.job.ListJobs(request, metadata, options, answer));
+  const page = await ask<JobPage>((metadata, options, answer) =>
+    connection.job.ListJobs(request, metadata, options, answer),
+  );
   const pictures: Kept[] = [];
   for (const job of page.jobs.filter((job) => job.images_done > 0)) {
     pictures.push(...(await ofJob(connection, job)));
@@ -52,7 +54,9 @@ export async function recent(connection: Connection, token = ""): Promise<Page> 
 
 async function ofJob(connection: Connection, job: Job): Promise<Kept[]> {
   const request = { job_id: job.id, page_size: PICTURES_OF_A_JOB };
-  const page = await ask<ImagePage>((metadata, options, answer) => connection.job.ListImages(request, metadata, options, answer));
+  const page = await ask<ImagePage>((metadata, options, answer) =>
+    connection.job.ListImages(request, metadata, options, answer),
+  );
   return page.images.flatMap((image) => kept(job, image) ?? []);
 }
 
@@ -73,7 +77,12 @@ function kept(job: Job, image: JobImage): Kept | undefined {
 }
 
 /** A kept picture's file, or its thumbnail: a JPEG of at most 256x256 pixels. */
-export function fetchPicture(connection: Connection, jobId: string, index: number, thumbnail = false): Promise<Picture> {
+export function fetchPicture(
+  connection: Connection,
+  jobId: string,
+  index: number,
+  thumbnail = false,
+): Promise<Picture> {
   return new Promise((resolve, reject) => {
     const assembly = new Assembly(!thumbnail);
     const stream = connection.job.GetImage({ job_id: jobId, image_index: index, thumbnail }, metadata());

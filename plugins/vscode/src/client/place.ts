@@ -34,9 +34,13 @@ export function locate(at: Surroundings): string {
   if (named) {
     const path = resolve(withHome(named, at.env));
     if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
-      throw new Failure("SOCKET_UNSAFE", `socket path \`${path}\` has ${Buffer.byteLength(path)} bytes: a socket's path has at most ${MAX_PATH_BYTES}`, {
-        hint: "name a shorter path in the setting imgd.socket or in IMGD_SOCKET, or leave both out",
-      });
+      throw new Failure(
+        "SOCKET_UNSAFE",
+        `socket path \`${path}\` has ${Buffer.byteLength(path)} bytes: a socket's path has at most ${MAX_PATH_BYTES}`,
+        {
+          hint: "name a shorter path in the setting imgd.socket or in IMGD_SOCKET, or leave both out",
+        },
+      );
     }
     return path;
   }
@@ -66,14 +70,20 @@ export function isThere(path: string, uid: number): boolean {
   const unsafe = (what: string, hint: string) => new Failure("SOCKET_UNSAFE", what, { hint });
   const elsewhere = "remove it, or name another place in the setting imgd.socket";
   if (!around.isDirectory()) {
-    throw unsafe(`\`${folder}\` is not a directory but ${around.isSymbolicLink() ? "a symbolic link" : "a file"}`, elsewhere);
+    throw unsafe(
+      `\`${folder}\` is not a directory but ${around.isSymbolicLink() ? "a symbolic link" : "a file"}`,
+      elsewhere,
+    );
   }
   if (around.uid !== uid) {
     throw unsafe(`directory \`${folder}\` belongs to user ${around.uid}, not to user ${uid}`, elsewhere);
   }
   if ((around.mode & 0o077) !== 0) {
     const mode = (around.mode & 0o7777).toString(8).padStart(4, "0");
-    throw unsafe(`directory \`${folder}\` has mode ${mode}: others may enter it`, `chmod 700 '${folder}', or put the socket into a directory of its own`);
+    throw unsafe(
+      `directory \`${folder}\` has mode ${mode}: others may enter it`,
+      `chmod 700 '${folder}', or put the socket into a directory of its own`,
+    );
   }
   const socket = stat(path);
   if (socket !== undefined && socket.uid !== uid) {

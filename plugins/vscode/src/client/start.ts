@@ -25,7 +25,10 @@ export function findImgctl(named: string, env: NodeJS.ProcessEnv): string {
     return path;
   }
   const folders = [...(env["PATH"] ?? "").split(delimiter), ...FURTHER_FOLDERS.map((folder) => withHome(folder, env))];
-  const found = folders.filter(isAbsolute).map((folder) => join(folder, "imgctl")).find(isProgram);
+  const found = folders
+    .filter(isAbsolute)
+    .map((folder) => join(folder, "imgctl"))
+    .find(isProgram);
   if (found === undefined) {
     throw new Failure("DAEMON_UNAVAILABLE", "imgd is not running, and `imgctl`, which starts it, was not found", {
       hint: "install imgd, or name imgctl's path in the setting imgd.imgctlPath",
@@ -43,7 +46,9 @@ export async function start(imgctl: string, socket: string, env: NodeJS.ProcessE
   const argv = ["--socket", socket, "--quiet", "samplers"];
   const options = { env, timeout: TIMEOUT_MS, cwd: "/", maxBuffer: 1 << 20 };
   await new Promise<void>((resolve, reject) => {
-    execFile(imgctl, argv, options, (error, _stdout, stderr) => (error ? reject(startFailure(stderr, error)) : resolve()));
+    execFile(imgctl, argv, options, (error, _stdout, stderr) =>
+      error ? reject(startFailure(stderr, error)) : resolve(),
+    );
   });
 }
 

@@ -26,7 +26,10 @@ export function daemonCommands(app: App): void {
 async function cancel(app: App): Promise<void> {
   const { running } = app.runs;
   const all = { label: "All of them", runs: running };
-  const items = [...running.map((run) => ({ label: run.title || "no prompt", description: run.words, runs: [run] })), all];
+  const items = [
+    ...running.map((run) => ({ label: run.title || "no prompt", description: run.words, runs: [run] })),
+    all,
+  ];
   const chosen = running.length > 1 ? await vscode.window.showQuickPick(items, { title: "Cancel" }) : all;
   for (const run of chosen?.runs ?? []) {
     run.cancel();
@@ -41,7 +44,11 @@ async function showStatus(app: App): Promise<void> {
   try {
     const { status, socket } = await app.withDaemon(async (connection) => connection, false);
     const detail = statusLines(status, socket).join("\n");
-    const chosen = await vscode.window.showInformationMessage(`imgd ${status.version} is ready`, { modal: true, detail }, "Gallery");
+    const chosen = await vscode.window.showInformationMessage(
+      `imgd ${status.version} is ready`,
+      { modal: true, detail },
+      "Gallery",
+    );
     if (chosen) {
       await vscode.commands.executeCommand("imgd.gallery");
     }
@@ -64,11 +71,17 @@ export function statusLines(status: Status, socket: string): string[] {
   const device = status.devices.find((device) => device.in_use);
   const models = status.models.map((model) => `${shortModel(model.name)} (${bytes(Number(model.memory_bytes))})`);
   const lines: [string, string | undefined][] = [
-    ["Process", `${status.pid}, up ${duration(toSecs(status.uptime) ?? 0)}, started ${STARTED_BY[status.started_by] ?? "by somebody"}`],
+    [
+      "Process",
+      `${status.pid}, up ${duration(toSecs(status.uptime) ?? 0)}, started ${STARTED_BY[status.started_by] ?? "by somebody"}`,
+    ],
     ["Socket", socket],
     ["Queue", queue ? `${queue.running} running, ${queue.waiting} waiting` : undefined],
     ["In memory", models.join(", ") || "no model"],
-    ["Memory", memory ? `${bytes(Number(memory.available_bytes))} of ${bytes(Number(memory.total_bytes))} available` : undefined],
+    [
+      "Memory",
+      memory ? `${bytes(Number(memory.available_bytes))} of ${bytes(Number(memory.total_bytes))} available` : undefined,
+    ],
     ["Kept", library ? `${pictures(library.images)}, ${bytes(Number(library.size_bytes))}` : undefined],
     ["Device", device ? `${device.name}, ${device.description}` : undefined],
   ];
@@ -93,8 +106,16 @@ async function chooseModel(app: App): Promise<void> {
     detail: model.path || "inside imgd",
     model: model.name,
   }));
-  const leave = { label: "The daemon's default", description: current === "" ? "chosen" : "", detail: "whatever it is", model: "" };
-  const chosen = await vscode.window.showQuickPick([leave, ...items], { title: "Model to draw with", matchOnDescription: true });
+  const leave = {
+    label: "The daemon's default",
+    description: current === "" ? "chosen" : "",
+    detail: "whatever it is",
+    model: "",
+  };
+  const chosen = await vscode.window.showQuickPick([leave, ...items], {
+    title: "Model to draw with",
+    matchOnDescription: true,
+  });
   if (chosen === undefined) {
     return;
   }

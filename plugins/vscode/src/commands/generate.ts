@@ -33,7 +33,12 @@ export function generateCommands(app: App): void {
 }
 
 /** Draws and writes the picture into the folder for it; then tells of it. `undefined` where there is none for it. */
-export async function drawAndSave(app: App, title: string, request: GenerateRequest, anchor?: Anchor): Promise<string | undefined> {
+export async function drawAndSave(
+  app: App,
+  title: string,
+  request: GenerateRequest,
+  anchor?: Anchor,
+): Promise<string | undefined> {
   const run = new Run(title, request);
   try {
     await app.draw(run);
@@ -52,7 +57,9 @@ export async function drawAndSave(app: App, title: string, request: GenerateRequ
 async function fromSelection(app: App): Promise<string | undefined> {
   const editor = vscode.window.activeTextEditor;
   if (editor === undefined) {
-    throw new Failure("INVALID_FIELD", "no text editor is open", { hint: "select some text in one, or use “imgd: Generate Image…”" });
+    throw new Failure("INVALID_FIELD", "no text editor is open", {
+      hint: "select some text in one, or use “imgd: Generate Image…”",
+    });
   }
   const { document, selection } = editor;
   let prompt = ofSelection(document.getText(selection), MARKUP.has(document.languageId));
@@ -95,4 +102,3 @@ async function tell(app: App, run: Run, anchor?: Anchor): Promise<void> {
     await vscode.commands.executeCommand("imgd.drawAgain");
   }
 }
-

@@ -27,11 +27,15 @@ export function insertCommands(app: App): void {
       }
     });
   });
-  app.command("imgd.insertRun", (run: Run, anchor: Anchor) => withAnchor(anchor, () => insertPicture(app, run, anchor)));
+  app.command("imgd.insertRun", (run: Run, anchor: Anchor) =>
+    withAnchor(anchor, () => insertPicture(app, run, anchor)),
+  );
   app.command("imgd.insertShown", async () => {
     const { document, selection } = editorOf(app);
     const run = shown(app);
-    await withAnchor(new Anchor(document, document.offsetAt(selection.end)), (anchor) => insertPicture(app, run, anchor));
+    await withAnchor(new Anchor(document, document.offsetAt(selection.end)), (anchor) =>
+      insertPicture(app, run, anchor),
+    );
   });
   app.command("imgd.saveShown", () => saveShown(app));
 }
@@ -48,7 +52,9 @@ async function choose(app: App, selected: string): Promise<Run | undefined> {
     // Where there is nothing to choose from, nobody is asked.
     const items = [{ label: NEW, kept: undefined }, ...pictures];
     const chosen =
-      pictures.length === 0 ? items[0] : await vscode.window.showQuickPick(items, { title: "Insert image", matchOnDescription: true });
+      pictures.length === 0
+        ? items[0]
+        : await vscode.window.showQuickPick(items, { title: "Insert image", matchOnDescription: true });
     if (chosen === undefined) {
       return undefined;
     }
@@ -95,7 +101,9 @@ function editorOf(app: App): vscode.TextEditor {
 function shown(app: App): Run {
   const run = app.runs.shown;
   if (run?.picture === undefined) {
-    throw new Failure("IMAGE_NOT_FOUND", "there is no picture in the panel", { hint: "draw one with “imgd: Generate Image…”" });
+    throw new Failure("IMAGE_NOT_FOUND", "there is no picture in the panel", {
+      hint: "draw one with “imgd: Generate Image…”",
+    });
   }
   return run;
 }

@@ -58,7 +58,10 @@ async function variation(app: App, file: string): Promise<string | undefined> {
   if (prompt === undefined) {
     return undefined;
   }
-  return drawBeside(app, file, prompt, { ...ofPicture(app, prompt), input: { init_image: input, strength: LOOSE_STRENGTH } });
+  return drawBeside(app, file, prompt, {
+    ...ofPicture(app, prompt),
+    input: { init_image: input, strength: LOOSE_STRENGTH },
+  });
 }
 
 async function upscale(app: App, file: string): Promise<string | undefined> {
@@ -77,7 +80,11 @@ async function upscale(app: App, file: string): Promise<string | undefined> {
     return undefined;
   }
   const settings = app.settings();
-  const request = { ...(settings.keepNothing ? { private: true } : {}), input: { init_image: input }, upscale: { upscaler } };
+  const request = {
+    ...(settings.keepNothing ? { private: true } : {}),
+    input: { init_image: input },
+    upscale: { upscaler },
+  };
   return drawBeside(app, file, basename(file, extname(file)), request);
 }
 
@@ -87,8 +94,18 @@ function ofPicture(app: App, prompt: string): GenerateRequest {
   return request;
 }
 
-async function drawBeside(app: App, file: string, title: string, request: GenerateRequest, canRepeat = false): Promise<string> {
-  const run = new Run(title, request, canRepeat ? undefined : "It was made from a file: use the command on the file again.");
+async function drawBeside(
+  app: App,
+  file: string,
+  title: string,
+  request: GenerateRequest,
+  canRepeat = false,
+): Promise<string> {
+  const run = new Run(
+    title,
+    request,
+    canRepeat ? undefined : "It was made from a file: use the command on the file again.",
+  );
   await app.draw(run);
   const variation = run.picture?.metadata.settings?.variation_seed;
   const name = pictureName(run);
@@ -116,7 +133,9 @@ function fileOf(clicked: vscode.Uri | undefined): string {
     });
   }
   if (uri.scheme !== "file") {
-    throw new Failure("INVALID_FIELD", `the picture is no file on a disk (\`${uri.scheme}:\`)`, { hint: "copy it into a folder first" });
+    throw new Failure("INVALID_FIELD", `the picture is no file on a disk (\`${uri.scheme}:\`)`, {
+      hint: "copy it into a folder first",
+    });
   }
   return uri.fsPath;
 }
@@ -124,7 +143,9 @@ function fileOf(clicked: vscode.Uri | undefined): string {
 async function read(file: string): Promise<Buffer> {
   const { size } = await stat(file);
   if (size > MAX_FILE_BYTES) {
-    throw new Failure("MESSAGE_TOO_LARGE", `\`${basename(file)}\` has more than 16 MiB`, { hint: "make it smaller first" });
+    throw new Failure("MESSAGE_TOO_LARGE", `\`${basename(file)}\` has more than 16 MiB`, {
+      hint: "make it smaller first",
+    });
   }
   return readFile(file);
 }

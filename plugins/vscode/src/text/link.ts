@@ -89,7 +89,8 @@ export function oneLine(text: string): string {
 
 /** Every part of a path as an address has it; brackets too, which Markdown and AsciiDoc would end a link at. */
 function encoded(path: string): string {
-  const part = (text: string) => encodeURIComponent(text).replace(/[()'!*]/g, (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`);
+  const part = (text: string) =>
+    encodeURIComponent(text).replace(/[()'!*]/g, (found) => `%${found.charCodeAt(0).toString(16).toUpperCase()}`);
   return path.split("/").map(part).join("/");
 }
 

@@ -7,7 +7,10 @@ const MAX_SLUG_BYTES = 60;
 export function slug(text: string): string {
   const bytes = (text: string) => Buffer.byteLength(text);
   let slug = "";
-  for (const word of text.toLowerCase().split(/[^\p{Alphabetic}\p{N}]+/u).filter(Boolean)) {
+  for (const word of text
+    .toLowerCase()
+    .split(/[^\p{Alphabetic}\p{N}]+/u)
+    .filter(Boolean)) {
     if (slug === "") {
       for (const character of word) {
         if (bytes(slug) + bytes(character) > MAX_SLUG_BYTES) {

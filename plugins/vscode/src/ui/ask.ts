@@ -6,7 +6,10 @@ import type { App } from "../app";
 import { shortModel } from "../text/words";
 
 const MODEL: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon("server"), tooltip: "Choose the model" };
-const FORGET: vscode.QuickInputButton = { iconPath: new vscode.ThemeIcon("clear-all"), tooltip: "Forget the prompts below" };
+const FORGET: vscode.QuickInputButton = {
+  iconPath: new vscode.ThemeIcon("clear-all"),
+  tooltip: "Forget the prompts below",
+};
 
 /** Asks for a prompt; earlier ones are below it. `undefined` where the person gave it up. */
 export async function askPrompt(app: App, title: string, value = ""): Promise<string | undefined> {
@@ -15,7 +18,10 @@ export async function askPrompt(app: App, title: string, value = ""): Promise<st
   const update = () => {
     const typed = box.value.trim();
     const earlier = app.history.prompts.filter((prompt) => prompt !== typed);
-    box.items = [...(typed ? [{ label: typed, description: "draw this" }] : []), ...earlier.map((label) => ({ label, description: "earlier" }))];
+    box.items = [
+      ...(typed ? [{ label: typed, description: "draw this" }] : []),
+      ...earlier.map((label) => ({ label, description: "earlier" })),
+    ];
   };
   box.title = `${title}: ${model ? shortModel(model) : "the default model"}`;
   box.placeholder = "What the picture shows, e.g. a red apple";

@@ -13,7 +13,10 @@ import { again, cannotRepeat, details } from "./view";
 import { Panel } from "./webview";
 
 /** What a click does with a picture once it is shown. */
-const AFTER_SHOWING: Partial<Record<FromGallery["kind"], string>> = { insert: "imgd.insertShown", save: "imgd.saveShown" };
+const AFTER_SHOWING: Partial<Record<FromGallery["kind"], string>> = {
+  insert: "imgd.insertShown",
+  save: "imgd.saveShown",
+};
 
 /** Makes the gallery and its command. */
 export function galleryPanel(app: App): void {
@@ -42,7 +45,9 @@ export function galleryPanel(app: App): void {
   const pick = (key: string) => {
     const kept = known.get(key);
     if (kept === undefined) {
-      throw new Failure("IMAGE_NOT_FOUND", "this picture is not in the gallery any more", { hint: "refresh the gallery" });
+      throw new Failure("IMAGE_NOT_FOUND", "this picture is not in the gallery any more", {
+        hint: "refresh the gallery",
+      });
     }
     return kept;
   };

@@ -24,7 +24,8 @@ export function runView(run: Run): RunView {
     state,
     hint: failure?.hint ?? "",
     notices: run.notices,
-    details: metadata?.settings && picture ? details(metadata.settings, pngSize(picture.bytes), picture.bytes.length) : [],
+    details:
+      metadata?.settings && picture ? details(metadata.settings, pngSize(picture.bytes), picture.bytes.length) : [],
     savedAs: run.savedAt ? basename(run.savedAt) : "",
     canRepeat: run.cannotRepeat === undefined,
     cannotRepeat: run.cannotRepeat ?? "",
@@ -34,7 +35,10 @@ export function runView(run: Run): RunView {
 /** What a picture was made with, as name and value. */
 export function details(settings: Settings, size: [number, number] | undefined, sizeBytes: number): [string, string][] {
   const [width, height] = size ?? sizeOf(settings);
-  const common: [string, string][] = [["Size", `${width} × ${height}`], ["File", bytes(sizeBytes)]];
+  const common: [string, string][] = [
+    ["Size", `${width} × ${height}`],
+    ["File", bytes(sizeBytes)],
+  ];
   if (settings.upscale) {
     return [["Upscaler", settings.upscale.upscaler], ["Scale", `${settings.upscale.scale}×`], ...common];
   }

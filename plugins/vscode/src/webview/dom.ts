@@ -26,14 +26,22 @@ export function element<K extends keyof HTMLElementTagNameMap>(
 }
 
 /** A button. `title` says more than its label, or why it cannot be pressed. */
-export function button(label: string, onClick: () => void, options: { isMain?: boolean; title?: string; disabled?: boolean } = {}): HTMLButtonElement {
+export function button(
+  label: string,
+  onClick: () => void,
+  options: { isMain?: boolean; title?: string; disabled?: boolean } = {},
+): HTMLButtonElement {
   const { isMain = false, title = "", disabled = false } = options;
   return element("button", { type: "button", class: isMain ? "main" : "", title, disabled, click: onClick }, label);
 }
 
 /** Names and values. */
 export function definitions(pairs: [string, string][]): HTMLElement {
-  return element("dl", {}, ...pairs.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl",
+    {},
+    ...pairs.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }
 
 /** An address for a picture's bytes; the one before is given back. */

@@ -6,7 +6,12 @@ import type { FromGallery, Item, ToGallery } from "./messages";
 
 const send = (message: FromGallery) => extension.postMessage(message);
 
-const grid = element("div", { class: "grid", role: "listbox", "aria-label": "Pictures", "aria-orientation": "horizontal" });
+const grid = element("div", {
+  class: "grid",
+  role: "listbox",
+  "aria-label": "Pictures",
+  "aria-orientation": "horizontal",
+});
 const more = button("More", () => send({ kind: "more" }));
 const about = element("aside", { "aria-label": "The chosen picture", "aria-live": "polite" });
 const words = element("p", { class: "words", role: "status" });
@@ -25,7 +30,11 @@ function add(fresh: Item[]): void {
     const index = begin + at;
     const name = item.prompt || "no prompt";
     const picture = element("img", { src: url, alt: name });
-    const cell = element("div", { class: "cell", role: "option", title: name, tabindex: "-1", click: () => choose(index) }, picture);
+    const cell = element(
+      "div",
+      { class: "cell", role: "option", title: name, tabindex: "-1", click: () => choose(index) },
+      picture,
+    );
     cell.addEventListener("dblclick", () => act("show"));
     cell.addEventListener("focus", () => choose(index));
     grid.append(cell);
@@ -42,14 +51,20 @@ function choose(index: number): void {
     cell.setAttribute("aria-selected", String(at === index));
     cell.setAttribute("tabindex", at === index ? "0" : "-1");
   });
-  const repeat = button("Again", () => act("again"), { disabled: item.cannotRepeat !== "", title: item.cannotRepeat || "Draw it once more, with another seed" });
+  const repeat = button("Again", () => act("again"), {
+    disabled: item.cannotRepeat !== "",
+    title: item.cannotRepeat || "Draw it once more, with another seed",
+  });
   about.replaceChildren(
     element("img", { src: urls[index] ?? "", alt: "" }),
     element("h1", {}, item.prompt || "(no prompt)"),
     element(
       "div",
       { class: "buttons", role: "toolbar", "aria-label": "Picture" },
-      button("Insert", () => act("insert"), { isMain: true, title: "Write it beside the document, and its link at the cursor" }),
+      button("Insert", () => act("insert"), {
+        isMain: true,
+        title: "Write it beside the document, and its link at the cursor",
+      }),
       button("Open", () => act("show"), { title: "Show it in full size" }),
       button("Save", () => act("save"), { title: "Write it into the folder for pictures" }),
       repeat,
@@ -111,7 +126,14 @@ window.addEventListener("message", ({ data }: MessageEvent<ToGallery>) => {
       more.hidden = !data.isMore;
       words.textContent = items.length === 0 ? "There are no pictures yet. Draw one." : pictures(items.length);
       // A new picture at the front is looked at; else the choice stays where it was.
-      choose(data.isFirst && data.items[0]?.key !== firstKey ? 0 : Math.max(0, items.findIndex((item) => item.key === key)));
+      choose(
+        data.isFirst && data.items[0]?.key !== firstKey
+          ? 0
+          : Math.max(
+              0,
+              items.findIndex((item) => item.key === key),
+            ),
+      );
       firstKey = items[0]?.key;
       break;
     }
@@ -124,7 +146,12 @@ root().append(
   element(
     "header",
     {},
-    element("div", { class: "buttons" }, button("Generate Image…", () => send({ kind: "generate" }), { isMain: true }), button("Refresh", () => send({ kind: "refresh" }))),
+    element(
+      "div",
+      { class: "buttons" },
+      button("Generate Image…", () => send({ kind: "generate" }), { isMain: true }),
+      button("Refresh", () => send({ kind: "refresh" })),
+    ),
     words,
   ),
   element("div", { class: "columns" }, element("div", { class: "pictures" }, grid, more), about),

@@ -25,7 +25,9 @@ export type ToPanel =
   | { kind: "run"; run: RunView }
   | { kind: "picture"; bytes: Uint8Array; type: string; isPreview: boolean };
 
-export type FromPanel = { kind: "ready" | "cancel" | "insert" | "save" | "open" | "again" | "copyPrompt" | "gallery" | "generate" };
+export type FromPanel = {
+  kind: "ready" | "cancel" | "insert" | "save" | "open" | "again" | "copyPrompt" | "gallery" | "generate";
+};
 
 /** A picture of the gallery. */
 export interface Item {

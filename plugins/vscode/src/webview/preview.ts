@@ -21,15 +21,23 @@ let url: string | undefined;
 let shownButtons = "";
 
 function actions(run: RunView): HTMLButtonElement[] {
-  const repeat = button("Again", () => send("again"), { disabled: !run.canRepeat, title: run.cannotRepeat || "Draw it once more, with another seed" });
+  const repeat = button("Again", () => send("again"), {
+    disabled: !run.canRepeat,
+    title: run.cannotRepeat || "Draw it once more, with another seed",
+  });
   const copy = button("Copy Prompt", () => send("copyPrompt"), { disabled: run.title === "" });
   const gallery = button("Gallery", () => send("gallery"));
   switch (run.state) {
     case "busy":
       return [button("Cancel", () => send("cancel"), { isMain: true, title: "Escape" })];
     case "done": {
-      const insert = button("Insert", () => send("insert"), { isMain: true, title: "Write its link at the cursor of the document" });
-      const file = run.savedAs ? button("Open", () => send("open"), { title: run.savedAs }) : button("Save", () => send("save"));
+      const insert = button("Insert", () => send("insert"), {
+        isMain: true,
+        title: "Write its link at the cursor of the document",
+      });
+      const file = run.savedAs
+        ? button("Open", () => send("open"), { title: run.savedAs })
+        : button("Save", () => send("save"));
       return [insert, file, repeat, copy, gallery];
     }
     default:
@@ -66,7 +74,10 @@ function showNothing(): void {
   prompt.textContent = "Nothing is being drawn";
   words.textContent = "Draw a picture from a prompt, or look at those that were drawn.";
   bar.hidden = true;
-  buttons.replaceChildren(button("Generate Image…", () => send("generate"), { isMain: true }), button("Gallery", () => send("gallery")));
+  buttons.replaceChildren(
+    button("Generate Image…", () => send("generate"), { isMain: true }),
+    button("Gallery", () => send("gallery")),
+  );
 }
 
 window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
@@ -75,7 +86,10 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
       showNothing();
       break;
     case "run":
-      if (data.run.title !== prompt.textContent || (data.run.state === "busy" && document.body.dataset["state"] !== "busy")) {
+      if (
+        data.run.title !== prompt.textContent ||
+        (data.run.state === "busy" && document.body.dataset["state"] !== "busy")
+      ) {
         image.hidden = true;
       }
       show(data.run);
@@ -89,7 +103,9 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
   }
 });
 
-image.addEventListener("load", () => image.style.setProperty("--blur", `${image.clientWidth / image.naturalWidth / 3}px`));
+image.addEventListener("load", () =>
+  image.style.setProperty("--blur", `${image.clientWidth / image.naturalWidth / 3}px`),
+);
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.dataset["state"] === "busy") {

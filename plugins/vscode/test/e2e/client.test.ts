@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
@@ -15,15 +15,26 @@ import type { GenerateRequest } from "../../src/contract/imgd/v1/GenerateRequest
 import type { GetJobResponse__Output as GetJob } from "../../src/contract/imgd/v1/GetJobResponse";
 import type { ListJobsResponse__Output as ListJobs } from "../../src/contract/imgd/v1/ListJobsResponse";
 import { pngSize, recipe } from "../../src/recipe";
+import { fileName } from "../../src/text/slug";
 import { type Home, IMGCTL, makeHome, PROTO_FOLDER, until } from "../support/home";
 
 const home: Home = makeHome();
-const options: ConnectOptions = { protoFolder: PROTO_FOLDER, socket: "", imgctl: IMGCTL, autostart: true, env: home.env };
+const options: ConnectOptions = {
+  protoFolder: PROTO_FOLDER,
+  socket: "",
+  imgctl: IMGCTL,
+  autostart: true,
+  env: home.env,
+};
 let connection: Connection;
 const never = new AbortController().signal;
 
 /** Draws one picture and gives what happened. */
-async function drawn(request: GenerateRequest, signal = never, onProgress: (progress: Progress) => void = () => undefined) {
+async function drawn(
+  request: GenerateRequest,
+  signal = never,
+  onProgress: (progress: Progress) => void = () => undefined,
+) {
   const progress: Progress[] = [];
   const drawing = await draw(connection, request, signal, (event) => {
     progress.push(event);
@@ -34,7 +45,10 @@ async function drawn(request: GenerateRequest, signal = never, onProgress: (prog
 
 /** The failure that a promise ends with. */
 async function failureOf(promise: Promise<unknown>): Promise<Failure> {
-  const error = await promise.then(() => undefined, (error: unknown) => error);
+  const error = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
   assert.ok(error instanceof Failure, String(error));
   return error;
 }
@@ -67,14 +81,21 @@ test("a picture comes with progress and previews, and is the one that imgctl dra
   const kinds = progress.map(({ kind }) => kind);
   assert.deepEqual([...new Set(kinds)], ["queued", "loading", "started", "step"]);
   const steps = progress.filter((event) => event.kind === "step");
-  assert.deepEqual(steps.map(({ step }) => step), steps.map((_, at) => at + 1));
+  assert.deepEqual(
+    steps.map(({ step }) => step),
+    steps.map((_, at) => at + 1),
+  );
   assert.equal(steps.at(-1)?.step, steps[0]?.count);
   for (const { preview } of steps.slice(0, -1)) {
     assert.ok(preview && pngSize(preview), "every step has a preview");
   }
   assert.deepEqual(pngSize(picture.bytes), [256, 256]);
   const theirs = join(home.folder, "theirs.png");
-  execFileSync(IMGCTL, ["-q", "generate", "-", "--seed", "7", "-o", theirs], { env: home.env, input: "a red apple\n", timeout: 120_000 });
+  execFileSync(IMGCTL, ["-q", "generate", "-", "--seed", "7", "-o", theirs], {
+    env: home.env,
+    input: "a red apple\n",
+    timeout: 120_000,
+  });
   assert.deepEqual(picture.bytes, readFileSync(theirs));
 });
 
@@ -99,7 +120,9 @@ test("cancelling midway ends the job in the daemon", async () => {
   assert.ok(failure.isCancelled);
   assert.ok(step < 900, `it went on to step ${step}`);
   await until("the daemon to say that it is cancelled", async () => {
-    const { jobs } = await ask<ListJobs>((metadata, deadline, answer) => connection.job.ListJobs({}, metadata, deadline, answer));
+    const { jobs } = await ask<ListJobs>((metadata, deadline, answer) =>
+      connection.job.ListJobs({}, metadata, deadline, answer),
+    );
     return jobs.find((job) => job.request?.request_id === "to-cancel")?.state === "JOB_STATE_CANCELLED";
   });
 });
@@ -108,14 +131,20 @@ test("the library has the picture, its settings, its file and a thumbnail", asyn
   const { jobId, picture } = await drawn({ prompt: "a green door", seed: "3", num_inference_steps: 2 });
   const { pictures } = await recent(connection);
   const kept = pictures[0];
-  assert.deepEqual([kept?.jobId, kept?.prompt, kept?.settings.seed, kept?.sizeBytes], [jobId, "a green door", "3", picture.bytes.length]);
+  assert.deepEqual(
+    [kept?.jobId, kept?.prompt, kept?.settings.seed, kept?.sizeBytes],
+    [jobId, "a green door", "3", picture.bytes.length],
+  );
   assert.ok(Math.abs((kept?.finishedMs ?? 0) - Date.now()) < 600_000);
   assert.deepEqual((await fetchPicture(connection, jobId, 0)).bytes, picture.bytes);
   const thumbnail = await fetchPicture(connection, jobId, 0, true);
   assert.deepEqual([...thumbnail.bytes.subarray(0, 3)], [0xff, 0xd8, 0xff]);
   const missing = await failureOf(fetchPicture(connection, jobId, 1));
   assert.equal(missing.reason, "IMAGE_NOT_FOUND");
-  assert.equal((await ask<GetJob>((m, d, answer) => connection.job.GetJob({ job_id: jobId }, m, d, answer))).job?.client, "vscode");
+  assert.equal(
+    (await ask<GetJob>((m, d, answer) => connection.job.GetJob({ job_id: jobId }, m, d, answer))).job?.client,
+    "vscode",
+  );
 });
 
 test("a wrong request names its field, and says what would be right", async () => {
@@ -130,7 +159,11 @@ test("a wrong request names its field, and says what would be right", async () =
 
 test("a picture to begin from changes what is drawn, by its strength", async () => {
   const { picture: from } = await drawn({ prompt: "a red apple", seed: "7" });
-  const input = (strength: number) => ({ prompt: "a green apple", seed: "9", input: { init_image: from.bytes, strength } });
+  const input = (strength: number) => ({
+    prompt: "a green apple",
+    seed: "9",
+    input: { init_image: from.bytes, strength },
+  });
   const { picture: near } = await drawn(input(0.3));
   const { picture: far } = await drawn(input(0.9));
   assert.equal(near.metadata.settings?.strength, 0.3);
@@ -141,4 +174,22 @@ test("a picture to begin from changes what is drawn, by its strength", async () 
 test("what is private is in no library", async () => {
   const { jobId } = await drawn({ prompt: "a secret", private: true, num_inference_steps: 1 });
   assert.ok((await recent(connection)).pictures.every((kept) => kept.jobId !== jobId && kept.prompt !== "a secret"));
+});
+
+test("files are named as imgctl names them", async () => {
+  const names = join(home.folder, "names");
+  mkdirSync(names);
+  const prompts = [
+    "A red apple, on a table!",
+    "Ein Apfel für Größe №5",
+    "赤いリンゴ と ½",
+    "…",
+    "a_b c-d ".repeat(9),
+    "İstanbul ß ǅ",
+  ];
+  for (const prompt of prompts) {
+    const options = ["--seed", "3", "--steps", "1", "--private", "-o", `${names}/`];
+    execFileSync(IMGCTL, ["-q", "generate", "-", ...options], { env: home.env, input: prompt, timeout: 120_000 });
+  }
+  assert.deepEqual(readdirSync(names).sort(), prompts.map((prompt) => fileName(prompt, "3", "png")).sort());
 });

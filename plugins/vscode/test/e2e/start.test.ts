@@ -26,8 +26,14 @@ const isFailure = (reason: string, text: RegExp) => (error: unknown) =>
 test("without imgctl it is said what to do", () =>
   inHome(async (home, options) => {
     const env = { ...home.env, PATH: join(home.folder, "bin") };
-    await assert.rejects(connect({ ...options, imgctl: "/nonexistent/imgctl", env }), isFailure("DAEMON_UNAVAILABLE", /imgd.imgctlPath.*no program/));
-    await assert.rejects(connect({ ...options, imgctl: "", env }), isFailure("DAEMON_UNAVAILABLE", /not found.*imgd.imgctlPath/));
+    await assert.rejects(
+      connect({ ...options, imgctl: "/nonexistent/imgctl", env }),
+      isFailure("DAEMON_UNAVAILABLE", /imgd.imgctlPath.*no program/),
+    );
+    await assert.rejects(
+      connect({ ...options, imgctl: "", env }),
+      isFailure("DAEMON_UNAVAILABLE", /not found.*imgd.imgctlPath/),
+    );
   }));
 
 test("a daemon that ends at once has its own words shown", () =>
@@ -36,16 +42,24 @@ test("a daemon that ends at once has its own words shown", () =>
     writeFileSync(config, "no_such_setting = 1\n");
     const env = { ...home.env, IMGD_CONFIG: config };
     await assert.rejects(connect({ ...options, env }), isFailure("CONFIG_INVALID", /no_such_setting/));
-    await assert.rejects(connect({ ...options, env: { ...home.env, IMGD_BIN: "/nonexistent" } }), isFailure("DAEMON_UNAVAILABLE", /IMGD_BIN/));
+    await assert.rejects(
+      connect({ ...options, env: { ...home.env, IMGD_BIN: "/nonexistent" } }),
+      isFailure("DAEMON_UNAVAILABLE", /IMGD_BIN/),
+    );
   }));
 
 test("a daemon that is killed midway is said to be lost, and the next connection has another", () =>
   inHome(async (_home, options) => {
     const connection = await connect(options);
     const { pid } = connection.status;
-    const drawing = draw(connection, { prompt: "a tall ship", num_inference_steps: 900 }, new AbortController().signal, (event) => {
-      if (event.kind === "step" && event.step === 2) process.kill(pid, "SIGKILL");
-    });
+    const drawing = draw(
+      connection,
+      { prompt: "a tall ship", num_inference_steps: 900 },
+      new AbortController().signal,
+      (event) => {
+        if (event.kind === "step" && event.step === 2) process.kill(pid, "SIGKILL");
+      },
+    );
     await assert.rejects(drawing, isFailure("DAEMON_UNAVAILABLE", /lost.*try again/));
     connection.close();
     const next = await connect(options);

@@ -2,13 +2,14 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
 
-import { recipe } from "../../src/recipe";
+import { pngSize, recipe } from "../../src/recipe";
 import type { Item } from "../../src/webview/messages";
 import { IMGCTL, until } from "../support/home";
+import { repeatingUpscaler } from "../support/upscaler";
 import { drive } from "./driver";
 import { Uri } from "./values";
 
@@ -55,7 +56,11 @@ test("a variation has the picture's recipe and other noise; without a recipe it 
   assert.match(picture.toString("latin1"), /"variation_strength":0\.2/);
   assert.ok(pictures("").some((name) => /^a-red-apple-7-\d+\.png$/.test(name)));
   const bare = join(workspace, "bare.png");
-  execFileSync(IMGCTL, ["-q", "generate", "-", "--no-metadata", "-o", bare], { env: home.env, input: "a cat", timeout: 120_000 });
+  execFileSync(IMGCTL, ["-q", "generate", "-", "--no-metadata", "-o", bare], {
+    env: home.env,
+    input: "a cat",
+    timeout: 120_000,
+  });
   stub.prompt = "a cat on grass";
   assert.match((await made("imgd.variation", bare)).toString("latin1"), /"strength":0\.5/);
 });
@@ -71,6 +76,14 @@ test("files that are no pictures, and upscaling without an upscaler, are refused
   assert.equal(stub.messages.at(-1)?.kind, "error");
 });
 
+test("an upscaler of the daemon's folder makes a picture larger", async () => {
+  const folder = join(home.folder, ".local/share/imgd/upscalers");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "2x-Twice.safetensors"), repeatingUpscaler(2));
+  assert.deepEqual(pngSize(await made("imgd.upscale", apple)), [512, 512]);
+  assert.ok(pictures("").includes("apple-2x-twice.png"));
+});
+
 test("the gallery has what was drawn, and inserts, repeats and copies it", async () => {
   await stub.run("imgd.gallery");
   const gallery = stub.panel("imgd.gallery");
@@ -81,7 +94,10 @@ test("the gallery has what was drawn, and inserts, repeats and copies it", async
   assert.ok(item);
   assert.deepEqual([...item.thumbnail.subarray(0, 2)], [0xff, 0xd8]);
   assert.ok(item.details.some(([name, value]) => name === "Size" && value === "256 × 256"));
-  assert.ok(message.items.some(({ cannotRepeat }) => cannotRepeat !== ""), "those that began from a picture cannot be made again");
+  assert.ok(
+    message.items.some(({ cannotRepeat }) => cannotRepeat !== ""),
+    "those that began from a picture cannot be made again",
+  );
   const document = open("post.md", "markdown", "|");
   await gallery.say({ kind: "insert", key: item.key });
   assert.match(document.text, /^!\[a red apple\]\(a-red-apple-\d+\.png\)$/);

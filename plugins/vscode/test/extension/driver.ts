@@ -24,7 +24,9 @@ export function drive() {
   loader._load = (name, ...rest) => (name === "vscode" ? module : load(name, ...rest));
   const folder = join(home.folder, "extension");
   unpackExtension(folder);
-  const extension = createRequire(__filename)(join(folder, "dist/extension.js")) as { activate(context: unknown): void };
+  const extension = createRequire(__filename)(join(folder, "dist/extension.js")) as {
+    activate(context: unknown): void;
+  };
   const context = stub.context(folder);
   extension.activate(context);
   const workspace = join(realpathSync(home.folder), "workspace");
@@ -43,7 +45,10 @@ export function drive() {
       return stub.open(new TextDocument(Uri.file(join(workspace, "docs", name)), languageId, text), before.length, end);
     },
     /** The pictures in a folder of the workspace. */
-    pictures: (folder = "docs") => readdirSync(join(workspace, folder)).filter((name) => name.endsWith(".png")).sort(),
+    pictures: (folder = "docs") =>
+      readdirSync(join(workspace, folder))
+        .filter((name) => name.endsWith(".png"))
+        .sort(),
     end() {
       context.subscriptions.forEach((one) => one.dispose());
       home.end();

@@ -103,7 +103,10 @@ export class Stub {
       cspSource: "https://resources",
       asWebviewUri: (uri: Uri) => `https://resources${uri.path}`,
       postMessage: async (message: Record<string, unknown>) => panel.posted.push(message),
-      onDidReceiveMessage: (listener: (message: unknown) => unknown) => (listeners.push(listener), heard.event(() => undefined)),
+      onDidReceiveMessage: (listener: (message: unknown) => unknown) => (
+        listeners.push(listener),
+        heard.event(() => undefined)
+      ),
       set html(text: string) {
         panel.html = text;
       },
@@ -171,7 +174,8 @@ export class Stub {
         hide: () => stub.statusTexts.push("hidden"),
         dispose: () => undefined,
       }),
-      createWebviewPanel: (type: string, title: string, _place: unknown, options: Record<string, unknown>) => stub.makePanel(type, title, options),
+      createWebviewPanel: (type: string, title: string, _place: unknown, options: Record<string, unknown>) =>
+        stub.makePanel(type, title, options),
     };
     const workspace = {
       get workspaceFolders() {
@@ -195,11 +199,31 @@ export class Stub {
       fs: { writeFile: async (uri: Uri, bytes: Uint8Array) => writeFileSync(uri.fsPath, bytes) },
     };
     const commands = {
-      registerCommand: (name: string, action: Action) => (this.commands.set(name, action), new Disposable(() => this.commands.delete(name))),
+      registerCommand: (name: string, action: Action) => (
+        this.commands.set(name, action),
+        new Disposable(() => this.commands.delete(name))
+      ),
       executeCommand: this.run,
     };
     const env = { clipboard: { writeText: async (text: string) => void (this.clipboard = text) } };
-    const enums = { ViewColumn: { Beside: -2, Active: -1 }, StatusBarAlignment: { Left: 1 }, ConfigurationTarget: { Global: 1, Workspace: 2 } };
-    return { window, workspace, commands, env, ...enums, Uri, Position, Selection, Disposable, EventEmitter, ThemeIcon, WorkspaceEdit };
+    const enums = {
+      ViewColumn: { Beside: -2, Active: -1 },
+      StatusBarAlignment: { Left: 1 },
+      ConfigurationTarget: { Global: 1, Workspace: 2 },
+    };
+    return {
+      window,
+      workspace,
+      commands,
+      env,
+      ...enums,
+      Uri,
+      Position,
+      Selection,
+      Disposable,
+      EventEmitter,
+      ThemeIcon,
+      WorkspaceEdit,
+    };
   }
 }

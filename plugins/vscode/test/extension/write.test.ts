@@ -16,7 +16,8 @@ beforeEach(() => {
   stub.messages.length = 0;
   stub.answer = () => undefined;
   stub.prompt = undefined;
-  for (const setting of ["outputFolder", "linkStyle", "previews", "private", "width"]) stub.settings.delete(`imgd.${setting}`);
+  for (const setting of ["outputFolder", "linkStyle", "previews", "private", "width"])
+    stub.settings.delete(`imgd.${setting}`);
 });
 after(end);
 
@@ -47,7 +48,10 @@ test("a picture is drawn, written beside the document, and linked where the curs
   assert.match(name, /^a-red-apple-\d+\.png$/);
   assert.equal(document.text, `A line above\n# Apples\n\n![A \\[red\\] apple](${name})\n\nThe end\n`);
   const { posted, html } = stub.panel("imgd.preview");
-  assert.match(html, /default-src 'none'; img-src blob:; style-src https:\/\/resources; script-src 'nonce-[A-Za-z0-9+/=]{24}'/);
+  assert.match(
+    html,
+    /default-src 'none'; img-src blob:; style-src https:\/\/resources; script-src 'nonce-[A-Za-z0-9+/=]{24}'/,
+  );
   assert.ok(posted.some(({ kind, isPreview }) => kind === "picture" && isPreview));
   const last = posted.filter(({ kind }) => kind === "picture").at(-1);
   assert.deepEqual(Buffer.from(last?.["bytes"] as Uint8Array), readFileSync(join(workspace, "docs", name)));
@@ -62,7 +66,10 @@ test("selected text is the prompt, and the picture a paragraph behind it", async
   assert.match(name, /^a-blue-bird-\d+\.png$/);
   await until("the link", () => document.text.includes(name));
   assert.equal(document.text, `Look: a **blue** bird\n\n![a blue bird](${name})\nmore\n`);
-  assert.deepEqual(stub.messages.map(({ text }) => text), [`imgd: drew ${name}`]);
+  assert.deepEqual(
+    stub.messages.map(({ text }) => text),
+    [`imgd: drew ${name}`],
+  );
 });
 
 test("without a selection the front matter has the prompt, and the picture comes behind it", async () => {
@@ -80,7 +87,10 @@ test("HTML gets an img with its size, AsciiDoc a macro, from the configured fold
   stub.answer = (labels) => labels[0];
   const html = open("page.html", "html", "<body>|</body>");
   const name = await newPicture(() => stub.run("imgd.insertImage"), "pictures of mine");
-  assert.equal(html.text, `<body><img src="../pictures%20of%20mine/${name}" alt="a red apple" width="256" height="256"></body>`);
+  assert.equal(
+    html.text,
+    `<body><img src="../pictures%20of%20mine/${name}" alt="a red apple" width="256" height="256"></body>`,
+  );
   const adoc = open("page.adoc", "asciidoc", "= Title\n\n|\n");
   const other = await newPicture(() => stub.run("imgd.insertImage"), "pictures of mine");
   assert.equal(adoc.text, `= Title\n\nimage::../pictures%20of%20mine/${other}["a red apple"]\n`);
@@ -99,7 +109,11 @@ test("a picture of the gallery is inserted without drawing", async () => {
 test("a name that is taken is never written over", async () => {
   const mine = join(workspace, "a-tall-ship-7.png");
   writeFileSync(mine, "mine");
-  const file = await stub.run("imgd.drawRequest", "a tall ship", { prompt: "a tall ship", seed: "7", num_inference_steps: 2 });
+  const file = await stub.run("imgd.drawRequest", "a tall ship", {
+    prompt: "a tall ship",
+    seed: "7",
+    num_inference_steps: 2,
+  });
   assert.equal(file, join(workspace, "a-tall-ship-7-2.png"));
   assert.equal(readFileSync(mine, "utf8"), "mine");
 });
@@ -115,8 +129,14 @@ test("documents that have no place on a disk, and languages without links, are r
     assert.equal(document.text, "");
   };
   await refused(new TextDocument(new Uri("untitled", "Untitled-1"), "markdown", ""), /not saved yet.*Save it first/);
-  await refused(new TextDocument(new Uri("vscode-vfs", "/github/a/b.md"), "markdown", ""), /no file on a disk \(`vscode-vfs:`\)/);
-  await refused(new TextDocument(Uri.file(join(workspace, "main.rs")), "rust", ""), /no link to a picture is known for the language `rust`/);
+  await refused(
+    new TextDocument(new Uri("vscode-vfs", "/github/a/b.md"), "markdown", ""),
+    /no file on a disk \(`vscode-vfs:`\)/,
+  );
+  await refused(
+    new TextDocument(Uri.file(join(workspace, "main.rs")), "rust", ""),
+    /no link to a picture is known for the language `rust`/,
+  );
   assert.deepEqual(stub.messages.at(-1)?.actions, ["Open Setting"]);
 });
 

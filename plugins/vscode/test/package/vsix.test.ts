@@ -56,8 +56,13 @@ test("every command that it contributes is registered, and every one in a menu i
   for (const name of names) {
     assert.ok(program.includes(`"${name}"`), name);
   }
-  const inMenus = Object.values<{ command?: string }[]>(menus).flat().flatMap(({ command }) => command ?? []);
-  assert.deepEqual(inMenus.filter((name) => !names.includes(name)), []);
+  const inMenus = Object.values<{ command?: string }[]>(menus)
+    .flat()
+    .flatMap(({ command }) => command ?? []);
+  assert.deepEqual(
+    inMenus.filter((name) => !names.includes(name)),
+    [],
+  );
 });
 
 test("there is no path of the machine that built it, and the licences of what is in it are there", () => {

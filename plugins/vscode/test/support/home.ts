@@ -49,7 +49,10 @@ export function makeHome(): Home {
 }
 
 /** Waits until `look` gives something; two minutes at most, for a machine that is busy. */
-export async function until<T>(what: string, look: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
+export async function until<T>(
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+): Promise<T> {
   const end = Date.now() + 120_000;
   for (;;) {
     const found = await look();

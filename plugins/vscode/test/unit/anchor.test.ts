@@ -4,7 +4,8 @@ import test from "node:test";
 import { paragraph, shifted } from "../../src/text/anchor";
 
 /** The text with `length` characters at `offset` replaced. */
-const edited = (text: string, offset: number, length: number, by: string) => text.slice(0, offset) + by + text.slice(offset + length);
+const edited = (text: string, offset: number, length: number, by: string) =>
+  text.slice(0, offset) + by + text.slice(offset + length);
 
 test("a place stays before the character that it was before, whatever is edited", () => {
   const text = "abc|def";

@@ -9,7 +9,11 @@ const root = join(__dirname, "../../..");
 
 test("the bundle has the repository's contract, byte for byte", () => {
   const files = readdirSync(join(root, "proto/imgd/v1")).filter((name) => name.endsWith(".proto"));
-  assert.deepEqual(files.map((name) => `imgd/v1/${name}`).sort(), [...FILES].sort(), "every file of the contract is loaded");
+  assert.deepEqual(
+    files.map((name) => `imgd/v1/${name}`).sort(),
+    [...FILES].sort(),
+    "every file of the contract is loaded",
+  );
   for (const file of FILES) {
     assert.deepEqual(readFileSync(join(__dirname, "../dist/proto", file)), readFileSync(join(root, "proto", file)));
   }

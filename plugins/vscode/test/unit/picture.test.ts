@@ -10,7 +10,15 @@ const sha256 = createHash("sha256").update(file).digest("hex");
 
 function chunk(begin: number, end: number, more: Partial<Chunk> = {}): Chunk {
   const metadata = begin === 0 ? ({ sha256 } as Chunk["metadata"]) : null;
-  return { image_index: 2, data: file.subarray(begin, end), offset: String(begin), total_bytes: String(file.length), last: end === file.length, metadata, ...more };
+  return {
+    image_index: 2,
+    data: file.subarray(begin, end),
+    offset: String(begin),
+    total_bytes: String(file.length),
+    last: end === file.length,
+    metadata,
+    ...more,
+  };
 }
 
 test("parts become the file", () => {

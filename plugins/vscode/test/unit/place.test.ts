@@ -7,7 +7,8 @@ import test from "node:test";
 import { Failure } from "../../src/client/failure";
 import { isThere, locate, type Surroundings } from "../../src/client/place";
 
-const at = (env: NodeJS.ProcessEnv, more: Partial<Surroundings> = {}) => locate({ explicit: "", env, platform: "linux", uid: 1000, ...more });
+const at = (env: NodeJS.ProcessEnv, more: Partial<Surroundings> = {}) =>
+  locate({ explicit: "", env, platform: "linux", uid: 1000, ...more });
 
 test("the first that is set decides, as in the daemon", () => {
   assert.equal(at({}), "/tmp/imgd-1000/imgd.sock");
@@ -23,7 +24,10 @@ test("paths of 103 bytes are kept, longer ones get the daemon's short name or ar
   assert.equal(at({ XDG_RUNTIME_DIR: runtime(103) }).length, 103);
   // FNV-1a of the path; the end-to-end test has imgctl agree.
   assert.match(at({ XDG_RUNTIME_DIR: runtime(104) }), /^\/tmp\/imgd-1000\/[0-9a-f]{16}\.sock$/);
-  assert.throws(() => at({ IMGD_SOCKET: `/${"s".repeat(103)}` }), (error) => error instanceof Failure && /104 bytes/.test(error.message));
+  assert.throws(
+    () => at({ IMGD_SOCKET: `/${"s".repeat(103)}` }),
+    (error) => error instanceof Failure && /104 bytes/.test(error.message),
+  );
 });
 
 test("a place that is not the user's alone is refused", () => {

@@ -4,7 +4,10 @@ import test from "node:test";
 import { ofFrontMatter, ofSelection } from "../../src/text/prompt";
 
 test("selected lines become one, without Markdown's marks", () => {
-  assert.equal(ofSelection("## A **red** apple\n- on a [table](x.md)\n  in `light`", true), "A red apple on a table in light");
+  assert.equal(
+    ofSelection("## A **red** apple\n- on a [table](x.md)\n  in `light`", true),
+    "A red apple on a table in light",
+  );
   assert.equal(ofSelection("(red:1.2) **apple**", false), "(red:1.2) **apple**");
   assert.equal(ofSelection("(red:1.2) [blue] snake_case", true), "(red:1.2) [blue] snake_case");
 });

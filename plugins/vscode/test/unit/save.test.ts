@@ -21,10 +21,17 @@ test("a file is never written over, and nothing else is left", async () => {
   try {
     writeFileSync(join(folder, "a.png"), "mine");
     const names = await Promise.all(["1", "2", "3"].map((text) => save(folder, "a.png", Buffer.from(text))));
-    assert.deepEqual(names.sort(), ["a-2.png", "a-3.png", "a-4.png"].map((name) => join(folder, name)));
+    assert.deepEqual(
+      names.sort(),
+      ["a-2.png", "a-3.png", "a-4.png"].map((name) => join(folder, name)),
+    );
     assert.equal(readFileSync(join(folder, "a.png"), "utf8"), "mine");
     assert.deepEqual(names.map((name) => readFileSync(name, "utf8")).sort(), ["1", "2", "3"]);
-    assert.equal(await save(folder, "a.png", Buffer.from("mine")), join(folder, "a.png"), "the very same file stays alone");
+    assert.equal(
+      await save(folder, "a.png", Buffer.from("mine")),
+      join(folder, "a.png"),
+      "the very same file stays alone",
+    );
     assert.equal(readdirSync(folder).length, 4);
     assert.equal(await save(join(folder, "new/deep"), "b.png", Buffer.from("x")), join(folder, "new/deep/b.png"));
     await assert.rejects(save(join(folder, "a.png"), "b.png", Buffer.from("x")), /could not be written/);

@@ -6,7 +6,10 @@ import { startFailure } from "../../src/client/start";
 import { bytes, duration, failureWords, fraction, progressWords, settingOf } from "../../src/text/words";
 
 test("a failure is a sentence, with what to do behind it", () => {
-  const failure = new Failure("INVALID_FIELD", "width_px is 7: it must be a multiple of 8", { field: "width_px", hint: "use 8" });
+  const failure = new Failure("INVALID_FIELD", "width_px is 7: it must be a multiple of 8", {
+    field: "width_px",
+    hint: "use 8",
+  });
   assert.equal(failureWords(failure), "imgd: width_px is 7: it must be a multiple of 8. Use 8.");
   assert.equal(failureWords(new Failure("DAEMON_UNAVAILABLE", "imgd is not running")), "imgd is not running.");
   assert.equal(settingOf(failure), "imgd.width");
@@ -16,7 +19,8 @@ test("a failure is a sentence, with what to do behind it", () => {
 });
 
 test("imgctl's last words are the failure's", () => {
-  const stderr = "note: starting imgd\nerror: imgd could not start (exit status 78):\n  error: config is wrong\nhint: all it said is in `/x/imgd.log`\n";
+  const stderr =
+    "note: starting imgd\nerror: imgd could not start (exit status 78):\n  error: config is wrong\nhint: all it said is in `/x/imgd.log`\n";
   const failure = startFailure(stderr, Object.assign(new Error("Command failed"), { code: 78 }));
   assert.equal(failure.message, "imgd could not start (exit status 78):\n  error: config is wrong");
   assert.deepEqual([failure.reason, failure.hint], ["CONFIG_INVALID", "all it said is in `/x/imgd.log`"]);

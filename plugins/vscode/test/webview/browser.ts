@@ -10,7 +10,16 @@ import { THEMES } from "./themes";
 
 const ORIGIN = "http://webview.invalid";
 const DIST = join(__dirname, "../dist/webview");
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 /** A page that is open, and what it said. */
 export interface Shown {
@@ -33,7 +42,10 @@ export class Browser {
   static async start(): Promise<Browser> {
     const profile = mkdtempSync(join(tmpdir(), "imgd-chromium-"));
     const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-    return new Browser(await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, timeout: 120_000 }), profile);
+    return new Browser(
+      await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, timeout: 120_000 }),
+      profile,
+    );
   }
 
   async end(): Promise<void> {
@@ -47,7 +59,12 @@ export class Browser {
     const complaints: string[] = [];
     page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(String(error)));
-    const text = html({ title: name, cspSource: ORIGIN, scriptUri: `${ORIGIN}/${name}.js`, styleUri: `${ORIGIN}/style.css` });
+    const text = html({
+      title: name,
+      cspSource: ORIGIN,
+      scriptUri: `${ORIGIN}/${name}.js`,
+      styleUri: `${ORIGIN}/style.css`,
+    });
     await page.route("**/*", async (route) => {
       const { pathname } = new URL(route.request().url());
       const types: Record<string, string> = { [`/${name}.js`]: "text/javascript", "/style.css": "text/css" };
@@ -63,7 +80,10 @@ export class Browser {
     });
     await page.addInitScript((colours) => {
       const said: unknown[] = [];
-      Object.assign(window, { said, acquireVsCodeApi: () => ({ postMessage: (message: unknown) => said.push(message) }) });
+      Object.assign(window, {
+        said,
+        acquireVsCodeApi: () => ({ postMessage: (message: unknown) => said.push(message) }),
+      });
       document.addEventListener("readystatechange", () => {
         const { style } = document.documentElement;
         Object.entries(colours).forEach(([key, value]) => style.setProperty(`--vscode-${key}`, value));
@@ -85,7 +105,9 @@ export class Browser {
 
 /** Byte arrays as text, for the way into the browser. */
 function packed(message: object): string {
-  return JSON.stringify(message, (_key, value: unknown) => (value instanceof Uint8Array ? { base64: Buffer.from(value).toString("base64") } : value));
+  return JSON.stringify(message, (_key, value: unknown) =>
+    value instanceof Uint8Array ? { base64: Buffer.from(value).toString("base64") } : value,
+  );
 }
 
 /** In the browser: unpacks a message and posts it to the page. */

@@ -14,7 +14,14 @@ import type { Item } from "../../src/webview/messages";
 import { IMGCTL, makeHome, PROTO_FOLDER } from "../support/home";
 import { Browser, type Shown } from "./browser";
 
-const PROMPTS = ["a red apple", "a cat on grass", "a sailing boat on the sea", "a fox on a blue background", "a castle in the mountains", "a painter's palette"];
+const PROMPTS = [
+  "a red apple",
+  "a cat on grass",
+  "a sailing boat on the sea",
+  "a fox on a blue background",
+  "a castle in the mountains",
+  "a painter's palette",
+];
 const SHOTS = join(__dirname, "screenshots");
 const home = makeHome();
 let browser: Browser;
@@ -25,7 +32,13 @@ let items: Item[];
 
 before(async () => {
   mkdirSync(SHOTS, { recursive: true });
-  const connection = await connect({ protoFolder: PROTO_FOLDER, socket: "", imgctl: IMGCTL, autostart: true, env: home.env });
+  const connection = await connect({
+    protoFolder: PROTO_FOLDER,
+    socket: "",
+    imgctl: IMGCTL,
+    autostart: true,
+    env: home.env,
+  });
   for (const prompt of PROMPTS) {
     const request = { prompt, seed: "7", preview_every_n_steps: 1 };
     const run = new Run(prompt, request);
@@ -77,7 +90,10 @@ for (const theme of ["dark", "light"] as const) {
     await shown.post({ kind: "run", run: midway.view });
     await shown.post({ kind: "picture", bytes: new Uint8Array(midway.preview), type: "image/png", isPreview: true });
     assert.ok((await pictureWidth(shown, ".frame img")) > 0);
-    assert.equal(await page.locator("progress").evaluate((bar: HTMLProgressElement) => bar.value), midway.view.fraction);
+    assert.equal(
+      await page.locator("progress").evaluate((bar: HTMLProgressElement) => bar.value),
+      midway.view.fraction,
+    );
     assert.match((await page.locator(".words").textContent()) ?? "", /^step 9 of 14 · \d+ s left$/);
     await page.screenshot({ path: join(SHOTS, `panel-midway-${theme}.png`) });
     await page.keyboard.press("Escape");
@@ -115,7 +131,11 @@ for (const theme of ["dark", "light"] as const) {
     assert.deepEqual((await shown.said()).at(-1), { kind: "again", key: items[0]?.key });
     await page.setViewportSize({ width: 420, height: 640 });
     await page.screenshot({ path: join(SHOTS, `gallery-narrow-${theme}.png`) });
-    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true, "nothing sticks out");
+    assert.equal(
+      await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
+      true,
+      "nothing sticks out",
+    );
     assert.deepEqual(shown.complaints, []);
     await page.close();
   });
@@ -124,7 +144,14 @@ for (const theme of ["dark", "light"] as const) {
 test("a failure says what to do, and what is not ours is not run", async () => {
   const shown = await browser.open("preview", "dark", 560, 500);
   const { page } = shown;
-  const view = { ...midway.view, state: "failed" as const, title: "<img src=x onerror=alert(1)>", words: "width_px is 7: it must be a multiple of 8", hint: "use 8", notices: ["<b>the prompt was cut</b>"] };
+  const view = {
+    ...midway.view,
+    state: "failed" as const,
+    title: "<img src=x onerror=alert(1)>",
+    words: "width_px is 7: it must be a multiple of 8",
+    hint: "use 8",
+    notices: ["<b>the prompt was cut</b>"],
+  };
   await shown.post({ kind: "run", run: view });
   assert.equal(await page.locator("h1").textContent(), view.title);
   assert.equal(await page.locator("h1 *, .notices b").count(), 0, "text stays text");
@@ -139,6 +166,9 @@ test("a failure says what to do, and what is not ours is not run", async () => {
   });
   await page.waitForFunction(() => document.images.length > 1);
   assert.equal(await page.evaluate(() => "stolen" in window), false);
-  assert.ok(shown.complaints.length > 0 && shown.complaints.every((complaint) => /Content Security Policy/.test(complaint)), shown.complaints.join("\n"));
+  assert.ok(
+    shown.complaints.length > 0 && shown.complaints.every((complaint) => /Content Security Policy/.test(complaint)),
+    shown.complaints.join("\n"),
+  );
   await page.close();
 });
