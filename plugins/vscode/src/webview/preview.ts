@@ -103,9 +103,11 @@ window.addEventListener("message", ({ data }: MessageEvent<ToPanel>) => {
   }
 });
 
-image.addEventListener("load", () =>
-  image.style.setProperty("--blur", `${image.clientWidth / image.naturalWidth / 3}px`),
-);
+image.addEventListener("load", () => {
+  const { naturalWidth, naturalHeight, style } = image;
+  style.setProperty("--aspect", String(naturalWidth / naturalHeight));
+  style.setProperty("--blur", `${image.clientWidth / naturalWidth / 3}px`);
+});
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && document.body.dataset["state"] === "busy") {
