@@ -72,6 +72,11 @@ for shell in bash:bash-completion/completions/imgctl zsh:zsh/vendor-completions/
     done
 done
 ok "completions are there and read by their shells"
+if command -v nvim >/dev/null; then
+    said=$(HOME=$work XDG_DATA_DIRS=$work/tree/usr/share nvim --headless -c 'packadd imgd' -c 'echo exists(":Imgctl")' -c qa 2>&1)
+    [ "$said" = 2 ] || fail "nvim: $said"
+    ok "Neovim's :packadd imgd finds the plugin"
+fi
 if command -v ruby >/dev/null; then
     said=$(HOME=$work ruby packaging/homebrew/check.rb "$made/imgd.rb" "$work/tree/usr/bin" 2>&1) || fail "imgd.rb: $said"
     ok "imgd.rb, without Homebrew: $(echo "$said" | tail -n 1)"
@@ -106,7 +111,8 @@ files >"$work/with"
 new=$(comm -13 "$work/before" "$work/with" | grep -cv /var/lib/dpkg/)
 ok "the package is installed: $new new files and folders"
 for path in bin/imgd bin/imgctl share/man/man1/imgctl-generate.1.gz share/man/man1/imgd.1.gz share/doc/imgd/copyright \
-    share/doc/imgd/docs/install.md lib/systemd/user/imgd.socket share/bash-completion/completions/imgctl; do
+    share/doc/imgd/docs/install.md lib/systemd/user/imgd.socket share/bash-completion/completions/imgctl \
+    bin/imgd-files share/kio/servicemenus/imgd-text.desktop share/imgd/plugins/nautilus/Upscale; do
     [ -s "$root/usr/$path" ] || fail "/usr/$path is not there"
 done
 ok "programs, pages, units, completions and documents are where they belong"
@@ -123,13 +129,20 @@ man imgctl | head -n 6
 man -w imgctl-jobs-show imgd
 imgctl generate "a red apple" --seed 7 --quiet -o deb.png
 imgctl status
+echo "a cat on grass" >cat.txt
+imgd-files generate cat.txt
+bash -c 'source /usr/share/bash-completion/completions/imgctl
+    COMP_WORDS=(imgctl generate -m sta) COMP_CWORD=3
+    _imgctl_names imgctl sta -m; echo "-m sta: ${COMPREPLY[*]}"; [ "${COMPREPLY[*]}" = starter ]'
 imgctl shutdown
 test ! -e /run/user/1000/imgd/imgd.sock
 ANN
 setpriv --reuid=1000 --regid=1000 --clear-groups bash -eu /tmp/ann.sh
 IN
-python3 packaging/picture.py "$root/home/ann/deb.png" 256 256 || fail "the picture"
-[ -z "${PICTURES:-}" ] || cp "$root/home/ann/deb.png" "$PICTURES/"
+for picture in deb cat; do
+    python3 packaging/picture.py "$root/home/ann/$picture.png" 256 256 || fail "the picture"
+done
+[ -z "${PICTURES:-}" ] || cp "$root"/home/ann/*.png "$PICTURES/"
 ok "a common user without a network read the manual and drew a picture"
 
 inside remove <<'IN'
@@ -142,7 +155,7 @@ ok "removed without a trace"
 # --- the archive, in the same system
 archive=$(find "$made" -name 'imgd-*-*.tar.gz')
 cp "$archive" "$root/home/ann/imgd.tar.gz"
-rm -rf "$root"/home/ann/.??* "$root/home/ann/deb.png"
+rm -rf "$root"/home/ann/.??* "$root"/home/ann/cat.* "$root"/home/ann/deb.png
 files >"$work/before"
 inside archive <<IN
 cat >/tmp/ann.sh <<'ANN'

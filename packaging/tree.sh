@@ -47,7 +47,8 @@ for plugin in "$root"/plugins/*/; do
     fi
     git -C "$plugin" ls-files | grep -vE '(^|/)(tests?/|test\.sh$|make\.py$|\.)' | while read -r file; do
         mode=644
-        [ -x "$plugin/$file" ] && mode=755
+        # Menus are marked as programs where a user keeps them, and their installer marks them.
+        [ ! -x "$plugin/$file" ] || [[ $file == *.desktop ]] || mode=755
         install -Dm$mode "$plugin/$file" "$tree/plugins/$name/$file"
     done
 done

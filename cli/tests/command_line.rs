@@ -130,6 +130,15 @@ fn flags_and_their_aliases_reach_the_daemon() {
 }
 
 #[test]
+fn without_a_daemon_there_are_no_names_to_complete_and_no_complaint() {
+    let ran = run_alone(&["completions", "--names", "imgctl", "generate", "-m"]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (0, "", "")
+    );
+}
+
+#[test]
 fn a_prompt_comes_from_standard_input_or_a_file() {
     let daemon = FakeDaemon::start();
     let mut child = imgctl(daemon.folder.path(), &daemon.socket, &["generate", "-"])

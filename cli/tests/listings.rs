@@ -80,6 +80,14 @@ fn models_are_listed_and_described() {
 }
 
 #[test]
+fn names_to_complete_are_those_of_a_daemon_that_runs() {
+    let daemon = FakeDaemon::start();
+    let line = "completions --names imgctl generate -m";
+    assert_eq!(run(&daemon, line), "starter\nxl\n");
+    assert_eq!(run(&daemon, "completions --names imgctl upscale -m"), "");
+}
+
+#[test]
 fn samplers_are_listed_with_the_schedules_they_take() {
     let daemon = FakeDaemon::start();
     assert_eq!(

@@ -37,6 +37,12 @@ done
 if [ -d "$tree/plugins/nvim" ]; then
     mkdir -p "$top/usr/share/nvim/site/pack/imgd/opt"
     ln -s ../../../../../imgd/plugins/nvim "$top/usr/share/nvim/site/pack/imgd/opt/imgd"
+    # The list of its help's subjects, as `:helptags` writes it: no user can write it there.
+    help=$top/usr/share/imgd/plugins/nvim/doc
+    for text in "$help"/*.txt; do
+        grep -oP '(?<!\S)\*\K[^*|\s]+(?=\*(?!\S))' "$text" |
+            awk -v file="$(basename "$text")" '{ print $1 "\t" file "\t/*" $1 "*" }'
+    done | sort >"$help/tags"
 fi
 
 # Debian has the texts of Apache-2.0 and the LGPL, and its own name and form for licences and changes.

@@ -135,7 +135,7 @@ impl Verb {
             Self::Status(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
             Self::Shutdown(verb) => verb.run(context).await,
-            Self::Completions(verb) => verb.run(context),
+            Self::Completions(verb) => verb.run(context).await,
             Self::Man(verb) => verb.run(context),
         }
     }
