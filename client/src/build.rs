@@ -5,6 +5,10 @@ use std::{path::Path, time::Duration};
 use imgd_proto::v1::{
     GetStatusResponse, ShutdownRequest, StartedBy, daemon_service_client::DaemonServiceClient,
 };
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 
@@ -87,6 +91,21 @@ pub(crate) async fn wait_until_gone(socket: &Path, pid: u32) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Waits until the process is gone.
+pub(crate) async fn wait_until_ended(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+        return true;
+    };
+    let deadline = Instant::now() + END_TIMEOUT;
+    while Instant::now() < deadline {
+        if test_kill_process(pid) == Err(Errno::SRCH) {
+            return true;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    false
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use imgd_proto::v1::{
     self, GetModelRequest, GetStatusRequest, ListModelsRequest, ListSamplersRequest,
-    LoadModelRequest, ModelPart, ShutdownRequest, UnloadModelRequest,
+    LoadModelRequest, ModelPart, ShutdownRequest, StartedBy, UnloadModelRequest,
     daemon_service_client::DaemonServiceClient, image_service_client::ImageServiceClient,
     load_model_response, model_service_client::ModelServiceClient,
 };
@@ -153,7 +153,7 @@ impl Client {
     /// Fails with [`Error::Silent`] when it is still there after 45 s.
     pub async fn shutdown(&self, force: bool) -> Result<()> {
         let mut daemon = DaemonServiceClient::new(self.link.clone());
-        let pid = self.status().await?.pid;
+        let status = self.status().await?;
         let request = ShutdownRequest {
             force,
             if_idle: false,
@@ -170,7 +170,12 @@ impl Client {
                 });
             }
         }
-        if build::wait_until_gone(&self.socket, pid).await? {
+        let is_gone = match status.started_by() {
+            // A connection would have the next one started.
+            StartedBy::ServiceManager => build::wait_until_ended(status.pid).await,
+            _ => build::wait_until_gone(&self.socket, status.pid).await?,
+        };
+        if is_gone {
             Ok(())
         } else {
             Err(Error::Silent {

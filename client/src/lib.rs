@@ -58,6 +58,7 @@ pub use event::{Event, Image, Preview, Started, Step, Timings};
 pub use generation::Generation;
 pub use imgd_proto::{Failure, Reason, v1};
 pub use jobs::{JobFilter, JobRequest, Submitted, is_final, update};
+pub use locate::program;
 pub use options::{ConnectNotice, ConnectOptions, OnNotice};
 pub use pages::Pages;
 pub use picture::sha256_hex;
@@ -65,4 +66,5 @@ pub use request::{
     Control, ControlPreprocess, GenerateRequest, HiresFix, ImageFormat, ImageInput, KeepAlive,
     Lora, ModelPart, Precision, Priority, PromptSyntax, ReferenceImage, Upscale,
 };
+pub use start::log_file;
 pub use watch::{JobEvent, Watch};

@@ -28,6 +28,13 @@ pub(crate) fn locate(options: &ConnectOptions) -> Result<PathBuf> {
     )
 }
 
+/// The `imgd` program that [`Client::connect`](crate::Client::connect) would start.
+///
+/// Fails with [`Error::ProgramNotFound`], which lists what was tried.
+pub fn program(options: &ConnectOptions) -> Result<PathBuf> {
+    locate(options)
+}
+
 fn find(
     named: Option<&Path>,
     beside: Option<&Path>,

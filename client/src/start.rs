@@ -10,7 +10,11 @@ use std::{
 };
 
 use directories::ProjectDirs;
-use imgd_proto::{STARTED_BY_CLIENT_ARGUMENT, socket::prepare_directory, v1::GetStatusResponse};
+use imgd_proto::{
+    STARTED_BY_CLIENT_ARGUMENT,
+    socket::{self, prepare_directory},
+    v1::GetStatusResponse,
+};
 use rustix::fs::{FlockOperation, flock};
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
@@ -149,6 +153,15 @@ impl Daemon {
     fn reap_later(mut self) {
         std::thread::spawn(move || self.child.wait());
     }
+}
+
+/// The file that a daemon which [`Client::connect`](crate::Client::connect) starts writes its log to.
+///
+/// Fails where there is no safe place for a socket, beside which it may be.
+pub fn log_file(options: &ConnectOptions) -> Result<PathBuf> {
+    let environment = socket::Environment::current(options.socket.clone());
+    let socket = socket::locate(&environment)?.path;
+    Ok(log_path(options, &socket))
 }
 
 /// The file that a started daemon's messages go to.
