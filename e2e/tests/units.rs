@@ -43,9 +43,16 @@ fn systemd_accepts_the_units() {
     assert_ne!(service, here);
     fs::write(home.work().join("imgd.service"), here).unwrap();
     fs::write(home.work().join("imgd.socket"), text("systemd/imgd.socket")).unwrap();
+    let batch = text("systemd/imgd-batch@.service");
+    let here = batch.replace("%h/.local/bin/imgctl", program("imgctl").to_str().unwrap());
+    assert_ne!(batch, here);
+    fs::write(home.work().join("imgd-batch@.service"), here).unwrap();
+    let timer = text("systemd/imgd-batch@.timer");
+    fs::write(home.work().join("imgd-batch@.timer"), timer).unwrap();
     let verify = |home: &Home| {
         let mut command = home.command("systemd-analyze");
-        Run::of(command.args(["verify", "--user", "./imgd.service", "./imgd.socket"]))
+        command.args(["verify", "--user", "./imgd.service", "./imgd.socket"]);
+        Run::of(command.args(["./imgd-batch@.service", "./imgd-batch@.timer"]))
     };
     let run = verify(&home);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
@@ -70,6 +77,7 @@ fn the_service_promises_what_the_threat_model_asks() {
         "LimitCORE=0",
         "UMask=0077",
         "RestartPreventExitStatus=78",
+        "WatchdogSignal=SIGKILL",
         "KillMode=mixed",
         "RestrictAddressFamilies=AF_UNIX",
         "NoNewPrivileges=yes",
@@ -117,6 +125,47 @@ fn launchd_agent_is_a_plist_with_a_private_socket() {
     assert!(path.ends_with("/Library/Caches/imgd/run/imgd.sock"));
     // the client looks for the agent under this name
     assert!(text("client/src/service_manager.rs").contains(&format!("\"{label}\"")));
+}
+
+#[test]
+fn launchd_batch_agent_is_a_plist_of_the_background() {
+    let plist = plist::Value::from_file(repository().join("launchd/dev.imgd.batch.plist")).unwrap();
+    let agent = plist.as_dictionary().unwrap();
+    assert_eq!(agent["Label"].as_string(), Some("dev.imgd.batch.@NAME@"));
+    assert_eq!(agent["ProcessType"].as_string(), Some("Background"));
+    assert_eq!(agent["Umask"].as_signed_integer(), Some(0o077));
+    assert_eq!(agent["StandardOutPath"].as_string(), Some("/dev/null"));
+    let moments = agent["StartCalendarInterval"].as_array().unwrap();
+    let moment = moments[0].as_dictionary().unwrap();
+    assert_eq!(moment["Hour"].as_signed_integer(), Some(3));
+    // it begins by itself at its time alone
+    for key in ["RunAtLoad", "KeepAlive", "Sockets"] {
+        assert!(!agent.contains_key(key), "{key}");
+    }
+    let words: Vec<_> = agent["ProgramArguments"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect();
+    assert!(words.iter().all(|word| word.as_string().is_some()));
+}
+
+#[test]
+fn a_batch_is_low_and_private_and_catches_up() {
+    let service = text("systemd/imgd-batch@.service");
+    for line in [
+        "Type=oneshot",
+        "ConditionPathExists=%E/imgd/batch/%i.txt",
+        "StandardOutput=null",
+        "Nice=19",
+        "IOSchedulingClass=idle",
+        "CPUSchedulingPolicy=batch",
+        "UMask=0077",
+    ] {
+        assert!(service.lines().any(|other| other == line), "{line}");
+    }
+    let timer = text("systemd/imgd-batch@.timer");
+    assert!(timer.lines().any(|line| line == "Persistent=true"));
 }
 
 /// Everything the daemon says to the service manager, until `last` is said or time is up.
