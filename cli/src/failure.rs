@@ -13,6 +13,8 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// The picture cannot be written (`EX_CANTCREAT`).
     pub(crate) const CANNOT_CREATE: u8 = 73;
+    /// What is needed is not there (`EX_UNAVAILABLE`).
+    pub(crate) const UNAVAILABLE: u8 = 69;
     /// Ended by Ctrl-C (128 + SIGINT).
     pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -53,6 +55,7 @@ impl Failure {
         let reason = match code {
             exit::USAGE => Reason::InvalidField,
             exit::CANNOT_CREATE => Reason::OutputNotCreated,
+            exit::UNAVAILABLE => Reason::DaemonUnavailable,
             exit::INTERRUPTED => Reason::Cancelled,
             _ => Reason::Internal,
         };

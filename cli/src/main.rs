@@ -31,7 +31,7 @@ use crate::{
     args::Cli,
     failure::{Failure, exit},
     terminal::Terminal,
-    verbs::HubSettings,
+    verbs::{HubSettings, Places},
 };
 
 /// What a verb needs to know besides its own arguments.
@@ -41,6 +41,8 @@ struct Context {
     connect: ConnectOptions,
     /// Where models are fetched from and to.
     hub: HubSettings,
+    /// Where a service manager's files are.
+    places: Places,
     /// Results as JSON lines.
     json: bool,
     /// No progress, no notes.
@@ -76,6 +78,7 @@ impl Context {
             json: cli.json,
             quiet,
             hub: environment.hub,
+            places: environment.places,
             connect: ConnectOptions {
                 socket: cli.socket.clone(),
                 imgd: environment.imgd,
@@ -134,6 +137,8 @@ struct Environment {
     is_dumb: bool,
     /// What huggingface_hub reads too: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
     hub: HubSettings,
+    /// `HOME`, `XDG_CONFIG_HOME`, `XDG_RUNTIME_DIR`.
+    places: Places,
 }
 
 impl Environment {
@@ -158,6 +163,12 @@ impl Environment {
             },
             cache: imgd_models::cache_dir(place, home.as_deref()),
         };
+        let absolute = |name: &str| place(name).filter(|path| path.is_absolute());
+        let places = Places {
+            home: absolute("HOME"),
+            config_home: absolute("XDG_CONFIG_HOME"),
+            runtime_dir: absolute("XDG_RUNTIME_DIR"),
+        };
         let config = get("IMGD_CONFIG").map(PathBuf::from);
         let relative_config = config.filter(|path| path.is_relative());
         let config = relative_config.and_then(|path| std::path::absolute(path).ok());
@@ -171,6 +182,7 @@ impl Environment {
             force_color: get("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
             is_dumb: get("TERM").is_some_and(|value| value == "dumb"),
             hub,
+            places,
         }
     }
 }

@@ -17,12 +17,14 @@ mod ps;
 mod pull;
 mod replay;
 mod samplers;
+mod service;
 mod shutdown;
 mod status;
 mod unload;
 mod upscale;
 
 pub(crate) use pull::HubSettings;
+pub(crate) use service::Places;
 
 use clap::Subcommand;
 
@@ -71,6 +73,8 @@ pub(crate) enum Verb {
     Status(status::Status),
     /// Look at everything when something is odd, and say what to do
     Doctor(doctor::Doctor),
+    /// Have systemd or launchd start the daemon, or a batch at night
+    Service(service::Service),
     /// End the daemon when its work is done
     Shutdown(shutdown::Shutdown),
     /// Print a script that completes imgctl in a shell
@@ -134,6 +138,7 @@ impl Verb {
             Self::Unload(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
+            Self::Service(verb) => verb.run(context).await,
             Self::Shutdown(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context).await,
             Self::Man(verb) => verb.run(context),
