@@ -22,8 +22,8 @@ pub(crate) fn edit(arguments: &Arguments, allowed: &Allowed) -> Result<GenerateR
         arguments.text("mask_base64").as_deref(),
     )?;
     let input = ImageInput {
-        init_image: image(arguments, allowed)?,
-        mask: mask.unwrap_or_default(),
+        init_image: image(arguments, allowed)?.into(),
+        mask: mask.unwrap_or_default().into(),
         strength: arguments.number("strength"),
         ..ImageInput::default()
     };
@@ -41,7 +41,7 @@ pub(crate) fn upscale(arguments: &Arguments, allowed: &Allowed) -> Result<Genera
     };
     checked(GenerateRequest {
         input: Some(ImageInput {
-            init_image: image(arguments, allowed)?,
+            init_image: image(arguments, allowed)?.into(),
             ..ImageInput::default()
         }),
         upscale: Some(upscale),
