@@ -336,10 +336,10 @@ async def standard_output_is_the_protocol_and_its_end_ends_the_work():
 
 async def main():
     ALLOWED.mkdir()
-    failed = 0
+    passed = failed = 0
 
     async def run(test, *arguments):
-        nonlocal failed
+        nonlocal passed, failed
         began = time.monotonic()
         try:
             with anyio.fail_after(5 * LIMIT):
@@ -349,6 +349,7 @@ async def main():
             print(f"FAILED {test.__name__}")
             traceback.print_exc()
         else:
+            passed += 1
             print(f"ok {test.__name__} ({time.monotonic() - began:.1f} s)")
 
     async with Client(server()) as client:
@@ -365,7 +366,7 @@ async def main():
             await run(test, client)
     await run(nothing_is_kept_of_private_pictures)
     await run(standard_output_is_the_protocol_and_its_end_ends_the_work)
-    print(f"{failed} failed" if failed else "all passed")
+    print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 

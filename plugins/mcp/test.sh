@@ -21,7 +21,14 @@ finish() {
 }
 trap finish EXIT
 
-python3 -m venv "$work/venv"
+if ! python3 -m venv "$work/venv" >/dev/null 2>&1; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "python3 with its module venv is needed (Debian: python3-venv)" >&2
+    exit 1
+  fi
+  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv
+  python3 -m venv --clear "$work/venv"
+fi
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check 'mcp>=1.12'
 "$work/venv/bin/pip" list 2>/dev/null | grep '^mcp '
 mkdir -m 700 "$work/run"

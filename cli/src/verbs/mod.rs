@@ -11,6 +11,7 @@ mod history;
 mod jobs;
 mod load;
 mod man;
+mod mcp;
 mod models;
 mod plan;
 mod ps;
@@ -71,6 +72,8 @@ pub(crate) enum Verb {
     Unload(unload::Unload),
     /// Show how the daemon is
     Status(status::Status),
+    /// Give a language model tools that draw: a Model Context Protocol server
+    Mcp(mcp::Mcp),
     /// Look at everything when something is odd, and say what to do
     Doctor(doctor::Doctor),
     /// Have systemd or launchd start the daemon, or a batch at night
@@ -137,6 +140,7 @@ impl Verb {
             Self::Load(verb) => verb.run(context).await,
             Self::Unload(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
+            Self::Mcp(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
             Self::Service(verb) => verb.run(context).await,
             Self::Shutdown(verb) => verb.run(context).await,
