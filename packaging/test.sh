@@ -133,7 +133,7 @@ echo "a cat on grass" >cat.txt
 imgd-files generate cat.txt
 bash -c 'source /usr/share/bash-completion/completions/imgctl
     COMP_WORDS=(imgctl generate -m sta) COMP_CWORD=3
-    _imgctl_names imgctl sta -m; echo "-m sta: ${COMPREPLY[*]}"; [ "${COMPREPLY[*]}" = starter ]'
+    _imgctl_names imgctl sta -m; echo "-m sta: \${COMPREPLY[*]}"; [ "\${COMPREPLY[*]}" = starter ]'
 imgctl shutdown
 test ! -e /run/user/1000/imgd/imgd.sock
 ANN

@@ -167,7 +167,7 @@ mod tests {
             assert!(page.text.contains(&option), "{option}");
         }
         // what only the daemon itself asks for is no user's affair
-        assert!(!page.text.contains("worker") && !page.text.contains("started"));
+        assert!(!page.text.contains("worker") && !page.text.contains("\\-\\-started"));
     }
 
     #[test]

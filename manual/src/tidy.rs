@@ -23,7 +23,7 @@ pub(crate) fn tidy(text: &str) -> String {
 /// `word` in backticks to bold, where every backtick of the line has its fellow.
 fn bold(line: &str) -> String {
     let parts: Vec<&str> = line.split('`').collect();
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return line.to_owned();
     }
     let mut text = String::with_capacity(line.len());
