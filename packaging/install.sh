@@ -22,17 +22,9 @@ mkdir -p "$prefix"
 prefix=$(cd "$prefix" && pwd)
 list=$prefix/lib/imgd/installed
 
-# Where this user's systemd looks for units.
-units=$prefix/lib/systemd/user
-[ "$prefix" = "$HOME/.local" ] && units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
-
-user_systemd() {
-    command -v systemctl >/dev/null && systemctl --user "$@" >/dev/null 2>&1
-}
-
 if $uninstall; then
     [ -f "$list" ] || { echo "error: nothing was installed into $prefix by this script" >&2; exit 1; }
-    user_systemd disable --now imgd.socket imgd.service || true
+    "$prefix/bin/imgctl" service uninstall >/dev/null 2>&1 || true
     "$prefix/bin/imgctl" shutdown >/dev/null 2>&1 || true
     # Files first, then the folders that were made for them, the innermost first.
     sed -n 's/^file //p' "$list" | while IFS= read -r file; do rm -f "$file"; done
@@ -41,7 +33,6 @@ if $uninstall; then
     printf '%s\n' "$folders" | while IFS= read -r folder; do
         if [ -n "$folder" ]; then rmdir "$folder" 2>/dev/null || true; fi
     done
-    user_systemd daemon-reload || true
     echo "imgd is gone from $prefix. Jobs and pictures that it kept, if any, are still in ${XDG_DATA_HOME:-$HOME/.local/share}/imgd."
     exit
 fi
@@ -74,12 +65,6 @@ while IFS= read -r file; do place "$file" "$prefix/$file"; done <"$new.files"
 [ ! -d plugins ] || find plugins -type f | sort >"$new.files"
 [ ! -d plugins ] || while IFS= read -r file; do place "$file" "$prefix/lib/imgd/$file"; done <"$new.files"
 rm -f "$new.files"
-for unit in systemd/*; do
-    [ -f "$unit" ] || continue
-    place "$unit" "$units/$(basename "$unit")"
-    [ "$prefix" = "$HOME/.local" ] ||
-        sed "s|%h/\.local/bin/|$prefix/bin/|g" "$unit" >"$units/$(basename "$unit")"
-done
 place install.sh "$prefix/lib/imgd/install.sh"
 
 # What an earlier version had and this one has not goes; what it had made is still ours.
@@ -90,7 +75,6 @@ if [ -f "$list" ]; then
     grep '^folder ' "$list" >>"$new" || true
 fi
 sort -u "$new" >"$list"
-user_systemd daemon-reload || true
 
 echo "imgd is in $prefix. To draw a picture:"
 echo
@@ -100,5 +84,5 @@ case :$PATH: in
        echo "    imgctl generate \"a red apple\"" ;;
 esac
 echo
-echo "To have systemd start the daemon:  systemctl --user enable --now imgd.socket"
+echo "To have systemd start the daemon:  imgctl service install"
 echo "To take it away again:             $prefix/lib/imgd/install.sh --uninstall$([ "$prefix" = "$HOME/.local" ] || echo " --prefix $prefix")"

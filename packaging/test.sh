@@ -164,7 +164,6 @@ cd /tmp && tar xzf /home/ann/imgd.tar.gz && rm /home/ann/imgd.tar.gz && cd imgd-
 ./install.sh
 export PATH=/home/ann/.local/bin:/usr/bin:/bin
 cd && man -w imgctl
-grep -h ^ExecStart= .config/systemd/user/*.service
 imgctl generate "a red apple" --seed 7 --quiet -o archive.png
 imgctl shutdown
 # again, as an update, while a daemon of the first one runs

@@ -5,7 +5,7 @@
 #   share/man/man1/         their pages, printed by themselves
 #   share/{bash-completion,zsh,fish}/   their completions, printed by themselves
 #   share/doc/imgd/         documents and licences
-#   systemd/                the units, as they are in the repository
+#   systemd/                the units, as they are in the repository, for those who make packages
 #   plugins/                what lies there and is not built
 #
 # IMGD and IMGCTL: the programs. NOTICES: the text of `cargo xtask notices`.

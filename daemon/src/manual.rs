@@ -125,7 +125,7 @@ const FILES: [(&str, &str); 6] = [
     ),
     (
         "/usr/lib/systemd/user/imgd.socket",
-        "Where a package installed it: `systemctl --user enable --now imgd.socket` has the first request start the daemon.",
+        "Where a package installed it: `imgctl service install` puts it in force.",
     ),
     (
         "/usr/lib/systemd/user/imgd.service",
