@@ -47,6 +47,8 @@ struct Context {
     json: bool,
     /// No progress, no notes.
     quiet: bool,
+    /// The key that callers of `imgctl gateway` have to send.
+    api_key: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,7 @@ impl Context {
             quiet,
             hub: environment.hub,
             places: environment.places,
+            api_key: environment.api_key,
             connect: ConnectOptions {
                 socket: cli.socket.clone(),
                 imgd: environment.imgd,
@@ -139,6 +142,8 @@ struct Environment {
     hub: HubSettings,
     /// `HOME`, `XDG_CONFIG_HOME`, `XDG_RUNTIME_DIR`.
     places: Places,
+    /// `IMGCTL_API_KEY`: the key of `imgctl gateway`.
+    api_key: Option<String>,
 }
 
 impl Environment {
@@ -183,6 +188,7 @@ impl Environment {
             is_dumb: get("TERM").is_some_and(|value| value == "dumb"),
             hub,
             places,
+            api_key: text("IMGCTL_API_KEY"),
         }
     }
 }

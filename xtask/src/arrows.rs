@@ -1,5 +1,5 @@
 //! Which crate may know which: `cli → client → proto ← daemon → engine → candle`, `cli → models ← daemon`,
-//! `cli → manual ← daemon` and `cli → mcp → client`.
+//! `cli → manual ← daemon` and `cli → {gateway, mcp} → client`.
 
 use std::{collections::BTreeSet, io, path::Path};
 
@@ -12,7 +12,7 @@ type Arrow = (
     &'static [&'static str],
 );
 
-const ARROWS: [Arrow; 11] = [
+const ARROWS: [Arrow; 12] = [
     ("imgd-proto", &[], &[]),
     ("imgd-models", &[], &[]),
     ("imgd-manual", &[], &[]),
@@ -27,11 +27,18 @@ const ARROWS: [Arrow; 11] = [
         "imgctl",
         &[
             "imgd-client",
+            "imgd-gateway",
             "imgd-manual",
             "imgd-mcp",
             "imgd-models",
             "imgd-proto",
         ],
+        &["imgd-e2e"],
+    ),
+    // HTTP, which `imgctl gateway` serves
+    (
+        "imgd-gateway",
+        &["imgd-client", "imgd-proto"],
         &["imgd-e2e"],
     ),
     // tools of a language model, which `imgctl mcp` runs
@@ -47,7 +54,7 @@ const ARROWS: [Arrow; 11] = [
 ];
 
 /// A crate of ours and the foreign crates that must not be in it, directly or through others.
-const FREE_OF: [(&str, &[&str]); 7] = [
+const FREE_OF: [(&str, &[&str]); 8] = [
     (
         "imgd-engine",
         &[
@@ -62,10 +69,14 @@ const FREE_OF: [(&str, &[&str]); 7] = [
     ("imgd-proto", &["candle-core", "clap", "rusqlite"]),
     ("imgd-client", &["candle-core", "clap", "rusqlite", "rmcp"]),
     ("imgctl", &["candle-core", "rusqlite", "gemm", "tokenizers"]),
+    (
+        "imgd-gateway",
+        &["candle-core", "clap", "rusqlite", "ureq", "rustls"],
+    ),
     ("imgd-models", &["tokio", "clap", "ureq"]),
     ("imgd-manual", &["tokio", "ureq"]),
-    // `imgctl pull` alone talks to a network
-    ("imgd", &["ureq", "rustls", "reqwest", "rmcp"]),
+    // `imgctl pull` and `imgctl gateway` alone talk to a network
+    ("imgd", &["ureq", "rustls", "reqwest", "rmcp", "multer"]),
 ];
 
 /// Crates of ours that know one of ours which they must not know.

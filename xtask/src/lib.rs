@@ -17,7 +17,7 @@ use std::{
 };
 
 /// The folders of the workspace's crates.
-pub const CRATES: [&str; 11] = [
+pub const CRATES: [&str; 12] = [
     "benches",
     "cli",
     "client",
@@ -26,6 +26,7 @@ pub const CRATES: [&str; 11] = [
     "engine",
     "manual",
     "models",
+    "plugins/gateway",
     "plugins/mcp",
     "proto",
     "xtask",

@@ -5,6 +5,7 @@ mod batch;
 mod completions;
 mod doctor;
 mod explore;
+mod gateway;
 mod generate;
 mod get;
 mod history;
@@ -80,6 +81,8 @@ pub(crate) enum Verb {
     Service(service::Service),
     /// End the daemon when its work is done
     Shutdown(shutdown::Shutdown),
+    /// Serve OpenAI's images API and a web page over HTTP
+    Gateway(gateway::Gateway),
     /// Print a script that completes imgctl in a shell
     Completions(completions::Completions),
     /// Write the pages of the manual
@@ -146,6 +149,7 @@ impl Verb {
             Self::Shutdown(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context).await,
             Self::Man(verb) => verb.run(context),
+            Self::Gateway(verb) => verb.run(context).await,
         }
     }
 }
