@@ -181,14 +181,13 @@ fn a_daemon_that_hangs_is_told_in_time() {
 #[test]
 fn something_else_behind_the_socket_is_told_in_time() {
     let home = Home::new();
-    fs::create_dir(home.socket().parent().unwrap()).unwrap();
-    fs::set_permissions(
-        home.socket().parent().unwrap(),
-        Permissions::from_mode(0o700),
-    )
-    .unwrap();
-    let listener = UnixListener::bind(home.socket()).unwrap();
-    fs::set_permissions(home.socket(), Permissions::from_mode(0o600)).unwrap();
+    // not in the daemon's place: whoever listens there is ended with the home
+    let folder = home.path().join("run/other");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    let socket = folder.join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    fs::set_permissions(&socket, Permissions::from_mode(0o600)).unwrap();
     // it takes what comes and never says a word
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -198,7 +197,7 @@ fn something_else_behind_the_socket_is_told_in_time() {
         }
     });
     let began = Instant::now();
-    let sheet = Sheet::of(&home, &[]);
+    let sheet = Sheet::of(&home, &["--socket", socket.to_str().unwrap()]);
     sheet.has_problem("daemon", "answer", "does not answer");
     assert!(
         began.elapsed() < Duration::from_secs(60),
