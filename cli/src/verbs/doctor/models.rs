@@ -109,7 +109,7 @@ async fn health(client: &Client, model: &v1::ModelSummary, deadline: Instant) ->
 /// What to do about a model that is broken, by where it came from.
 fn remedy(origin: &str, name: &str) -> String {
     match origin {
-        "config" => format!("put its entry in [models] of the config right: `{name}`"),
+        "config" => format!("mend its files, or its entry `{name}` in [models] of the config"),
         "added" => format!("`imgctl models rm {name}` forgets it"),
         "cache" => format!(
             "`imgctl models verify {name}` compares its files, `imgctl pull {name}` fetches what is missing"
