@@ -62,3 +62,16 @@ XDG_CACHE_HOME=$cache "$home/venv/bin/pip" install --quiet --disable-pip-version
 start --api-key-file "$home/key"
 OPENAI_BASE_URL=$url/v1 OPENAI_API_KEY=$(cat "$home/key") HOME=$home "$home/venv/bin/python" "$here/tests/openai_client.py"
 stop
+
+# the page begins with nothing drawn
+HOME=$home "$IMGCTL" shutdown --force >/dev/null
+rm -rf "$home/data"
+
+echo "== the page in Chromium"
+(cd "$here/tests/page" && XDG_CACHE_HOME=$cache npm ci --silent --no-audit --no-fund)
+start
+(cd "$here/tests/page" && HOME=$home URL=$url SCREENSHOTS=${SCREENSHOTS:-$home} BROWSER_HOME=$home/browser node --test --test-reporter=spec page.test.mjs)
+stop
+start --api-key-file "$home/key"
+(cd "$here/tests/page" && HOME=$home URL=$url KEY=$(cat "$home/key") BROWSER_HOME=$home/browser-2 node --test --test-reporter=spec key.test.mjs)
+stop

@@ -1,4 +1,4 @@
-//! HTTP for `imgd`: OpenAI's images API, as a client of the daemon's Unix socket.
+//! HTTP for `imgd`: OpenAI's images API and a web page, as a client of the daemon's Unix socket.
 //!
 //! [`Gateway::bind`] checks that what is asked for is safe and takes the port, [`Gateway::serve`] serves it until it is
 //! dropped. Each connection is a task; a client that goes away takes its picture with it, unless the page asked for it,
@@ -19,6 +19,7 @@ mod key;
 mod masks;
 mod models;
 mod openai;
+mod page;
 mod problem;
 mod server;
 mod settings;

@@ -195,7 +195,7 @@ impl From<Error> for Problem {
 }
 
 /// A field of the contract as callers of HTTP call it.
-fn caller_name(field: &str) -> &str {
+pub(crate) fn caller_name(field: &str) -> &str {
     NAMES
         .iter()
         .find(|(name, _)| *name == field)

@@ -23,7 +23,7 @@ use crate::{
     Error, Settings, State,
     daemon::Daemon,
     guard::{self, Arrival},
-    health, openai,
+    health, openai, page,
     problem::Problem,
 };
 
@@ -108,6 +108,7 @@ fn router(state: &Arc<State>) -> Router {
     Router::new()
         .route("/health", get(health::health))
         .merge(openai::routes())
+        .merge(page::routes())
         .fallback(|| async {
             Problem::not_found("unknown_url", "there is nothing at this address")
         })

@@ -96,7 +96,7 @@ pub(super) fn common(image: &Image, reply: &Reply) -> Map<String, Value> {
 }
 
 /// Width and height of a picture that was made with these settings.
-pub(super) fn size(settings: &v1::Settings) -> (u32, u32) {
+pub(crate) fn size(settings: &v1::Settings) -> (u32, u32) {
     settings
         .hires
         .as_ref()

@@ -20,6 +20,7 @@ use imgd_client::GenerateRequest;
 
 use crate::{State, fields::Fields, models as names, problem::Problem};
 
+pub(crate) use answer::size;
 pub(crate) use links::{Links, PICTURES};
 
 pub(crate) fn routes() -> Router<Arc<State>> {

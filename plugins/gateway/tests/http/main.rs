@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod openai;
+mod page;
 mod safety;
 mod support;

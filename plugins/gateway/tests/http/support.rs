@@ -229,3 +229,34 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
     }
     whole
 }
+
+/// A line of events that is read as they come.
+pub(crate) struct Line(BufReader<TcpStream>);
+
+impl Gateway {
+    /// Listens to the page's events, from these cursors on.
+    pub(crate) fn listen(&self, after: &str) -> Line {
+        let stream = self.begin(&format!("GET /api/events?after={after}"), &[], b"");
+        Line(BufReader::new(stream))
+    }
+}
+
+impl Line {
+    /// The data of the first event that is looked for.
+    pub(crate) fn until(&mut self, is_it: impl Fn(&str, &Value) -> bool) -> Value {
+        let mut name = String::new();
+        loop {
+            let mut line = String::new();
+            let count = self.0.read_line(&mut line).unwrap();
+            assert!(count > 0, "the line broke");
+            if let Some(text) = line.strip_prefix("event: ") {
+                name = text.trim().to_owned();
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                let data: Value = serde_json::from_str(text).unwrap();
+                if is_it(&name, &data) {
+                    return data;
+                }
+            }
+        }
+    }
+}
