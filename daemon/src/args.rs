@@ -92,6 +92,9 @@ pub(crate) struct Args {
     /// How long running work may go on after SIGTERM.
     #[arg(long, value_name = "DURATION")]
     drain_timeout: Option<String>,
+    /// Under systemd or launchd, end once nobody needed the daemon for this long: 15m, never.
+    #[arg(long, value_name = "DURATION")]
+    idle_exit: Option<String>,
     /// What is logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -166,6 +169,7 @@ impl Args {
             ("max_connections", self.max_connections.clone()),
             ("first_byte_timeout", self.first_byte_timeout.clone()),
             ("drain_timeout", self.drain_timeout.clone()),
+            ("idle_exit", self.idle_exit.clone()),
             ("log_level", self.log_level.clone()),
             ("starter_dir", self.starter_dir.as_deref().map(absolute)),
             ("lora_dir", self.lora_dir.as_deref().map(absolute)),

@@ -184,6 +184,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         spawner::fork(&program).map_err(|error| internal("start the spawner", &error))?;
     let listening = server::listen(&location).map_err(listen_failure)?;
     let notify_socket = environment.notify_socket();
+    let idle_exit = settings.idle_exit.filter(|_| listening.is_activated);
     let is_managed = listening.is_activated || notify_socket.is_some();
     if let Some(address) = notify_socket {
         service_manager::connect(&address);
@@ -231,6 +232,7 @@ fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure
         identity,
         processes,
         drain_timeout: settings.drain_timeout,
+        idle_exit,
         is_private: settings.private,
     };
     let served = runtime.block_on(server::run(running));

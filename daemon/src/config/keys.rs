@@ -218,6 +218,17 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "idle_exit",
+        expected: "a duration such as \"15m\", more than 0, or \"never\"",
+        apply: |settings, value| {
+            settings.idle_exit = match value {
+                "never" => None,
+                value => Some(duration(value).filter(|time| !time.is_zero())?),
+            };
+            Some(())
+        },
+    },
+    Key {
         name: "log_level",
         expected: "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
         apply: |settings, value| {

@@ -94,6 +94,8 @@ pub struct Settings {
     pub first_byte_timeout: Duration,
     /// How long running work may go on once the daemon is asked to end.
     pub drain_timeout: Duration,
+    /// A daemon whose socket is the service manager's ends once nobody needed it for this long; `None`: it stays.
+    pub idle_exit: Option<Duration>,
     /// What is logged.
     pub log_level: tracing::Level,
     /// Where the starter model lies when it is not inside the program.
@@ -141,6 +143,7 @@ impl Default for Settings {
             max_connections: 128,
             first_byte_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(40),
+            idle_exit: Some(Duration::from_secs(15 * 60)),
             log_level: tracing::Level::INFO,
             starter_dir: None,
             lora_dir: None,

@@ -81,6 +81,8 @@ pub(super) struct Actor {
     next_id: u64,
     pub(super) is_draining: bool,
     pub(super) has_ended: bool,
+    /// Since when nothing is to be done and nothing is in memory.
+    pub(super) unused_since: Option<Instant>,
 }
 
 enum Happening {
@@ -132,6 +134,7 @@ impl Actor {
             next_id: 0,
             is_draining: false,
             has_ended: false,
+            unused_since: None,
             options,
         };
         actor.recover(recovered.jobs, Instant::now());
@@ -148,6 +151,7 @@ impl Actor {
         let mut watched = None;
         loop {
             let wake_at = self.advance();
+            self.look_whether_used();
             if self.has_ended || (self.is_draining && self.is_through()) {
                 break;
             }

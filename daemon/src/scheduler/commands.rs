@@ -75,6 +75,10 @@ impl Actor {
             }
             Command::Snapshot { reply } => drop(reply.send(self.snapshot(now))),
             Command::End { ending, reply } => drop(reply.send(self.end(ending, now))),
+            Command::EndIfUnused { least, reply } => {
+                // Nobody may be left to hear it.
+                reply.send(self.end_if_unused(least, now)).ok();
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod limits;
 mod pictures;
 mod recovery;
+mod unused;
 mod verbs;
 mod watching;
 

@@ -26,6 +26,7 @@ mod planning;
 mod records;
 mod recovery;
 mod saving;
+mod unused;
 mod verbs;
 mod writing;
 
@@ -232,6 +233,10 @@ enum Command {
         ending: Ending,
         reply: oneshot::Sender<Result<(), Failure>>,
     },
+    EndIfUnused {
+        least: Duration,
+        reply: oneshot::Sender<Option<Duration>>,
+    },
 }
 
 /// What is done to a job that is not over.
@@ -274,6 +279,13 @@ impl Scheduler {
     /// Begins to end; fails with [`crate::failure::Reason::NotIdle`] where [`Ending::IfIdle`] finds work.
     pub async fn end(&self, ending: Ending) -> Result<(), Failure> {
         self.ask(|reply| Command::End { ending, reply }).await?
+    }
+
+    /// Begins to end where nothing was to be done and nothing was in memory for `least`; else says how much longer that
+    /// takes at the least.
+    pub async fn end_if_unused(&self, least: Duration) -> Result<Option<Duration>, Failure> {
+        self.ask(|reply| Command::EndIfUnused { least, reply })
+            .await
     }
 
     async fn ask<T>(

@@ -17,7 +17,7 @@ use tokio::{
 use tonic::service::Routes;
 use tracing::{debug, warn};
 
-use super::{connection, greeting::greet};
+use super::{connection, greeting::greet, idle::Idle};
 use crate::services::Peer;
 
 /// Connections that have not spoken yet have places of their own: they cannot keep those out that speak.
@@ -60,11 +60,13 @@ impl Lobby {
     }
 }
 
-/// Accepts until `closing` turns true; then lets calls in flight finish for `grace`, and ends the rest.
+/// Accepts until `closing` turns true or nobody needs the daemon; then lets calls in flight finish for `grace`, and ends
+/// the rest.
 pub async fn serve(
     listener: StdListener,
     routes: Routes,
     limits: Limits,
+    mut idle: Idle,
     mut closing: watch::Receiver<bool>,
     grace: watch::Receiver<Duration>,
 ) -> io::Result<()> {
@@ -81,11 +83,18 @@ pub async fn serve(
     let mut ticket = 0;
     let mut is_resting = false;
     loop {
+        let is_alone = connections.is_empty();
         let accepted = tokio::select! {
             biased;
             () = connection::closed(&mut closing) => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
+            () = idle.is_due(is_alone) => {
+                if idle.ends().await {
+                    break;
+                }
+                continue;
+            }
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

@@ -10,7 +10,7 @@ use tokio::{
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
-use super::{Limits, Listening, serve};
+use super::{Limits, Listening, idle::Idle, serve};
 use crate::{
     journal::Recovered,
     sandbox::Processes,
@@ -43,11 +43,13 @@ pub struct Running {
     pub processes: Processes,
     /// How long running work may go on once the daemon is asked to end.
     pub drain_timeout: Duration,
+    /// How long nobody must have needed the daemon for it to end; `None`: it stays.
+    pub idle_exit: Option<Duration>,
     /// Whether a request that does not say is private.
     pub is_private: bool,
 }
 
-/// Serves until the daemon is asked to end, by a signal or by `Shutdown`, and its work is done.
+/// Serves until the daemon is asked to end, by a signal or by `Shutdown`, or nobody needs it, and its work is done.
 pub async fn run(running: Running) -> io::Result<()> {
     let mut signals = Signals::new()?;
     let Running {
@@ -59,6 +61,7 @@ pub async fn run(running: Running) -> io::Result<()> {
         identity,
         processes,
         drain_timeout,
+        idle_exit,
         is_private,
     } = running;
     let (scheduler, mut task) = Scheduler::start(scheduler, recovered);
@@ -91,7 +94,9 @@ pub async fn run(running: Running) -> io::Result<()> {
     let (close, closing) = watch::channel(false);
     let (grant, grace) = watch::channel(CLOSING_TIME);
     let listener = listening.listener.try_clone()?;
-    let server = tokio::spawn(serve(listener, routes, limits, closing, grace));
+    let idle = Idle::new(idle_exit, scheduler.clone());
+    let mut server = tokio::spawn(serve(listener, routes, limits, idle, closing, grace));
+    let mut has_served = None;
     service_manager::ready();
     info!("serving {}", listening.path.display());
 
@@ -100,6 +105,11 @@ pub async fn run(running: Running) -> io::Result<()> {
         Some(ending) = asked_to_end.recv() => ending,
         // It ends by itself only if it has a defect.
         _ = &mut task => Ending::Now,
+        // Nobody needs it, and no connection is taken any more.
+        served = &mut server => {
+            has_served = Some(served);
+            Ending::Drain
+        }
     };
     service_manager::stopping();
     let end = Instant::now() + drain_timeout;
@@ -134,16 +144,18 @@ pub async fn run(running: Running) -> io::Result<()> {
     let most = (*grant.borrow()).min(left.max(FORCED_CLOSING_TIME));
     grant.send_replace(most);
     close.send_replace(true);
-    let mut server = server;
-    let ended = tokio::select! {
-        ended = &mut server => ended.map_err(io::Error::other)?,
-        () = forced(&mut signals, &mut asked_to_end) => {
-            server.abort();
-            Ok(())
-        }
+    let served = match has_served {
+        Some(served) => Some(served),
+        None => tokio::select! {
+            served = &mut server => Some(served),
+            () = forced(&mut signals, &mut asked_to_end) => {
+                server.abort();
+                None
+            }
+        },
     };
     info!("ended");
-    ended
+    served.map_or(Ok(()), |served| served.map_err(io::Error::other)?)
 }
 
 async fn begin_to_end(scheduler: &Scheduler, ending: Ending, health: &HealthReporter) {

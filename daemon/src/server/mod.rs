@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod greeting;
+mod idle;
 mod lifecycle;
 mod listener;
 mod peer;

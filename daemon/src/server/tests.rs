@@ -102,6 +102,7 @@ impl House {
             },
             processes: Processes::none(),
             drain_timeout: Duration::from_secs(5),
+            idle_exit: None,
             is_private: false,
         };
         change(&mut running);
@@ -671,4 +672,24 @@ async fn a_forced_shutdown_ends_running_work() {
     };
     assert_eq!(Failure::from_status(&status).reason, Reason::Draining);
     timeout(SOON, house.daemon).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_daemon_that_nobody_needs_ends_and_leaves_connections_to_the_next() {
+    let mut kept = None;
+    let house = House::with(|running| {
+        // As a service manager does, which keeps the socket.
+        running.listening.is_activated = true;
+        running.idle_exit = Some(Duration::from_millis(100));
+        kept = running.listening.listener.try_clone().ok();
+    });
+    let mut client = DaemonServiceClient::new(house.channel().await);
+    for _ in 0..5 {
+        sleep(Duration::from_millis(100)).await;
+        client.get_status(v1::GetStatusRequest {}).await.unwrap();
+    }
+    drop(client);
+    timeout(SOON, house.daemon).await.unwrap().unwrap().unwrap();
+    let _waiting = UnixStream::connect(&house.path).await.unwrap();
+    assert!(kept.unwrap().accept().is_ok(), "the connection was taken");
 }
