@@ -15,6 +15,11 @@ pub fn connect(address: &str) {
     }
 }
 
+/// Whether there is one to tell.
+pub fn is_connected() -> bool {
+    MANAGER.get().is_some()
+}
+
 fn open(address: &str) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;

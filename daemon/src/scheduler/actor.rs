@@ -83,6 +83,8 @@ pub(super) struct Actor {
     pub(super) has_ended: bool,
     /// Since when nothing is to be done and nothing is in memory.
     pub(super) unused_since: Option<Instant>,
+    /// What the service manager was last told.
+    pub(super) told: String,
 }
 
 enum Happening {
@@ -135,6 +137,7 @@ impl Actor {
             is_draining: false,
             has_ended: false,
             unused_since: None,
+            told: String::new(),
             options,
         };
         actor.recover(recovered.jobs, Instant::now());
@@ -152,6 +155,7 @@ impl Actor {
         loop {
             let wake_at = self.advance();
             self.look_whether_used();
+            self.tell_service_manager();
             if self.has_ended || (self.is_draining && self.is_through()) {
                 break;
             }

@@ -18,7 +18,6 @@ use crate::{
     engine::{Engine, GenerationId},
     failure::{Failure, Reason},
     queue::{JobId, Tick},
-    service_manager,
 };
 
 impl Actor {
@@ -82,7 +81,6 @@ impl Actor {
                     .map_or(0, |known| known.weights_bytes);
                 let patience = Pace::load_patience(least, need);
                 info!(model = %job.model, "loading");
-                service_manager::status(&format!("loading {}", job.model));
                 self.loading = Some(job.model.clone());
                 operation::load(engine.as_ref(), id, &job.model, now, patience)
             }

@@ -362,6 +362,17 @@ impl Desk {
         record
     }
 
+    /// Evaluations made and to be made of its pictures in flight.
+    pub(super) fn evaluations(&self) -> (u32, u32) {
+        let in_flight = self.in_flight.values();
+        in_flight.fold((0, 0), |sum, image| {
+            (
+                sum.0 + image.evaluations_done,
+                sum.1 + image.evaluation_count,
+            )
+        })
+    }
+
     /// How the job is, for the contract, without what was asked for.
     pub(super) fn outline(&self, position: u32) -> v1::Job {
         let settled = |state| self.images.settled(state);

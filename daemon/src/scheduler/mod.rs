@@ -26,6 +26,7 @@ mod planning;
 mod records;
 mod recovery;
 mod saving;
+mod status_text;
 mod unused;
 mod verbs;
 mod writing;

@@ -10,7 +10,6 @@ use crate::{
     engine::{Loaded, ModelKey},
     failure::{Failure, is_worker_died, worker_died},
     queue::{Fingerprint, Job, JobId, Known, Resident},
-    service_manager,
 };
 
 impl Actor {
@@ -111,7 +110,6 @@ impl Actor {
         self.loaded.insert(model.clone(), loaded);
         self.pace.model_changed();
         self.model_is_resident(&model);
-        service_manager::status("ready");
         self.tell_loading(&model, 1.0);
         if let Some(desk) = self.desks.get_mut(&id) {
             desk.loading_took(took);
