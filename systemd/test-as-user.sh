@@ -3,6 +3,7 @@
 set -uo pipefail
 cd || exit 1
 
+export SYSTEMD_COLORS=0 SYSTEMD_URLIFY=0
 failures=0
 title() { printf '\n== %s (%s s)\n' "$*" "$SECONDS"; }
 passed() { printf 'ok: %s\n' "$*"; }
@@ -49,7 +50,7 @@ printf 'keep_alive = "5s"\nidle_exit = "15s"\n' > ~/.config/imgd/config.toml
 
 title "a daemon of imgctl's own, with a job of many pictures"
 patient imgctl --quiet load starter
-job=$(imgctl generate "a secret castle" "${small[@]}" -n 40 --detach)
+job=$(imgctl generate "a secret castle" "${small[@]}" -n 5 --detach)
 echo "job $job"
 own=$(imgctl status --json | sed -n 's/.*"pid":\([0-9]*\).*/\1/p')
 
@@ -116,7 +117,7 @@ for round in 1 2 3; do
 done
 at_that_moment() {
 	local round
-	for round in $(seq 20); do
+	for round in $(seq 8); do
 		patient imgctl ps >/dev/null || return 1
 		sleep "0.$((round * 7 % 10))"
 	done

@@ -9,7 +9,7 @@ use std::{
         unix::{fs::PermissionsExt as _, net::UnixListener},
     },
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use rustix::{
 struct Manager {
     listener: UnixListener,
     /// Daemons that were started.
-    starts: AtomicU32,
+    starts: AtomicUsize,
     is_over: AtomicBool,
 }
 
@@ -37,7 +37,7 @@ impl Manager {
         fs::set_permissions(home.socket(), Permissions::from_mode(0o600)).unwrap();
         Self {
             listener,
-            starts: AtomicU32::new(0),
+            starts: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         }
     }
@@ -109,9 +109,8 @@ fn every_connection_is_served_while_daemons_end_for_want_of_use() {
             .collect();
         let failed = asking.into_iter().filter_map(|client| client.join().err());
         let failed = failed.count();
-        let is_quiet = || {
-            log(&home).matches(" ended").count() as u32 >= manager.starts.load(Ordering::Relaxed)
-        };
+        let is_quiet =
+            || log(&home).matches(" ended").count() >= manager.starts.load(Ordering::Relaxed);
         let has_ended = processes::within(Duration::from_secs(60), is_quiet);
         manager.is_over.store(true, Ordering::Relaxed);
         if !has_ended && let Some(pid) = home.daemon_pid() {
@@ -134,13 +133,14 @@ fn a_paused_job_is_there_again_and_a_daemon_with_its_own_socket_stays() {
             "generate", "an apple", "--size", "64x64", "--steps", "1000", "--detach",
         ];
         let job = home.run(submit).ok().stdout.trim().to_owned();
-        home.run(["jobs", "pause", &job]).ok();
+        let job = job.as_str();
+        home.run(["jobs", "pause", job]).ok();
         let has_ended = || log(&home).contains(" ended");
         let has_ended = processes::within(Duration::from_secs(60), has_ended);
-        let shown = home.run(["jobs", "show", &job, "--json"]);
-        home.run(["jobs", "cancel", &job]);
+        let shown = home.run(["jobs", "show", job, "--json"]);
+        home.run(["jobs", "cancel", job]);
         manager.is_over.store(true, Ordering::Relaxed);
-        home.run(["shutdown"]);
+        // without work it ends by itself
         let ends = serving.join().unwrap();
         assert!(has_ended && ends.len() > 1, "{ends:?}\n{}", log(&home));
         assert_eq!(shown.json()[0]["state"], "paused", "{}", shown.stdout);

@@ -45,7 +45,14 @@ impl Actor {
 
     fn doing(&self) -> Doing {
         let jobs = || self.state.jobs.iter().filter(|job| !job.is_cancelled);
-        let at_work = || jobs().filter(|job| !job.images.is_empty());
+        let is_between = |job: &Job| job.is_running && !job.is_paused;
+        let in_flight: usize = jobs().map(|job| job.images.len()).sum();
+        // Between two pictures of a job there is a moment without one.
+        let is_at_work = |job: &&Job| {
+            !job.images.is_empty()
+                || (in_flight == 0 && is_between(job) && self.background_blocked().is_none())
+        };
+        let at_work = || jobs().filter(is_at_work);
         let mut drawing: Vec<String> = at_work().map(|job| job.model.name.clone()).collect();
         drawing.sort_unstable();
         drawing.dedup();
@@ -58,7 +65,7 @@ impl Actor {
         Doing {
             is_ending: self.is_draining,
             loading: self.loading.as_ref().map(|model| model.name.clone()),
-            pictures: at_work().map(|job| job.images.len()).sum(),
+            pictures: at_work().map(|job| job.images.len().max(1)).sum(),
             drawing,
             evaluations_done: done,
             evaluation_count: count,
