@@ -50,7 +50,9 @@ impl Gateway {
             allowed_hosts: self.allowed_hosts,
             allowed_origins: self.allowed_origins,
         };
-        let server = Server::bind(self.listen, settings).await.map_err(failure)?;
+        let server = Server::bind(self.listen, settings)
+            .await
+            .map_err(|error| failure(&error))?;
         server.reach_daemon().await?;
         let address = server.address();
         let url = format!("http://{address}");
@@ -103,7 +105,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(failed)
 }
 
-fn failure(error: imgd_gateway::Error) -> Failure {
+fn failure(error: &imgd_gateway::Error) -> Failure {
     use std::error::Error as _;
     let hint = error.hint();
     let cause = error

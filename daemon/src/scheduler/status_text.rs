@@ -120,12 +120,14 @@ impl Doing {
         parts.join("; ")
     }
 
+    /// How far the pictures in flight are; nothing before their number of evaluations is known, and between two pictures.
     fn percent(&self) -> String {
-        let percent = (100 * u64::from(self.evaluations_done))
-            .checked_div(self.evaluation_count.into())
-            .unwrap_or(0);
+        let percent =
+            (100 * u64::from(self.evaluations_done)).checked_div(self.evaluation_count.into());
         let step = u64::from(STEP_PERCENT);
-        format!(", {} %", percent / step * step)
+        percent.map_or_else(String::new, |percent| {
+            format!(", {} %", percent / step * step)
+        })
     }
 }
 
@@ -176,7 +178,7 @@ mod tests {
         };
         assert_eq!(
             ending.words(),
-            "Ending; Drawing 1 picture with starter, 0 %; cannot write to its disk"
+            "Ending; Drawing 1 picture with starter; cannot write to its disk"
         );
     }
 }

@@ -72,8 +72,20 @@ async fn a_service_manager_is_told_of_every_stage() {
     house.signal(Signal::TERM);
     let messages = reader.join().unwrap();
     let count = |wanted: &str| messages.iter().filter(|message| *message == wanted).count();
-    assert_eq!(count("STATUS=loading starter"), 1, "{messages:?}");
-    assert_eq!(count("STATUS=ready"), 1, "{messages:?}");
+    for stage in [
+        "STATUS=Ready, no model in memory",
+        "STATUS=Loading starter",
+        "STATUS=Ready, starter in memory",
+    ] {
+        assert_eq!(count(stage), 1, "{stage}: {messages:?}");
+    }
+    let is_progress = |message: &&String| {
+        message.starts_with("STATUS=Drawing 1 picture with starter, ") && message.ends_with(" %")
+    };
+    assert!(
+        messages.iter().filter(is_progress).count() > 1,
+        "{messages:?}"
+    );
     // Every third of the time that the manager waits; half of it is enough to keep the daemon alive.
     let least = usize::try_from(took.as_millis() / 300).unwrap();
     assert!(

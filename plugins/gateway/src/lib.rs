@@ -38,6 +38,8 @@ struct State {
     links: openai::Links,
     /// Bodies of several megabytes that may be in memory at once.
     uploads: tokio::sync::Semaphore,
+    /// Is told when the page has begun a job.
+    begun: tokio::sync::Notify,
 }
 
 type Shared = axum::extract::State<Arc<State>>;

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
     time::{sleep, timeout},
 };
 use tower::ServiceExt as _;
@@ -54,6 +54,7 @@ impl Gateway {
             settings,
             links: openai::Links::default(),
             uploads: Semaphore::new(MAX_UPLOADS),
+            begun: Notify::new(),
         };
         Ok(Self {
             listener,

@@ -42,6 +42,7 @@ pub(super) async fn again(
             ..JobRequest::default()
         })
         .await?;
+    state.begun.notify_waiters();
     Ok(answer(&json!({ "job": words::job(&submitted.job) })))
 }
 

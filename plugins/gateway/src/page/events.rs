@@ -7,7 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -15,7 +15,10 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use imgd_client::{Client, Error, JobEvent, JobFilter, Reason, v1::JobState};
+use imgd_client::{
+    Client, Error, JobEvent, JobFilter, Reason, is_final,
+    v1::{Job, JobState},
+};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinSet,
@@ -31,7 +34,9 @@ use crate::{
 
 /// Jobs that are followed at once. Later ones are listed, and followed when their turn comes nearer.
 const MAX_FOLLOWED: usize = 32;
-/// How often new jobs are looked for.
+/// Newest jobs that are looked through for those that began and ended between two looks.
+const NEWEST: usize = 50;
+/// How often new jobs are looked for; those of the page are looked for at once.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Cursors that a page may name.
 const MAX_CURSORS: usize = 256;
@@ -54,6 +59,8 @@ pub(super) async fn events(Extract(state): Shared, request: Request) -> Result<R
             cursors,
             followed: JoinSet::new(),
             names: HashSet::new(),
+            ended: HashSet::new(),
+            began: SystemTime::now(),
             told: None,
         };
         // the page has gone; what follows jobs ends with it
@@ -82,6 +89,10 @@ struct Telling {
     followed: JoinSet<Result<Left, Gone>>,
     /// Jobs that are followed.
     names: HashSet<String>,
+    /// Those of the newest jobs that have ended since the line began and need not be told again.
+    ended: HashSet<String>,
+    /// When the line began: what has ended before is in the gallery.
+    began: SystemTime,
     /// What the page was told of the daemon.
     told: Option<Value>,
 }
@@ -107,11 +118,13 @@ impl Telling {
                 self.say_daemon(json!({ "is_up": false, "message": message(&error) }))
                     .await?;
             }
-            let next = sleep(PERIOD);
-            tokio::pin!(next);
+            let state = Arc::clone(&self.state);
+            let (next, begun) = (sleep(PERIOD), state.begun.notified());
+            tokio::pin!(next, begun);
             loop {
                 tokio::select! {
                     () = &mut next => break,
+                    () = &mut begun => break,
                     () = self.sender.closed() => return Err(Gone),
                     Some(ended) = self.followed.join_next() => self.left(ended)?,
                 }
@@ -138,6 +151,15 @@ impl Telling {
             Ok(jobs) => jobs,
             Err(error) => return Ok(Err(error)),
         };
+        let filter = JobFilter {
+            page_size: u32::try_from(NEWEST).ok(),
+            ..JobFilter::default()
+        };
+        let newest = match client.jobs(filter).take(NEWEST).await {
+            Ok(newest) => newest,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.note_ended(&newest);
         let queue = status.queue.unwrap_or_default();
         let about = json!({ "is_up": true, "waiting": queue.waiting, "running": queue.running, "pid": status.pid });
         self.say_daemon(about).await?;
@@ -170,6 +192,27 @@ impl Telling {
         Ok(Ok(()))
     }
 
+    /// Takes the jobs that have ended since the last look, and were not told, among those to follow.
+    fn note_ended(&mut self, newest: &[Job]) {
+        let is_new = |job: &&Job| {
+            let finished = job
+                .finished
+                .and_then(|time| SystemTime::try_from(time).ok());
+            is_final(job.state()) && finished.is_some_and(|finished| finished >= self.began)
+        };
+        let ended: HashSet<_> = newest
+            .iter()
+            .filter(is_new)
+            .map(|job| job.id.clone())
+            .collect();
+        for id in ended.difference(&self.ended) {
+            if !self.names.contains(id) {
+                self.cursors.entry(id.clone()).or_insert(0);
+            }
+        }
+        self.ended = ended;
+    }
+
     /// A job is not followed any more: it has ended, or the line has.
     fn left(
         &mut self,
@@ -179,6 +222,8 @@ impl Telling {
         self.names.remove(&left.id);
         if !left.is_over {
             self.cursors.insert(left.id, left.cursor);
+        } else {
+            self.ended.insert(left.id);
         }
         Ok(())
     }

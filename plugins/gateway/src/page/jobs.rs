@@ -42,6 +42,7 @@ pub(super) async fn submit(Extract(state): Shared, request: Request) -> Result<R
             ..JobRequest::default()
         })
         .await?;
+    state.begun.notify_waiters();
     Ok(answer(&json!({ "job": words::job(&submitted.job) })))
 }
 

@@ -178,6 +178,13 @@ fn events_go_on_where_they_were_left_even_by_another_daemon() {
     assert_eq!(picture["picture"]["is_done"], true);
     line.until(|name, data| name == "job" && data["job"]["state"] == "succeeded");
 
+    // one of another client, however short, is told
+    let shorter = gateway
+        .daemon
+        .run(["generate", "a cat", "--steps", "1", "-o", "a.png"]);
+    assert_eq!(shorter.code, 0, "{}", shorter.stderr);
+    line.until(|name, data| name == "picture" && data["job_id"] != id.as_str());
+
     // one that has ended meanwhile is told to its end
     let mut line = gateway.listen(&format!("{id}.{cursor}"));
     line.until(|name, data| name == "job" && data["job"]["state"] == "succeeded");
