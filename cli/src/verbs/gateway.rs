@@ -35,7 +35,7 @@ pub(crate) struct Gateway {
     /// Another name by which it may be called, without port; may be repeated
     #[arg(long = "allow-host", value_name = "NAME")]
     allowed_hosts: Vec<String>,
-    /// Another web page that may call it, as in https://example.org; may be repeated
+    /// Another web page that may call it, as in `https://example.org`; may be repeated
     #[arg(long = "allow-origin", value_name = "ORIGIN")]
     allowed_origins: Vec<String>,
 }
