@@ -160,8 +160,6 @@ fn names(
 
 fn serve(args: &Args, has_starter: bool, started: Instant) -> Result<(), Failure> {
     hide_panics();
-    // It is looked up once, before Linux 6.4 in a file that a process without core files may not open.
-    rustix::param::page_size();
     sys::forbid_core_dumps();
     if args.started_by_client {
         leave_the_terminal();

@@ -179,10 +179,14 @@ pub(crate) fn forbid_core_dumps() {
         return;
     }
     #[cfg(target_os = "linux")]
-    if let Err(error) =
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
     {
-        tracing::debug!("core files are not forbidden: {error}");
+        // Looked up once and kept: before Linux 6.4 it stands in a file that a process like this may not open any more,
+        // and whoever asks for the first time then meets a panic.
+        rustix::param::page_size();
+        let not_dumpable = rustix::process::DumpableBehavior::NotDumpable;
+        if let Err(error) = rustix::process::set_dumpable_behavior(not_dumpable) {
+            tracing::debug!("core files are not forbidden: {error}");
+        }
     }
 }
 

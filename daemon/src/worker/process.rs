@@ -13,17 +13,17 @@ use std::{
 
 use imgd_engine::checkpoint::EmbeddedFile;
 use imgd_proto::{Failure, Reason};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Resource, Rlimit},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     EXIT_PANIC,
     backend::Models,
     wire::{Call, Outcome, Reply, Verb, read_message, write_message},
 };
-use crate::sandbox::{Confined, Role};
+use crate::{
+    sandbox::{Confined, Role},
+    sys,
+};
 
 /// What answers calls.
 pub(crate) trait Backend {
@@ -75,15 +75,6 @@ const OOM_SCORE: i32 = 500;
 /// Gives up what a worker does not need. What the system refuses is left as it is: the daemon's status says which
 /// layers hold.
 pub(crate) fn harden() {
-    // Prompts and weights stay out of core files.
-    rustix::process::setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .ok();
     #[cfg(target_os = "linux")]
     {
         // Dies with the spawner, even in the middle of a computation.
@@ -97,8 +88,9 @@ pub(crate) fn harden() {
             .and_then(|text| text.trim().parse::<i32>().ok())
             .unwrap_or(0);
         std::fs::write(path, (now + OOM_SCORE).min(1000).to_string()).ok();
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
     }
+    // Prompts and weights stay out of core files.
+    sys::forbid_core_dumps();
     // A panic's message may quote what it stumbled over, and that may be a prompt: the place alone is told.
     panic::set_hook(Box::new(|panic| {
         let place = panic
