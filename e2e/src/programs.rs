@@ -92,10 +92,11 @@ fn build(name: &str) -> PathBuf {
     let output = Command::new(environment("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(repository())
         .args(["build", "--bin", name])
+        // both packages, so that their dependencies have the features that they have in a build of all
+        .args(["--package", "imgd", "--package", "imgctl"])
         .args(match name {
-            "imgd-faulty" => &["--package", "imgd", "--features", "faults"][..],
-            "imgctl" => &["--package", "imgctl"],
-            _ => &["--package", "imgd"],
+            "imgd-faulty" => &["--features", "imgd/faults"][..],
+            _ => &[],
         })
         .args(["--message-format", "json-render-diagnostics"])
         .args(["--profile", profile.as_deref().unwrap_or("dev")])
