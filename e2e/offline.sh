@@ -23,8 +23,8 @@ fi
 cargo=${CARGO:-cargo}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-"$cargo" build --locked -p imgd --features faults --bin imgd-faulty
-"$cargo" test --locked --no-run -p imgd -p imgctl -p imgd-e2e 2>&1 | tee "$log"
+"$cargo" build --locked -p imgd -p imgctl --features imgd/faults --bin imgd-faulty
+"$cargo" test --locked --no-run --workspace 2>&1 | tee "$log"
 
 # `Executable tests/NAME.rs (PROGRAM)`, of every package: those of this one have a file here
 tests=$(sed -n 's|.*Executable tests/\([a-z_]*\)\.rs (\(.*\))|\1 \2|p' "$log")
