@@ -71,7 +71,7 @@ imgctl service status
 systemctl --user status imgd.service --no-pager --lines 5
 check "the job is not lost" grep -qE '"state":"(running|queued|succeeded)"' <(imgctl jobs show "$job" --json)
 succeeded() { imgctl jobs show "$1" --json | grep -q '"state":"succeeded"'; }
-check "the job goes on to its end" until_true 600 succeeded "$job"
+check "the job goes on to its end" until_true 1200 succeeded "$job"
 
 title "a picture through the socket"
 check "draws" patient imgctl generate "a secret castle" "${small[@]}" --seed 7 -o ~/out/one.png

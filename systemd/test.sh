@@ -10,7 +10,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 imgd=${IMGD:-$here/../target/debug/imgd}
 imgctl=${IMGCTL:-$here/../target/debug/imgctl}
 base=${IMGD_TEST_BASE:-/var/tmp/imgd-systemd-test/base.tar}
-limit_secs=${IMGD_TEST_LIMIT_SECS:-1800}
+limit_secs=${IMGD_TEST_LIMIT_SECS:-3000}
 
 [ "$(id -u)" = 0 ] || { echo "skipped: a tree of Debian can only be made by root"; exit 77; }
 [ "$(uname -m)" = x86_64 ] || { echo "skipped: written for x86_64"; exit 77; }

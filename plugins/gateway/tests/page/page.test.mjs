@@ -27,7 +27,7 @@ const imgctl = (...words) => execFileSync(process.env.IMGCTL, ["--json", ...word
   .trim().split("\n").filter(Boolean).map((line) => JSON.parse(line));
 const tiles = () => page.locator("#gallery li");
 const until = async (what, isTrue) => {
-  for (let tries = 0; tries < 1500; tries++) {
+  for (let tries = 0; tries < 3000; tries++) {
     if (await isTrue()) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -55,14 +55,24 @@ test("it says that nothing is drawn yet, and what to do", async () => {
 });
 
 test("Ctrl+Enter draws, with previews and progress, and the picture comes into the gallery", async () => {
-  await fill({ prompt: "a red apple", steps: 80, seed: 7 });
+  await fill({ prompt: "a red apple", steps: 400, seed: 7 });
+  // what the page shows meanwhile is noted there: it may be gone before anybody outside has looked
+  await page.evaluate(() => {
+    window.shown = { states: new Set(), previews: 0 };
+    const note = () => {
+      document.querySelectorAll("article.job .state").forEach((state) => window.shown.states.add(state.textContent));
+      window.shown.previews += document.querySelectorAll("article.job img[src^='data:image/png']").length;
+    };
+    new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true });
+  });
   await page.focus("#prompt");
   await page.keyboard.press("Control+Enter");
-  const job = page.locator("article.job");
-  await job.locator("img[src^='data:image/png']").waitFor();
-  await until("the progress", async () => /step \d+ of 80/.test(await job.locator(".state").textContent()));
+  await page.locator("article.job").waitFor();
   await shot("drawing");
   await until("a picture", async () => (await tiles().count()) === 1);
+  const { states, previews } = await page.evaluate(() => ({ states: [...window.shown.states], previews: window.shown.previews }));
+  assert.ok(states.some((state) => /step \d+ of 400/.test(state)), `progress among ${states.join(", ")}`);
+  assert.ok(previews > 0, "previews");
   await page.locator("#work").waitFor({ state: "hidden" });
   await page.locator("#gallery img[src^='blob:']").waitFor();
   assert.equal(await page.locator("#empty").isVisible(), false);
@@ -76,7 +86,7 @@ test("the keyboard alone reaches the pictures, what they were made with, and bac
   await dialog.locator(".large img[src^='blob:']").waitFor();
   const facts = await dialog.locator("dl").innerText();
   assert.match(facts, /Seed\s+7\b/);
-  assert.match(facts, /Steps\s+80\b/);
+  assert.match(facts, /Steps\s+400\b/);
   assert.match(facts, /Size\s+256 × 256/);
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "hidden" });
@@ -137,7 +147,7 @@ test("settings of a picture come into the form, its seed too", async () => {
   await page.keyboard.press("u");
   await until("the seed", async () => (await page.inputValue("#seed")) === "7");
   assert.equal(await page.inputValue("#prompt"), "a red apple");
-  assert.equal(await page.inputValue("#steps"), "80");
+  assert.equal(await page.inputValue("#steps"), "400");
 });
 
 test("a picture is downloaded", async () => {
@@ -205,7 +215,7 @@ test("a job is cancelled, and those that wait are shown", async () => {
 
 test("the daemon may die and come again, and the page goes on where it was", async () => {
   const { pid } = imgctl("status")[0];
-  await fill({ prompt: "line art of a bicycle", steps: 120, seed: 3 });
+  await fill({ prompt: "line art of a bicycle", steps: 500, seed: 3 });
   await page.click("#draw");
   await until("some steps", async () => /step \d\d+ of/.test((await page.locator("article.job .state").allTextContents()).join()));
   process.kill(pid, "SIGKILL");
@@ -262,7 +272,7 @@ test("every control has a name", async () => {
   const nameless = await page.evaluate(() => [...document.querySelectorAll("button, input, select, textarea, dialog")]
     .filter((element) => !(element.labels?.length || element.ariaLabel || element.getAttribute("aria-labelledby")
       || element.textContent.trim()))
-    .map((element) => element.outerHTML.slice(0, 80)));
+    .map((element) => element.outerHTML.slice(0, 400)));
   assert.deepEqual(nameless, []);
 });
 
