@@ -130,6 +130,8 @@ fn without_a_daemon_it_starts_none_unless_asked() {
 #[test]
 fn loosened_permissions_are_found() {
     let daemon = Daemon::start();
+    // it listens before it has its folders, and answers when it has them
+    daemon.run(["status"]).ok();
     let loosen = |path: &std::path::Path, mode| {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     };
