@@ -101,7 +101,10 @@ impl Telling {
     async fn tell(mut self) -> Result<(), Gone> {
         let mut client: Option<Client> = None;
         let mut last = Instant::now();
+        let state = Arc::clone(&self.state);
         loop {
+            // from before the look, so that what begins during it is not overheard
+            let begun = state.begun.notified();
             if client.is_none() {
                 match self.state.daemon.running().await {
                     Ok(there) => client = Some(there),
@@ -118,8 +121,7 @@ impl Telling {
                 self.say_daemon(json!({ "is_up": false, "message": message(&error) }))
                     .await?;
             }
-            let state = Arc::clone(&self.state);
-            let (next, begun) = (sleep(PERIOD), state.begun.notified());
+            let next = sleep(PERIOD);
             tokio::pin!(next, begun);
             loop {
                 tokio::select! {
@@ -220,10 +222,10 @@ impl Telling {
     ) -> Result<(), Gone> {
         let left = ended.map_err(|_panicked| Gone)??;
         self.names.remove(&left.id);
-        if !left.is_over {
-            self.cursors.insert(left.id, left.cursor);
-        } else {
+        if left.is_over {
             self.ended.insert(left.id);
+        } else {
+            self.cursors.insert(left.id, left.cursor);
         }
         Ok(())
     }
