@@ -73,16 +73,16 @@ pub(crate) enum Verb {
     Unload(unload::Unload),
     /// Show how the daemon is
     Status(status::Status),
-    /// Give a language model tools that draw: a Model Context Protocol server
-    Mcp(mcp::Mcp),
     /// Look at everything when something is odd, and say what to do
     Doctor(doctor::Doctor),
     /// Have systemd or launchd start the daemon, or a batch at night
     Service(service::Service),
-    /// End the daemon when its work is done
-    Shutdown(shutdown::Shutdown),
     /// Serve OpenAI's images API and a web page over HTTP
     Gateway(gateway::Gateway),
+    /// Give a language model tools that draw: a Model Context Protocol server
+    Mcp(mcp::Mcp),
+    /// End the daemon when its work is done
+    Shutdown(shutdown::Shutdown),
     /// Print a script that completes imgctl in a shell
     Completions(completions::Completions),
     /// Write the pages of the manual
@@ -143,13 +143,13 @@ impl Verb {
             Self::Load(verb) => verb.run(context).await,
             Self::Unload(verb) => verb.run(context).await,
             Self::Status(verb) => verb.run(context).await,
-            Self::Mcp(verb) => verb.run(context).await,
             Self::Doctor(verb) => verb.run(context).await,
             Self::Service(verb) => verb.run(context).await,
+            Self::Gateway(verb) => verb.run(context).await,
+            Self::Mcp(verb) => verb.run(context).await,
             Self::Shutdown(verb) => verb.run(context).await,
             Self::Completions(verb) => verb.run(context).await,
             Self::Man(verb) => verb.run(context),
-            Self::Gateway(verb) => verb.run(context).await,
         }
     }
 }
