@@ -6,9 +6,10 @@ import { at, duration, make, say } from "./dom.js";
 const jobs = new Map();
 const ENDS = new Set(["succeeded", "failed", "cancelled"]);
 
-/** Takes a job in, or what is new about it. Gives it, whole. */
+/** Takes a job in, or what is new about it, which may come later than newer news. Gives it as it is, whole. */
 export function update(job) {
   const known = jobs.get(job.id);
+  if (known && job.cursor < known.job.cursor) return known.job;
   const request = job.request ?? known?.job.request;
   const whole = { ...job, request };
   const entry = known ?? { steps: new Map(), card: null, notices: [] };

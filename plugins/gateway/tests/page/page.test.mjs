@@ -213,6 +213,23 @@ test("a job is cancelled, and those that wait are shown", async () => {
   assert.deepEqual(states, ["cancelled", "cancelled"]);
 });
 
+test("an answer that is later than the news does not undo it", async () => {
+  await page.route("**/api/jobs", async (route) => {
+    const response = await route.fetch();
+    await until("steps", async () => (await page.locator("article.job .state").allTextContents()).some((state) => /^step/.test(state)));
+    await route.fulfill({ response });
+  });
+  await fill({ prompt: "a red car on a street", steps: 1000 });
+  await Promise.all([page.waitForResponse("**/api/jobs"), page.click("#draw")]);
+  await page.unroute("**/api/jobs");
+  await until("what the answer brought", async () => /in the queue/.test(await page.locator("#said").textContent()));
+  const card = page.locator("article.job");
+  assert.equal(await card.getAttribute("data-state"), "running");
+  assert.match(await card.locator(".state").textContent(), /^step/);
+  await card.locator(".cancel").click();
+  await until("the end", async () => (await card.count()) === 0);
+});
+
 test("the daemon may die and come again, and the page goes on where it was", async () => {
   const { pid } = imgctl("status")[0];
   await fill({ prompt: "line art of a bicycle", steps: 500, seed: 3 });
