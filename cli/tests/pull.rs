@@ -406,10 +406,10 @@ fn misbehaviours() -> Vec<Case> {
             "a hash that is a path",
             at("resolve", |_, honest| {
                 honest
-                    .with("X-Linked-Etag", "\"/tmp/x\"")
-                    .with("ETag", "\"/tmp/x\"")
+                    .with("X-Linked-Etag", "\"/tmp/imgd-pull-test-escape\"")
+                    .with("ETag", "\"/tmp/imgd-pull-test-escape\"")
             }),
-            "names the hash \"/tmp/x\"",
+            "names the hash \"/tmp/imgd-pull-test-escape\"",
         ),
         (
             "another hash",
@@ -457,20 +457,20 @@ fn misbehaviours() -> Vec<Case> {
             at("tree", |_, honest| {
                 let text = String::from_utf8(honest.body)
                     .unwrap()
-                    .replace("README.md", "/tmp/x");
+                    .replace("README.md", "/tmp/imgd-pull-test-escape");
                 Reply::new("200 OK", text)
             }),
-            "lists the file \"/tmp/x\": it is absolute",
+            "lists the file \"/tmp/imgd-pull-test-escape\": it is absolute",
         ),
         (
             "a hash in the list that is a path",
             at("tree", |_, honest| {
                 let text = String::from_utf8(honest.body)
                     .unwrap()
-                    .replace(&git(b"{ }"), "/tmp/x");
+                    .replace(&git(b"{ }"), "/tmp/imgd-pull-test-escape");
                 Reply::new("200 OK", text)
             }),
-            "names the hash \"/tmp/x\" for `unet/config.json`",
+            "names the hash \"/tmp/imgd-pull-test-escape\" for `unet/config.json`",
         ),
         (
             "a list that goes on elsewhere",
@@ -550,7 +550,7 @@ fn misbehaviour_ends_in_a_clear_error_and_an_untouched_cache() {
         let blobs = home.repository().join("blobs");
         after.retain(|path, _| !path.starts_with(home.repository()) || !is_kept(path, &blobs));
         assert_eq!(after, before, "{name}");
-        assert!(!Path::new("/tmp/x").exists(), "{name}");
+        assert!(!Path::new("/tmp/imgd-pull-test-escape").exists(), "{name}");
     }
 }
 

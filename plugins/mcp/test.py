@@ -330,8 +330,9 @@ async def standard_output_is_the_protocol_and_its_end_ends_the_work():
     # a client that comes and goes is no failure
     empty = subprocess.run([IMGCTL, *ARGUMENTS], env=ENVIRONMENT, cwd=WORK, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
     assert (empty.returncode, empty.stdout) == (0, b""), empty
-    wrong = subprocess.run([IMGCTL, "mcp", "--allow-dir", "/nonexistent"], env=ENVIRONMENT, cwd=WORK, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
-    assert wrong.returncode == 1 and b"/nonexistent" in wrong.stderr and wrong.stdout == b"", wrong
+    for flag, folder, hint in [("--allow-dir", "/nonexistent", b"that is there"), ("--output-dir", IMGCTL, b"may write to")]:
+        wrong = subprocess.run([IMGCTL, "mcp", flag, folder], env=ENVIRONMENT, cwd=WORK, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT)
+        assert wrong.returncode == 1 and folder.encode() in wrong.stderr and hint in wrong.stderr and wrong.stdout == b"", wrong
 
 
 async def main():

@@ -59,6 +59,9 @@ impl Mcp {
                 ServeError::Folder { .. } => {
                     failure.hint("--allow-dir names a folder that is there")
                 }
+                ServeError::OutputFolder { .. } => {
+                    failure.hint("--output-dir names a folder that you may write to; it is made where it is missing")
+                }
                 ServeError::Protocol(_) | ServeError::Failed(_) => failure,
             }
         })

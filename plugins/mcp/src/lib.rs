@@ -46,9 +46,17 @@ pub struct Options {
 /// Why the server ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A folder cannot be used.
+    /// A folder that pictures may be read from is none.
     #[error("cannot read the folder `{}`", path.display())]
     Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Pictures could not be written to their folder.
+    #[error("cannot write into the folder `{}`", path.display())]
+    OutputFolder {
         /// The folder.
         path: PathBuf,
         /// Why.

@@ -70,10 +70,15 @@ pub async fn serve(options: Options) -> std::result::Result<(), ServeError> {
             source,
         })?;
     }
+    let shelf = Shelf {
+        folder: options.output_dir.clone(),
+    };
+    shelf.check().map_err(|source| ServeError::OutputFolder {
+        path: options.output_dir.clone(),
+        source,
+    })?;
     let state = Arc::new(State {
-        shelf: Shelf {
-            folder: options.output_dir.clone(),
-        },
+        shelf,
         allowed: Allowed {
             folders: [&options.output_dir]
                 .into_iter()

@@ -34,6 +34,18 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
+    /// Fails where the folder could not be written to, or not be made. Changes nothing.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        for folder in self.folder.ancestors() {
+            match tempfile::tempfile_in(folder) {
+                // What is missing is made with the first picture.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => return outcome.map(drop),
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
     /// Writes a picture under a name made of `words` and its seed, and returns the path. One of the same bytes that is there already
     /// under such a name is left as it is, and its path returned.
     pub(crate) fn put(&self, words: &str, image: &Image) -> Result<PathBuf> {
@@ -156,6 +168,28 @@ mod tests {
         assert_eq!(put(b"two"), second);
         assert_eq!(fs::read(&first).unwrap(), b"one");
         assert_eq!(fs::read_dir(&shelf.folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_known_before_a_picture_is_drawn() {
+        let root = tempfile::tempdir().unwrap();
+        let check = |path: &str| {
+            Shelf {
+                folder: root.path().join(path),
+            }
+            .check()
+        };
+        check("").unwrap();
+        check("a/b/c").unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        for path in ["file", "file/folder"] {
+            assert_eq!(
+                check(path).unwrap_err().kind(),
+                io::ErrorKind::NotADirectory
+            );
+        }
+        let names: Vec<_> = fs::read_dir(root.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
     }
 
     #[test]
