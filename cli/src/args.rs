@@ -7,7 +7,14 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{failure::Failure, terminal::Terminal, verbs::Verb};
+use crate::{
+    failure::{Failure, exit},
+    json,
+    terminal::Terminal,
+    verbs::Verb,
+};
+
+const HINT: &str = "see `imgctl --help`, or `--help` after the verb";
 
 /// Draw pictures with image models that stay in memory.
 #[derive(Debug, Parser)]
@@ -61,12 +68,27 @@ fn report(error: &clap::Error, terminal: &Terminal) -> ExitCode {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
+    let json = std::env::args_os().any(|argument| argument == "--json");
     if let Some(failure) = wrong_value(error) {
-        let json = std::env::args_os().any(|argument| argument == "--json");
         return terminal.report(Err(failure), json);
     }
+    if json {
+        // what clap prints goes to standard error, for people
+        drop(terminal.line(&json::failure(&mistake(error)).to_string()));
+    }
     drop(error.print());
-    ExitCode::from(2)
+    ExitCode::from(exit::USAGE)
+}
+
+/// The failure to report, to programs, for what clap itself refuses: the first paragraph of what it would print.
+fn mistake(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let first = text.trim_start_matches("error: ").lines();
+    let first: Vec<_> = first
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    Failure::usage(first.join(" ")).hint(HINT)
 }
 
 /// The failure to report for a value that a flag does not take.
@@ -86,6 +108,6 @@ fn wrong_value(error: &clap::Error) -> Option<Failure> {
     Some(
         Failure::usage(format!("`{flag}` cannot be `{value}`: {reason}"))
             .field(flag.trim_start_matches('-').replace('-', "_"))
-            .hint("see `imgctl --help`, or `--help` after the verb"),
+            .hint(HINT),
     )
 }

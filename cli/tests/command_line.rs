@@ -232,6 +232,36 @@ fn wrong_usage_names_the_flag_and_ends_with_2() {
 }
 
 #[test]
+fn wrong_usage_is_an_object_for_programs() {
+    for (arguments, expected) in [
+        (
+            "--json generate x --stesp 3",
+            "unexpected argument '--stesp' found",
+        ),
+        (
+            "generate x --size 64x64 --width 64 --json",
+            "the argument '--size <WxH>' cannot be used with '--width <PX>'",
+        ),
+        (
+            "generate --json",
+            "the following required arguments were not provided: <PROMPT>",
+        ),
+        ("--json draw x", "unrecognized subcommand 'draw'"),
+    ] {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let ran = run_alone(&arguments);
+        let [error] = &objects(&ran.stdout)[..] else {
+            panic!("{arguments:?}: {}", ran.stdout);
+        };
+        assert_eq!(error["event"], "error");
+        assert_eq!(error["message"], expected);
+        assert_eq!(error["exit_code"], 2);
+        assert_eq!(ran.code, 2);
+        assert!(!ran.stderr.is_empty());
+    }
+}
+
+#[test]
 fn without_a_daemon_commands_end_with_69() {
     for arguments in [&["status"][..], &["ps"], &["unload", "x"]] {
         let ran = run_alone(arguments);
