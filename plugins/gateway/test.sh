@@ -57,7 +57,7 @@ stop() {
 
 echo "== openai's client for Python"
 python3 -m venv "$home/venv"
-XDG_CACHE_HOME=$cache "$home/venv/bin/pip" install --quiet --disable-pip-version-check openai
+XDG_CACHE_HOME=$cache "$home/venv/bin/pip" install --quiet --disable-pip-version-check 'openai<4'
 (umask 077 && head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$home/key")
 start --api-key-file "$home/key"
 OPENAI_BASE_URL=$url/v1 OPENAI_API_KEY=$(cat "$home/key") HOME=$home "$home/venv/bin/python" "$here/tests/openai_client.py"

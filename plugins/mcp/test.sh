@@ -29,7 +29,7 @@ if ! python3 -m venv "$work/venv" >/dev/null 2>&1; then
   apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-venv
   python3 -m venv --clear "$work/venv"
 fi
-"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'mcp>=1.12'
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check 'mcp>=1.12,<3'
 "$work/venv/bin/pip" list 2>/dev/null | grep '^mcp '
 mkdir -m 700 "$work/run"
 mkdir "$work/home"
