@@ -4,9 +4,11 @@ import { Refused, get, requestId, send } from "./api.js";
 import { at, make, say } from "./dom.js";
 import * as start from "./start.js";
 
-const FIELDS = ["prompt", "negative_prompt", "model", "n", "size", "image", "strength", "steps", "cfg_scale", "sampler", "schedule", "seed"];
+const FIELDS = ["prompt", "negative_prompt", "model", "n", "size", "image", "mask", "strength", "steps", "cfg_scale", "sampler", "schedule", "seed"];
 const REMEMBERED = ["prompt", "negative_prompt", "model", "n", "width", "height", "steps", "cfg_scale", "sampler", "schedule", "seed"];
 const PLACE = "imgd-form";
+/** Pixels over which what is repainted goes over into the rest, which keeps its own pixels. */
+const MASK_BLUR = 4;
 
 let choices = { models: [], samplers: [], schedules: [] };
 let model = null;
@@ -142,7 +144,7 @@ export async function draw() {
   isSending = true;
   at("draw").setAttribute("aria-busy", "true");
   try {
-    const { job } = await send("/api/jobs", body());
+    const { job } = await send("/api/jobs", await body());
     onSubmitted(job);
   } catch (error) {
     showProblem(error);
@@ -167,7 +169,7 @@ function checkNumbers() {
   return true;
 }
 
-function body() {
+async function body() {
   const form = new FormData();
   form.append("request_id", requestId());
   form.append("prompt", at("prompt").value);
@@ -181,6 +183,11 @@ function body() {
   if (picture) {
     form.append("image", picture, "picture");
     form.append("strength", at("strength").value);
+    const mask = await start.maskFile();
+    if (mask) {
+      form.append("mask", mask, "mask.png");
+      form.append("mask_blur", MASK_BLUR);
+    }
   }
   return form;
 }
@@ -198,7 +205,7 @@ function showProblem(error) {
 
 /** Brings a field into view, with its keyboard. */
 function reveal(field) {
-  const input = at(field === "size" ? "width" : field);
+  const input = at({ size: "width", mask: "mask-open" }[field] ?? field);
   const details = input.closest("details");
   if (details) details.open = true;
   input.focus();

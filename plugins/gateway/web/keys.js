@@ -11,12 +11,12 @@ export function begin() {
     if (at("ask").open) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
-      for (const id of ["picture", "keys"]) if (at(id).open) at(id).close();
+      for (const id of ["picture", "masking", "keys"]) if (at(id).open) at(id).close();
       form.draw();
       return;
     }
     if (event.key === "Escape" && isWriting(event.target)) event.target.blur();
-    if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target) || at("keys").open) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isWriting(event.target) || at("keys").open || at("masking").open) return;
     const act = of(event.key);
     if (!act) return;
     event.preventDefault();

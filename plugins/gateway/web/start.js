@@ -2,12 +2,14 @@
 
 import { at, say } from "./dom.js";
 import { clearError } from "./form.js";
+import * as mask from "./mask.js";
 
 const MAX_BYTES = 16 * 1024 * 1024;
 let chosen = null;
 
 export function begin() {
   const drop = at("drop");
+  mask.begin();
   at("image").addEventListener("change", () => take(at("image").files[0]));
   at("image-clear").addEventListener("click", () => {
     clear();
@@ -35,6 +37,9 @@ export function begin() {
 /** The picture, if there is one. */
 export const picture = () => chosen;
 
+/** The mask, if something is marked. */
+export const maskFile = () => mask.file();
+
 /** Takes a file as the picture to begin from. */
 export function take(file) {
   if (!file) return;
@@ -48,6 +53,7 @@ export function take(file) {
   at("image-clear").hidden = false;
   at("strength-field").hidden = false;
   at("drop").classList.add("full");
+  mask.reset(at("image-shown").src);
 }
 
 export function setStrength(strength) {
@@ -64,7 +70,9 @@ function clear() {
   at("image-clear").hidden = true;
   at("strength-field").hidden = true;
   at("drop").classList.remove("full");
+  mask.reset(null);
   clearError("image");
+  clearError("mask");
 }
 
 function showStrength() {

@@ -22,7 +22,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where a file is, what it is, and its text.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("/", HTML, include_str!("../../web/index.html")),
     ("/page/style.css", CSS, include_str!("../../web/style.css")),
     ("/page/icon.svg", SVG, include_str!("../../web/icon.svg")),
@@ -41,6 +41,7 @@ const FILES: [(&str, &str, &str); 13] = [
         include_str!("../../web/gallery.js"),
     ),
     ("/page/keys.js", SCRIPT, include_str!("../../web/keys.js")),
+    ("/page/mask.js", SCRIPT, include_str!("../../web/mask.js")),
     (
         "/page/picture.js",
         SCRIPT,

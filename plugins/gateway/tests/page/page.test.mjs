@@ -196,6 +196,72 @@ test("a picture begins from one that was given", async () => {
   assert.equal(await page.locator("#strength-field").isVisible(), false);
 });
 
+test("a part of a picture is repainted, and the rest stays as it is", async () => {
+  await fill({ prompt: "a blue ball", steps: 6, seed: 9 });
+  await page.locator("button[aria-label='a red apple, seed 7']").click();
+  await page.locator("#picture .large img[src^='blob:']").waitFor();
+  await page.keyboard.press("b");
+  await page.click("#mask-open");
+  const { x, y, width, height } = await page.locator("#mask-canvas").boundingBox();
+  await page.mouse.move(x + 0.4 * width, y + 0.5 * height);
+  await page.mouse.down();
+  await page.mouse.move(x + 0.6 * width, y + 0.55 * height, { steps: 5 });
+  await page.mouse.up();
+  await shot("mask");
+  // by keys: a dot, a line that is undone, and the dot erased
+  const marks = () => page.evaluate(() => {
+    const canvas = document.getElementById("mask-canvas");
+    const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+    copy.drawImage(canvas, 0, 0);
+    return copy.getImageData(0, 0, canvas.width, canvas.height).data.filter((value, at) => at % 4 === 3 && value > 0).length;
+  });
+  const painted = await marks();
+  assert.ok(painted > 1000, `${painted} pixels are marked`);
+  for (let times = 0; times < 3; times++) await page.keyboard.press("ArrowDown");
+  await page.keyboard.press(" ");
+  const dotted = await marks();
+  assert.ok(dotted > painted);
+  await page.keyboard.press("Shift+ArrowDown");
+  assert.ok((await marks()) > dotted);
+  await page.keyboard.press("Control+z");
+  assert.equal(await marks(), dotted);
+  await page.keyboard.press("e");
+  await page.keyboard.press(" ");
+  assert.ok((await marks()) < dotted);
+  await page.keyboard.press("e");
+  assert.equal(await page.getAttribute("#mask-erase", "aria-pressed"), "false");
+  await page.click("#mask-undo");
+  await page.click("#mask-undo");
+  assert.equal(await marks(), painted);
+  await page.keyboard.press("Control+Enter");
+  await until("a picture", async () => (await tiles().count()) === 6);
+  assert.equal(await page.locator("#mask-shown").isVisible(), true);
+  await shot("masked");
+  // how much of the edge and of the middle differs between the two
+  const differences = await page.evaluate(async () => {
+    const names = [...document.querySelectorAll("#gallery img")].map((image) => image.dataset.name);
+    const [newest, oldest] = await Promise.all([names[0], names.at(-1)].map(async (name) => {
+      const [job, index] = name.split("/");
+      const bitmap = await createImageBitmap(await (await fetch(`/api/jobs/${job}/pictures/${index}`)).blob());
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+      context.drawImage(bitmap, 0, 0);
+      return context.getImageData(0, 0, bitmap.width, bitmap.height);
+    }));
+    const count = { edge: 0, middle: 0 };
+    newest.data.forEach((value, at) => {
+      if (value === oldest.data[at]) return;
+      const [x, y] = [Math.floor(at / 4) % newest.width, Math.floor(at / 4 / newest.width)];
+      if (Math.min(x, y, newest.width - 1 - x, newest.height - 1 - y) < 32) count.edge += 1;
+      if (Math.hypot(x - newest.width / 2, y - newest.height / 2) < 16) count.middle += 1;
+    });
+    return count;
+  });
+  assert.equal(differences.edge, 0);
+  assert.ok(differences.middle > 1000, `${differences.middle} values of the middle`);
+  await page.click("#image-clear");
+  assert.equal(await page.locator("#mask-open").isVisible(), false);
+});
+
 test("a job is cancelled, and those that wait are shown", async () => {
   await fill({ prompt: "a castle in the mountains", steps: 1000 });
   await page.click("#draw");
@@ -240,23 +306,23 @@ test("the daemon may die and come again, and the page goes on where it was", asy
   // the next picture starts it
   await fill({ prompt: "a cat on grass", steps: 2, seed: 3 });
   await page.click("#draw");
-  await until("both pictures", async () => (await tiles().count()) === 7);
+  await until("both pictures", async () => (await tiles().count()) === 8);
   await until("the daemon", async () => ["up", "busy"].includes(await page.getAttribute("#daemon", "data-state")));
   assert.notEqual(imgctl("status")[0].pid, pid);
 });
 
 test("after a reload the pictures are there, and what was written", async () => {
   await page.reload();
-  await until("the pictures", async () => (await tiles().count()) === 7);
+  await until("the pictures", async () => (await tiles().count()) === 8);
   assert.equal(await page.inputValue("#prompt"), "a cat on grass");
 });
 
 test("a picture is deleted after asking twice", async () => {
   await page.locator("#gallery button").first().click();
   await page.locator("#picture .danger").click();
-  assert.equal(await tiles().count(), 7);
+  assert.equal(await tiles().count(), 8);
   await page.locator("#picture .danger.sure").click();
-  await until("the deletion", async () => (await tiles().count()) === 6);
+  await until("the deletion", async () => (await tiles().count()) === 7);
 });
 
 test("it is light and dark, and fits a phone", async () => {
