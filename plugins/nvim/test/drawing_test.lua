@@ -18,6 +18,25 @@ function M.an_empty_line_becomes_the_link()
   t.equal(t.lines(), { "![a red apple](a-red-apple-8.png)", "behind" })
 end
 
+function M.a_command_of_the_command_line_draws_too()
+  local _, folder = t.open("notes.md", { "# Fruit", "behind" })
+  local plugin = vim.fn.fnamemodify(vim.fn.findfile("plugin/imgd.lua", vim.o.runtimepath), ":p:h:h")
+  vim.fn.system({
+    vim.v.progpath,
+    "--clean",
+    "--headless",
+    "--cmd",
+    "set runtimepath^=" .. vim.fn.fnameescape(plugin),
+    folder .. "/notes.md",
+    "-c",
+    "Imgctl steps=2 seed=7 a red apple",
+    "-c",
+    "lua vim.wait(60000, function() return vim.api.nvim_buf_line_count(0) == 3 end) vim.cmd('wq')",
+  })
+  t.equal(vim.v.shell_error, 0)
+  t.equal(vim.fn.readfile(folder .. "/notes.md"), { "# Fruit", "![a red apple](a-red-apple-7.png)", "behind" })
+end
+
 function M.a_picture_never_overwrites_another()
   local _, folder = t.open("notes.md", { "x" })
   vim.fn.writefile({ "mine" }, folder .. "/a-red-apple-7.png")

@@ -99,8 +99,8 @@ function M.open()
   if not listed then
     return say.error(problem)
   end
-  local target, cursor = vim.api.nvim_get_current_buf(), vim.api.nvim_win_get_cursor(0)
-  local place = mark.new(target, cursor[1] - 1, 0, true)
+  local target, row = vim.api.nvim_get_current_buf(), mark.cursor()
+  local place = mark.new(target, row, 0, true)
   vim.cmd("botright " .. math.max(3, math.min(#listed, 12)) .. "new")
   local buffer = vim.api.nvim_get_current_buf()
   local options =

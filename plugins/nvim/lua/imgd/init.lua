@@ -22,11 +22,11 @@ end
 
 --- Marks where links go: below `row` (from 0), or without one where the setting `insert` says.
 local function mark_here(row)
-  local buffer, cursor = vim.api.nvim_get_current_buf(), vim.api.nvim_win_get_cursor(0)
+  local buffer, cursor_row, cursor_column = vim.api.nvim_get_current_buf(), mark.cursor()
   if row or config.values.insert == "below" then
-    return mark.new(buffer, row or cursor[1] - 1, 0, true)
+    return mark.new(buffer, row or cursor_row, 0, true)
   end
-  return mark.new(buffer, cursor[1] - 1, cursor[2], false)
+  return mark.new(buffer, cursor_row, cursor_column, false)
 end
 
 --- A command's options and prompt; nil with a message where they are wrong.
@@ -68,8 +68,8 @@ end
 
 --- The picture that the link under the cursor leads to, absolute, and its row; nil with a message where there is none.
 local function picture_here()
-  local cursor = vim.api.nvim_win_get_cursor(0)
-  local path = link.at(vim.api.nvim_get_current_line(), cursor[2] + 1)
+  local row, column = mark.cursor()
+  local path = link.at(vim.api.nvim_get_current_line(), column + 1)
   if not path then
     say.error({ message = "there is no link to a picture in this line", hint = "put the cursor on one" })
     return nil
@@ -79,7 +79,7 @@ local function picture_here()
     say.error(("the link leads to `%s`, which cannot be read"):format(path))
     return nil
   end
-  return path, cursor[1] - 1
+  return path, row
 end
 
 --- `:ImgctlVary [option=value …] [--] [prompt]`: begins from the picture; without a prompt, with the picture's own.

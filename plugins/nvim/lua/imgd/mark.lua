@@ -6,6 +6,13 @@ local M = {}
 
 local space = vim.api.nvim_create_namespace("imgd")
 
+--- Where the cursor is: its row, counted from 0, and its column in bytes. While Neovim starts (`nvim -c`), it stands before
+--- the first row.
+function M.cursor()
+  local at = vim.api.nvim_win_get_cursor(0)
+  return math.max(at[1] - 1, 0), at[2]
+end
+
 --- Marks a place. `row` is counted from 0, `column` in bytes; `below` puts links into lines of their own after that row.
 function M.new(buffer, row, column, below)
   local id = vim.api.nvim_buf_set_extmark(buffer, space, row, column, {})
