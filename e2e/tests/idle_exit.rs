@@ -88,6 +88,12 @@ fn log(home: &Home) -> String {
     fs::read_to_string(home.path().join("imgd.log")).unwrap_or_default()
 }
 
+/// How many daemons have ended, as they say themselves.
+fn count_ended(home: &Home) -> usize {
+    let is_end = |line: &&str| line.ends_with("imgd: ended");
+    log(home).lines().filter(is_end).count()
+}
+
 #[test]
 fn every_connection_is_served_while_daemons_end_for_want_of_use() {
     let home = Home::new();
@@ -109,8 +115,7 @@ fn every_connection_is_served_while_daemons_end_for_want_of_use() {
             .collect();
         let failed = asking.into_iter().filter_map(|client| client.join().err());
         let failed = failed.count();
-        let is_quiet =
-            || log(&home).matches(" ended").count() >= manager.starts.load(Ordering::Relaxed);
+        let is_quiet = || count_ended(&home) >= manager.starts.load(Ordering::Relaxed);
         let has_ended = processes::within(Duration::from_secs(60), is_quiet);
         manager.is_over.store(true, Ordering::Relaxed);
         if !has_ended && let Some(pid) = home.daemon_pid() {
@@ -135,7 +140,7 @@ fn a_paused_job_is_there_again_and_a_daemon_with_its_own_socket_stays() {
         let job = home.run(submit).ok().stdout.trim().to_owned();
         let job = job.as_str();
         home.run(["jobs", "pause", job]).ok();
-        let has_ended = || log(&home).contains(" ended");
+        let has_ended = || count_ended(&home) > 0;
         let has_ended = processes::within(Duration::from_secs(60), has_ended);
         let shown = home.run(["jobs", "show", job, "--json"]);
         home.run(["jobs", "cancel", job]);
