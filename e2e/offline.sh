@@ -7,9 +7,7 @@
 # Builds first, outside, with $CARGO or cargo. Prints the test runner's own lines; ends with status 1 when a test fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-# Files of tests that are about a network.
-networked=" pull gateway "
+. e2e/suite.sh
 
 unshare=(unshare --net)
 [ "$(id -u)" -eq 0 ] || unshare=(unshare --map-current-user --net)
@@ -20,24 +18,16 @@ if "${unshare[@]}" bash -c 'exec 3<>/dev/tcp/127.0.0.1/9' 2>&1 | grep -q refused
     exit 1
 fi
 
-cargo=${CARGO:-cargo}
+build_suite
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-"$cargo" build --locked -p imgd -p imgctl --features imgd/faults --bin imgd-faulty
-"$cargo" test --locked --no-run --workspace 2>&1 | tee "$log"
 
-# `Executable tests/NAME.rs (PROGRAM)`, of every package: those of this one have a file here
-tests=$(sed -n 's|.*Executable tests/\([a-z_]*\)\.rs (\(.*\))|\1 \2|p' "$log")
-wanted=" $* "
-status=0
-while read -r name program; do
-    [ -f "e2e/tests/$name.rs" ] || continue
-    [[ $networked != *" $name "* ]] || continue
-    [ $# -eq 0 ] || [[ $wanted == *" $name "* ]] || continue
-    [[ $program == /* ]] || program=$PWD/$program
-    echo "== $name, without a network"
-    (cd e2e && "${unshare[@]}" "$program" --nocapture </dev/null >"$log" 2>&1) || { status=1; cat "$log"; }
+offline() {
+    local status=0
+    echo "== $1, without a network"
+    "${unshare[@]}" "$2" --nocapture </dev/null >"$log" 2>&1 || { status=1; cat "$log"; }
     # the test runner's own closing line, and what the tests skipped
     grep -aE '^test result:|^skipped:' "$log" || true
-done <<<"$tests"
-exit $status
+    return $status
+}
+each_test offline "$@"
