@@ -4,8 +4,6 @@ import { at } from "./dom.js";
 
 /** Longest side of a mask, in pixels: it is brought to the picture's size where it is used. */
 const MAX_SIDE = 1024;
-const MIN_BRUSH = 1;
-const MAX_BRUSH = 50;
 
 let strokes = [];
 let drawing = null;
@@ -89,7 +87,15 @@ export async function file() {
   return mask.convertToBlob({ type: "image/png" });
 }
 
-const isMarked = () => strokes.some((stroke) => !stroke.erases);
+/** Whether something is marked, and not all of it erased again. */
+function isMarked() {
+  if (strokes.every((stroke) => stroke.erases)) return false;
+  if (!strokes.some((stroke) => stroke.erases)) return true;
+  const { width, height } = at("mask-canvas");
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.drawImage(at("mask-canvas"), 0, 0);
+  return context.getImageData(0, 0, width, height).data.some((value, place) => place % 4 === 3 && value > 0);
+}
 
 function placeOf(event) {
   const canvas = at("mask-canvas");
@@ -155,6 +161,8 @@ function change(left) {
   strokes = left;
   drawing = null;
   repaint();
+  // a button that can do no more loses the keyboard
+  at("mask-canvas").focus();
 }
 
 const undo = () => change(strokes.slice(0, -1));
@@ -165,7 +173,8 @@ function erase() {
 }
 
 function resize(by) {
-  at("brush").value = Math.min(MAX_BRUSH, Math.max(MIN_BRUSH, Number(at("brush").value) + by));
+  // the slider keeps it within its range
+  at("brush").value = Number(at("brush").value) + by;
   showBrush();
 }
 
@@ -222,9 +231,10 @@ function showTools() {
 function show() {
   const [shown, canvas] = [at("mask-shown"), at("mask-canvas")];
   const context = shown.getContext("2d");
-  shown.hidden = !isMarked();
+  const isThere = isMarked();
+  shown.hidden = !isThere;
   context.clearRect(0, 0, shown.width, shown.height);
-  if (isMarked()) context.drawImage(canvas, 0, 0);
-  at("mask-open").textContent = isMarked() ? "change what is repainted" : "repaint a part only";
+  if (isThere) context.drawImage(canvas, 0, 0);
+  at("mask-open").textContent = isThere ? "change what is repainted" : "repaint a part only";
   showTools();
 }

@@ -258,6 +258,17 @@ test("a part of a picture is repainted, and the rest stays as it is", async () =
   });
   assert.equal(differences.edge, 0);
   assert.ok(differences.middle > 1000, `${differences.middle} values of the middle`);
+  // what is all erased again is no mask
+  await page.click("#mask-open");
+  await page.fill("#brush", "50");
+  await page.click("#mask-erase");
+  await page.mouse.move(x + 0.3 * width, y + 0.5 * height);
+  await page.mouse.down();
+  await page.mouse.move(x + 0.7 * width, y + 0.55 * height, { steps: 5 });
+  await page.mouse.up();
+  assert.equal(await marks(), 0);
+  await page.click("#mask-done");
+  assert.equal(await page.locator("#mask-shown").isVisible(), false);
   await page.click("#image-clear");
   assert.equal(await page.locator("#mask-open").isVisible(), false);
 });
