@@ -83,8 +83,10 @@ fn report(error: &clap::Error, terminal: &Terminal) -> ExitCode {
 /// The failure to report, to programs, for what clap itself refuses: the first paragraph of what it would print.
 fn mistake(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let first = text.trim_start_matches("error: ").lines();
-    let first: Vec<_> = first
+    let first: Vec<_> = text
+        .strip_prefix("error: ")
+        .unwrap_or(&text)
+        .lines()
         .map(str::trim)
         .take_while(|line| !line.is_empty())
         .collect();
